@@ -1,0 +1,156 @@
+package ipvs
+
+import "sync/atomic"
+
+// VirtualService is the identity of a virtual service: what its connections
+// and counters refer to while snapshots come and go.
+type VirtualService struct {
+	ID       ServiceID
+	Counters Counters
+}
+
+// Counters count what passes. Bytes are whole IP packets.
+type Counters struct {
+	Conns, InPkts, OutPkts, InBytes, OutBytes atomic.Uint64
+}
+
+// In counts one packet from a client.
+func (c *Counters) In(packets, bytes int) {
+	c.InPkts.Add(uint64(packets))
+	c.InBytes.Add(uint64(bytes))
+}
+
+// Out counts one packet to a client.
+func (c *Counters) Out(packets, bytes int) {
+	c.OutPkts.Add(uint64(packets))
+	c.OutBytes.Add(uint64(bytes))
+}
+
+// RealServer is the identity of a real server. It outlives snapshots, and its
+// deletion for as long as connections refer to it by its Index.
+type RealServer struct {
+	ID      ServerID
+	Index   uint32 // in its Registry; never 0
+	Service *VirtualService
+
+	Counters Counters
+
+	method     atomic.Uint32
+	weight     atomic.Int32
+	lastWeight atomic.Int32
+	upper      atomic.Uint32
+	lower      atomic.Uint32
+	tunnel     atomic.Uint64
+	available  atomic.Bool
+	overload   atomic.Bool
+
+	active     atomic.Int32
+	inactive   atomic.Int32
+	persistent atomic.Int32
+}
+
+// NewRealServer returns a server that is available and has spec.
+func NewRealServer(id ServerID, vs *VirtualService, spec ServerSpec) *RealServer {
+	rs := &RealServer{ID: id, Service: vs}
+	rs.lastWeight.Store(spec.Weight)
+	rs.SetSpec(spec)
+	rs.available.Store(true)
+	return rs
+}
+
+// Spec reads back what SetSpec stored.
+func (rs *RealServer) Spec() ServerSpec {
+	t := rs.tunnel.Load()
+	return ServerSpec{
+		Method:         rs.Method(),
+		Weight:         rs.Weight(),
+		UpperThreshold: rs.upper.Load(),
+		LowerThreshold: rs.lower.Load(),
+		Tunnel:         TunnelParams{Type: TunnelType(t >> 32), Port: uint16(t >> 16), Flags: uint16(t)},
+	}
+}
+
+// SetSpec applies an edit. The overload flag is cleared if the new upper
+// threshold is 0 or larger than the old one (ipvs.md 4.5, Linux 6.1).
+func (rs *RealServer) SetSpec(s ServerSpec) {
+	old := rs.upper.Load()
+	rs.method.Store(uint32(s.Method))
+	rs.weight.Store(s.Weight)
+	if s.Weight != 0 {
+		rs.lastWeight.Store(s.Weight)
+	}
+	rs.upper.Store(s.UpperThreshold)
+	rs.lower.Store(s.LowerThreshold)
+	rs.tunnel.Store(uint64(s.Tunnel.Type)<<32 | uint64(s.Tunnel.Port)<<16 | uint64(s.Tunnel.Flags))
+	if s.UpperThreshold == 0 || s.UpperThreshold > old {
+		rs.overload.Store(false)
+	}
+}
+
+// Tunnel is the server's encapsulation.
+func (rs *RealServer) Tunnel() TunnelParams { return rs.Spec().Tunnel }
+
+// Method is the forwarding method new connections get.
+func (rs *RealServer) Method() ForwardMethod { return ForwardMethod(rs.method.Load()) }
+
+// Weight is the server's weight, at least 0; 0 means quiesced.
+func (rs *RealServer) Weight() int32 { return rs.weight.Load() }
+
+// LastWeight is the most recent weight that was not 0, or the initial one.
+func (rs *RealServer) LastWeight() int32 { return rs.lastWeight.Load() }
+
+// Available is false once the server was deleted from its service.
+func (rs *RealServer) Available() bool     { return rs.available.Load() }
+func (rs *RealServer) SetAvailable(v bool) { rs.available.Store(v) }
+
+// Overloaded reports whether the connection thresholds hide the server from schedulers.
+func (rs *RealServer) Overloaded() bool { return rs.overload.Load() }
+
+// Active, Inactive and Persistent count connections and templates.
+func (rs *RealServer) Active() int32     { return rs.active.Load() }
+func (rs *RealServer) Inactive() int32   { return rs.inactive.Load() }
+func (rs *RealServer) Persistent() int32 { return rs.persistent.Load() }
+
+// References is how many connections and templates name this server.
+func (rs *RealServer) References() int32 {
+	return rs.active.Load() + rs.inactive.Load() + rs.persistent.Load()
+}
+
+// Bind counts a new connection. It starts inactive unless active is set.
+func (rs *RealServer) Bind(active bool) {
+	if active {
+		rs.active.Add(1)
+	} else {
+		rs.inactive.Add(1)
+	}
+	if u := rs.upper.Load(); u != 0 && rs.total() >= int64(u) {
+		rs.overload.Store(true)
+	}
+}
+
+// Unbind takes a connection's count back.
+func (rs *RealServer) Unbind(active bool) {
+	if active {
+		rs.active.Add(-1)
+	} else {
+		rs.inactive.Add(-1)
+	}
+	if !rs.overload.Load() {
+		return
+	}
+	u, l, total := int64(rs.upper.Load()), int64(rs.lower.Load()), rs.total()
+	switch {
+	case l != 0 && total < l, l == 0 && u != 0 && total*4 < u*3, u == 0:
+		rs.overload.Store(false)
+	}
+}
+
+// Promote moves a connection from inactive to active, Demote back.
+func (rs *RealServer) Promote() { rs.active.Add(1); rs.inactive.Add(-1) }
+func (rs *RealServer) Demote()  { rs.inactive.Add(1); rs.active.Add(-1) }
+
+// BindTemplate and UnbindTemplate count persistence templates.
+func (rs *RealServer) BindTemplate()   { rs.persistent.Add(1) }
+func (rs *RealServer) UnbindTemplate() { rs.persistent.Add(-1) }
+
+func (rs *RealServer) total() int64 { return int64(rs.active.Load()) + int64(rs.inactive.Load()) }

@@ -1,0 +1,133 @@
+package wire
+
+// Headroom is what a Frame keeps free in front of a received packet, so that
+// an outer header (IPv6 + UDP + GUE, or a VLAN tag) can be put there in place.
+const Headroom = 128
+
+// MaxFrame is the largest packet a Frame carries: a segmentation super-frame
+// of 64 KiB with its link header.
+const MaxFrame = 65535 + 64
+
+// Medium says what a packet starts with.
+type Medium uint8
+
+const (
+	Ethernet Medium = iota // an Ethernet header
+	IP                     // an IPv4 or IPv6 header, as on a TUN device
+)
+
+// GSO says how a super-frame is to be cut into segments.
+type GSO uint8
+
+const (
+	GSONone GSO = iota
+	GSOTCP4
+	GSOTCP6
+	GSOUDP // UDP segmentation (USO): every segment is a datagram
+)
+
+// Frame is one packet, its buffer, and what the device said about it. Frames
+// belong to whoever allocated them and are reused; nothing may keep one past
+// the call it was passed to.
+type Frame struct {
+	buf []byte
+	off int
+	n   int
+
+	Medium Medium
+	Port   int    // which of the director's interfaces it came from or goes to
+	Mark   uint32 // firewall mark
+	Hidden bool   // the host's own stack was kept from seeing this frame
+
+	// Partial: the transport checksum field holds only the pseudo-header sum;
+	// the device fills it in from CsumStart (from the start of the packet) to
+	// the end and stores it at CsumStart+CsumOffset.
+	Partial    bool
+	CsumStart  uint16
+	CsumOffset uint16
+
+	// A super-frame is cut into segments of GSOSize payload bytes each.
+	GSO     GSO
+	GSOSize uint16
+	ECN     bool // TCP super-frame with CWR on its first segment only
+
+	// FragSize is, for a datagram reassembled from fragments, the length of
+	// the largest fragment's IP packet; 0 for everything else.
+	FragSize int
+}
+
+// NewFrame returns an empty frame whose buffer holds a packet of size bytes
+// behind the headroom.
+func NewFrame(size int) *Frame {
+	return &Frame{buf: make([]byte, Headroom+size), off: Headroom}
+}
+
+// WrapFrame returns a frame over buf, whose first Headroom bytes stay free.
+func WrapFrame(buf []byte) Frame { return Frame{buf: buf, off: Headroom} }
+
+// Bytes is the packet. It stays valid until the frame is changed in length.
+func (f *Frame) Bytes() []byte { return f.buf[f.off : f.off+f.n] }
+
+// Len is the packet's length in bytes.
+func (f *Frame) Len() int { return f.n }
+
+// Cap is the length of the longest packet the frame can take behind the headroom.
+func (f *Frame) Cap() int { return len(f.buf) - Headroom }
+
+// Space is where a device stores a packet it reads; SetLen says how much it read.
+func (f *Frame) Space() []byte { return f.buf[Headroom:] }
+
+// Reset empties the frame: no packet, no metadata, full headroom.
+func (f *Frame) Reset() {
+	*f = Frame{buf: f.buf, off: Headroom}
+}
+
+// SetLen says that the packet is the first n bytes behind the headroom.
+func (f *Frame) SetLen(n int) { f.off, f.n = Headroom, n }
+
+// SetBytes makes a copy of b the packet. It panics if b exceeds Cap.
+func (f *Frame) SetBytes(b []byte) {
+	f.SetLen(copy(f.buf[Headroom:], b))
+	if f.n < len(b) {
+		panic("wire: packet longer than the frame's buffer")
+	}
+}
+
+// CopyFrom makes f carry g's packet and metadata in f's own buffer.
+func (f *Frame) CopyFrom(g *Frame) {
+	buf := f.buf
+	*f = *g
+	f.buf = buf
+	f.SetBytes(g.Bytes())
+}
+
+// Room is how many bytes can still be put in front of the packet.
+func (f *Frame) Room() int { return f.off }
+
+// Prepend makes room for n bytes in front of the packet and moves CsumStart
+// with it. It panics when there is less headroom than n.
+func (f *Frame) Prepend(n int) {
+	f.off -= n
+	f.n += n
+	if f.Partial {
+		f.CsumStart += uint16(n)
+	}
+}
+
+// TrimFront takes n bytes off the packet's front and moves CsumStart with it.
+func (f *Frame) TrimFront(n int) {
+	f.off += n
+	f.n -= n
+	if f.Partial {
+		f.CsumStart -= uint16(n)
+	}
+}
+
+// Truncate shortens the packet to n bytes.
+func (f *Frame) Truncate(n int) { f.n = n }
+
+// Extend lengthens the packet to n bytes; the new bytes are what the buffer holds.
+func (f *Frame) Extend(n int) {
+	_ = f.buf[f.off : f.off+n]
+	f.n = n
+}
