@@ -1,0 +1,85 @@
+package director
+
+import (
+	"net/netip"
+
+	"usvs/ipvs"
+	"usvs/wire"
+)
+
+// Endpoint is a protocol, an address and a port; port 0 stands for any port.
+type Endpoint struct {
+	Protocol ipvs.Protocol
+	Addr     netip.Addr
+	Port     uint16
+}
+
+// Hidden says which received frames the host's own stack must not see, because
+// the director handles them or decides about them. The host is kept from
+// exactly these; those among them that the director declines are handed back.
+type Hidden struct {
+	// Addrs are owned by the director and carried by no interface of the host:
+	// every IP packet to them is hidden.
+	Addrs map[netip.Addr]struct{}
+	// Services: packets to these endpoints, and later fragments (which carry
+	// no port) of that protocol to their addresses. Unspecified protocol 0 means TCP, UDP and SCTP.
+	Services map[Endpoint]struct{}
+	// Prefixes: TCP, UDP and SCTP to these, because a mark rule may apply.
+	Prefixes []netip.Prefix
+	// Servers: packets from these endpoints (NAT servers), later fragments of
+	// that protocol from their addresses, and ICMP errors from anyone, all
+	// unless addressed to the host itself.
+	Servers map[Endpoint]struct{}
+}
+
+// Hides reports whether the host's stack does not see p. local tells whether
+// an interface of the host carries an address.
+func (h *Hidden) Hides(p *wire.Packet, local func(netip.Addr) bool) bool {
+	if h == nil || p.Version == 0 {
+		return false
+	}
+	if _, ok := h.Addrs[p.Dst]; ok {
+		return true
+	}
+	balanced := p.Proto == wire.ProtoTCP || p.Proto == wire.ProtoUDP || p.Proto == wire.ProtoSCTP
+	if balanced {
+		if contains(h.Services, p.Proto, p.Dst, p.DstPort, p.FragOffset != 0) {
+			return true
+		}
+		for _, pfx := range h.Prefixes {
+			if pfx.Contains(p.Dst) {
+				return true
+			}
+		}
+	}
+	if len(h.Servers) == 0 || local(p.Dst) {
+		return false
+	}
+	if balanced {
+		return contains(h.Servers, p.Proto, p.Src, p.SrcPort, p.FragOffset != 0)
+	}
+	return p.IsICMPError()
+}
+
+func contains(set map[Endpoint]struct{}, proto uint8, a netip.Addr, port uint16, laterFragment bool) bool {
+	if len(set) == 0 {
+		return false
+	}
+	for _, pr := range [2]ipvs.Protocol{ipvs.Protocol(proto), 0} {
+		if _, ok := set[Endpoint{pr, a, 0}]; ok {
+			return true
+		}
+		if !laterFragment {
+			if _, ok := set[Endpoint{pr, a, port}]; ok {
+				return true
+			}
+			continue
+		}
+		for e := range set {
+			if e.Addr == a && e.Protocol == pr {
+				return true
+			}
+		}
+	}
+	return false
+}

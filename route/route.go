@@ -1,0 +1,235 @@
+// Package route is the director's picture of its host's network: interfaces,
+// addresses and routes, as one immutable Table. It is pure; package host builds
+// Tables from netlink, tests and simulations build them by hand.
+package route
+
+import (
+	"net/netip"
+	"slices"
+	"sort"
+
+	"usvs/wire"
+)
+
+// Interface is a network interface the director reads and writes. Its index in
+// Config.Interfaces is its port number.
+type Interface struct {
+	Name   string
+	Medium wire.Medium
+	MAC    wire.MAC
+	MTU    int
+	Up     bool
+	Addrs  []netip.Prefix // its addresses with their prefix lengths
+}
+
+// Kind says what a lookup found.
+type Kind uint8
+
+const (
+	None    Kind = iota // no route: unreachable
+	Unicast             // send to Hop.Via on Hop.Port
+	Local               // one of the host's own addresses
+	Foreign             // the route leaves by an interface the director does not run on
+)
+
+// Route is one routing table entry.
+type Route struct {
+	Prefix netip.Prefix
+	Kind   Kind
+	Port   int        // Unicast
+	Via    netip.Addr // gateway; invalid when on-link
+	Src    netip.Addr // preferred source; invalid: chosen from the interface
+	MTU    int        // of the route; 0: the interface's
+	Metric int        // the lowest wins among equal prefixes
+}
+
+// Hop is the way to a destination.
+type Hop struct {
+	Kind Kind
+	Port int
+	Via  netip.Addr // whom to ask for the MAC: the gateway, or the destination itself
+	Src  netip.Addr // source address of packets the director makes itself
+	MTU  int
+}
+
+// Config is what a Table is made from.
+type Config struct {
+	Interfaces []Interface
+	Locals     []netip.Addr // addresses on any interface of the host, those the director does not run on included
+	Routes     []Route
+}
+
+// Table answers where a packet goes next. It is immutable.
+type Table struct {
+	Interfaces []Interface
+	locals     map[netip.Addr]struct{}
+	v4, v6     ranges
+}
+
+// ranges maps disjoint, sorted address ranges to hops: entry i covers
+// starts[i] up to, not including, starts[i+1].
+type ranges struct {
+	starts []netip.Addr
+	hops   []Hop
+}
+
+// New builds a table. Of routes with the same prefix the lowest metric wins,
+// then the first given.
+func New(cfg Config) *Table {
+	t := &Table{Interfaces: slices.Clone(cfg.Interfaces), locals: map[netip.Addr]struct{}{}}
+	for _, a := range cfg.Locals {
+		t.locals[a] = struct{}{}
+	}
+	for _, ifc := range cfg.Interfaces {
+		for _, p := range ifc.Addrs {
+			t.locals[p.Addr()] = struct{}{}
+		}
+	}
+	routes := slices.Clone(cfg.Routes)
+	for a := range t.locals {
+		routes = append(routes, Route{Prefix: netip.PrefixFrom(a, a.BitLen()), Kind: Local, Src: a, Metric: -1})
+	}
+	t.v4, t.v6 = t.flatten(routes, true), t.flatten(routes, false)
+	return t
+}
+
+// IsLocal reports whether an interface of the host carries a.
+func (t *Table) IsLocal(a netip.Addr) bool {
+	_, ok := t.locals[a]
+	return ok
+}
+
+// Lookup returns the hop for dst by the longest matching prefix.
+func (t *Table) Lookup(dst netip.Addr) Hop {
+	r := &t.v4
+	if !dst.Is4() {
+		r = &t.v6
+	}
+	lo, hi := 0, len(r.starts)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if r.starts[mid].Compare(dst) <= 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == 0 {
+		return Hop{}
+	}
+	hop := r.hops[lo-1]
+	if !hop.Via.IsValid() {
+		hop.Via = dst
+	}
+	return hop
+}
+
+// flatten turns nested prefixes of one family into disjoint ranges: sorted by
+// start, a prefix ends the range it lies in and that range resumes behind it.
+func (t *Table) flatten(routes []Route, v4 bool) ranges {
+	rs := slices.DeleteFunc(slices.Clone(routes), func(r Route) bool {
+		return !r.Prefix.IsValid() || r.Prefix.Addr().Is4() != v4
+	})
+	for i := range rs {
+		rs[i].Prefix = rs[i].Prefix.Masked()
+	}
+	sort.SliceStable(rs, func(i, j int) bool {
+		a, b := rs[i], rs[j]
+		if c := a.Prefix.Addr().Compare(b.Prefix.Addr()); c != 0 {
+			return c < 0
+		}
+		if a.Prefix.Bits() != b.Prefix.Bits() {
+			return a.Prefix.Bits() < b.Prefix.Bits()
+		}
+		return a.Metric < b.Metric
+	})
+	rs = slices.CompactFunc(rs, func(a, b Route) bool { return a.Prefix == b.Prefix })
+
+	var out ranges
+	var open []Route // prefixes that contain the current address, outermost first
+	closeUntil := func(a netip.Addr) {
+		for len(open) > 0 {
+			inner := open[len(open)-1]
+			if a.IsValid() && inner.Prefix.Contains(a) {
+				return
+			}
+			open = open[:len(open)-1]
+			next := lastAddr(inner.Prefix).Next()
+			if !next.IsValid() {
+				continue
+			}
+			hop := Hop{}
+			if len(open) > 0 {
+				hop = t.hop(open[len(open)-1])
+			}
+			out.set(next, hop)
+		}
+	}
+	for _, r := range rs {
+		closeUntil(r.Prefix.Addr())
+		out.set(r.Prefix.Addr(), t.hop(r))
+		open = append(open, r)
+	}
+	closeUntil(netip.Addr{})
+	return out
+}
+
+// set starts a range at a, replacing one that starts there already.
+func (r *ranges) set(a netip.Addr, h Hop) {
+	if n := len(r.starts); n > 0 && r.starts[n-1] == a {
+		r.hops[n-1] = h
+		return
+	}
+	r.starts = append(r.starts, a)
+	r.hops = append(r.hops, h)
+}
+
+func (t *Table) hop(r Route) Hop {
+	h := Hop{Kind: r.Kind, Port: r.Port, Via: r.Via, Src: r.Src, MTU: r.MTU}
+	if r.Kind == None {
+		return Hop{}
+	}
+	if r.Kind != Unicast {
+		return h
+	}
+	ifc := t.Interfaces[r.Port]
+	if h.MTU == 0 || ifc.MTU < h.MTU {
+		h.MTU = ifc.MTU
+	}
+	if !h.Src.IsValid() {
+		h.Src = sourceFor(ifc.Addrs, r)
+	}
+	return h
+}
+
+// sourceFor picks the address that shares a subnet with the gateway (or the
+// destination prefix), else the interface's first global one of the family.
+func sourceFor(addrs []netip.Prefix, r Route) netip.Addr {
+	target := r.Via
+	if !target.IsValid() {
+		target = r.Prefix.Addr()
+	}
+	var first netip.Addr
+	for _, p := range addrs {
+		a := p.Addr()
+		if a.Is4() != r.Prefix.Addr().Is4() {
+			continue
+		}
+		if p.Contains(target) && p.Bits() < a.BitLen() {
+			return a
+		}
+		if !first.IsValid() && !a.IsLinkLocalUnicast() {
+			first = a
+		}
+	}
+	return first
+}
+
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
