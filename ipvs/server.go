@@ -29,12 +29,12 @@ func (c *Counters) Out(packets, bytes int) {
 // RealServer is the identity of a real server. It outlives snapshots, and its
 // deletion for as long as connections refer to it by its Index.
 type RealServer struct {
-	ID      ServerID
-	Index   uint32 // in its Registry; never 0
-	Service *VirtualService
+	ID    ServerID
+	Index uint32 // in its Registry; never 0
 
 	Counters Counters
 
+	service    atomic.Pointer[VirtualService]
 	method     atomic.Uint32
 	weight     atomic.Int32
 	lastWeight atomic.Int32
@@ -51,7 +51,8 @@ type RealServer struct {
 
 // NewRealServer returns a server that is available and has spec.
 func NewRealServer(id ServerID, vs *VirtualService, spec ServerSpec) *RealServer {
-	rs := &RealServer{ID: id, Service: vs}
+	rs := &RealServer{ID: id}
+	rs.service.Store(vs)
 	rs.lastWeight.Store(spec.Weight)
 	rs.SetSpec(spec)
 	rs.available.Store(true)
@@ -98,6 +99,11 @@ func (rs *RealServer) Weight() int32 { return rs.weight.Load() }
 
 // LastWeight is the most recent weight that was not 0, or the initial one.
 func (rs *RealServer) LastWeight() int32 { return rs.lastWeight.Load() }
+
+// Service is the virtual service the server belongs to. A server that comes
+// back under a re-created service moves to that one.
+func (rs *RealServer) Service() *VirtualService      { return rs.service.Load() }
+func (rs *RealServer) SetService(vs *VirtualService) { rs.service.Store(vs) }
 
 // Available is false once the server was deleted from its service.
 func (rs *RealServer) Available() bool     { return rs.available.Load() }

@@ -1,0 +1,39 @@
+package director
+
+import (
+	"sync"
+
+	"usvs/ipvs"
+	"usvs/sched"
+)
+
+// Picker is a service's scheduler behind its mutex: the one lock a packet may
+// take, and only when it opens a connection. It outlives snapshots; control
+// replaces it only when the service gets another scheduler.
+type Picker struct {
+	mu sync.Mutex
+	s  sched.Scheduler // guarded by mu; nil: no scheduler bound
+}
+
+// NewPicker returns a picker over s. A nil s never picks anyone.
+func NewPicker(s sched.Scheduler) *Picker { return &Picker{s: s} }
+
+// Schedule picks a server for a new connection, or nil.
+func (p *Picker) Schedule(req *sched.Request) *ipvs.RealServer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.s == nil {
+		return nil
+	}
+	return p.s.Schedule(req)
+}
+
+// Update tells the scheduler of a changed list of servers.
+func (p *Picker) Update(change sched.Change, servers []*ipvs.RealServer, rs *ipvs.RealServer) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.s == nil {
+		return nil
+	}
+	return p.s.Update(change, servers, rs)
+}

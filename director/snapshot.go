@@ -1,0 +1,180 @@
+package director
+
+import (
+	"net/netip"
+
+	"usvs/ipvs"
+	"usvs/marks"
+	"usvs/route"
+)
+
+// Service is a virtual service as one snapshot has it.
+type Service struct {
+	VS      *ipvs.VirtualService
+	Spec    ipvs.ServiceSpec
+	Servers []*ipvs.RealServer // newest first; never changed
+	Picker  *Picker
+}
+
+// Snapshot is everything the data path reads that an operator or the host's
+// network decides. It is immutable: control builds the next one whole.
+type Snapshot struct {
+	Services []*Service
+	Sysctls  ipvs.Sysctls
+	Routes   *route.Table
+	Marks4   *marks.Ruleset // nil: no rules
+	Marks6   *marks.Ruleset
+	// Owned addresses are the director's to answer for: it handles their
+	// services, and answers ARP, ND and pings for those that Routes does not
+	// have as the host's own.
+	Owned  []netip.Addr
+	Hidden *Hidden
+
+	byID     map[ipvs.ServiceID]*Service
+	owned    addrSet
+	servers  addrSet // addresses of masquerading servers
+	endpoint map[Endpoint]*ipvs.RealServer
+	tunnels  map[netip.Addr]*ipvs.RealServer
+	v4, v6   bool // a service of that family exists
+	ftp      bool // a service on TCP port 21 exists
+	anyPort  bool // a service on port 0 exists
+}
+
+// Seal computes what lookups need. It must be called once, before the snapshot
+// is given to a director.
+func (s *Snapshot) Seal() *Snapshot {
+	s.byID = make(map[ipvs.ServiceID]*Service, len(s.Services))
+	s.endpoint = map[Endpoint]*ipvs.RealServer{}
+	s.tunnels = map[netip.Addr]*ipvs.RealServer{}
+	var servers []netip.Addr
+	for _, svc := range s.Services {
+		id := svc.VS.ID
+		s.byID[lookupID(id)] = svc
+		s.v4 = s.v4 || id.Family == ipvs.IPv4
+		s.v6 = s.v6 || id.Family == ipvs.IPv6
+		s.ftp = s.ftp || id.Mark == 0 && id.Protocol == ipvs.TCP && id.Port == ftpPort
+		s.anyPort = s.anyPort || id.Mark == 0 && id.Port == 0
+		for _, rs := range svc.Servers {
+			switch rs.Method() {
+			case ipvs.Masquerade:
+				servers = append(servers, rs.ID.Addr)
+				s.addEndpoint(id, rs)
+			case ipvs.Tunnel:
+				s.tunnels[rs.ID.Addr] = rs
+			}
+		}
+	}
+	s.owned, s.servers = newAddrSet(s.Owned), newAddrSet(servers)
+	if s.Routes == nil {
+		s.Routes = route.New(route.Config{})
+	}
+	return s
+}
+
+// addEndpoint registers a masquerading server under its own protocol, or under
+// any for a fwmark service; the first one registered wins.
+func (s *Snapshot) addEndpoint(id ipvs.ServiceID, rs *ipvs.RealServer) {
+	e := Endpoint{id.Protocol, rs.ID.Addr, rs.ID.Port}
+	if id.Mark != 0 {
+		e.Protocol = 0
+	}
+	if _, ok := s.endpoint[e]; !ok {
+		s.endpoint[e] = rs
+	}
+}
+
+// lookupID is the key a service is found by: a fwmark service's protocol,
+// address and port do not count.
+func lookupID(id ipvs.ServiceID) ipvs.ServiceID {
+	if id.Mark != 0 {
+		return ipvs.ServiceID{Family: id.Family, Mark: id.Mark}
+	}
+	return id
+}
+
+const ftpPort = 21
+
+// find returns the service for a packet: by mark, exactly, by the FTP rule,
+// then by port 0 (ipvs.md 4.1).
+func (s *Snapshot) find(f ipvs.Family, mark uint32, proto ipvs.Protocol, dst netip.Addr, port uint16) *Service {
+	if mark != 0 {
+		if svc := s.byID[ipvs.ServiceID{Family: f, Mark: mark}]; svc != nil {
+			return svc
+		}
+	}
+	id := ipvs.ServiceID{Family: f, Protocol: proto, Addr: dst, Port: port}
+	if svc := s.byID[id]; svc != nil {
+		return svc
+	}
+	if s.ftp && proto == ipvs.TCP && (port == 20 || port >= s.Sysctls.UnprivilegedPortStart) {
+		id.Port = ftpPort
+		if svc := s.byID[id]; svc != nil {
+			return svc
+		}
+	}
+	if !s.anyPort {
+		return nil
+	}
+	id.Port = 0
+	return s.byID[id]
+}
+
+// hasMark reports whether a fwmark service for mark exists.
+func (s *Snapshot) hasMark(f ipvs.Family, mark uint32) bool {
+	return mark != 0 && s.byID[ipvs.ServiceID{Family: f, Mark: mark}] != nil
+}
+
+// active reports whether a service of the packet's family exists: without one
+// the kernel's hooks do nothing for the family.
+func (s *Snapshot) active(version uint8) bool {
+	return version == 4 && s.v4 || version == 6 && s.v6
+}
+
+// serverAt finds the masquerading server that packets from addr:port come from.
+func (s *Snapshot) serverAt(proto ipvs.Protocol, addr netip.Addr, port uint16) *ipvs.RealServer {
+	if rs := s.endpoint[Endpoint{proto, addr, port}]; rs != nil {
+		return rs
+	}
+	return s.endpoint[Endpoint{0, addr, port}]
+}
+
+// addrSet is a set of addresses for the frame path: open addressing, immutable.
+type addrSet struct {
+	slots []netip.Addr
+	mask  uint32
+}
+
+func newAddrSet(addrs []netip.Addr) addrSet {
+	size := 4
+	for size < 2*len(addrs)+2 {
+		size *= 2
+	}
+	s := addrSet{slots: make([]netip.Addr, size), mask: uint32(size - 1)}
+	for _, a := range addrs {
+		i := hashAddr(a) & s.mask
+		for s.slots[i].IsValid() && s.slots[i] != a {
+			i = (i + 1) & s.mask
+		}
+		s.slots[i] = a
+	}
+	return s
+}
+
+func (s *addrSet) has(a netip.Addr) bool {
+	for i := hashAddr(a) & s.mask; s.slots[i].IsValid(); i = (i + 1) & s.mask {
+		if s.slots[i] == a {
+			return true
+		}
+	}
+	return false
+}
+
+func hashAddr(a netip.Addr) uint32 {
+	b := a.As16()
+	h := uint32(0x9E3779B1)
+	for i := 0; i < 16; i += 4 {
+		w := uint32(b[i])<<24 | uint32(b[i+1])<<16 | uint32(b[i+2])<<8 | uint32(b[i+3])
+		h = (h ^ w) * 0x61C88647
+	}
+	return h ^ h>>15
+}
