@@ -41,6 +41,7 @@ type Device interface {
 type Output struct {
 	Tx   []*Frame // send on the interface Frame.Port
 	Host []*Frame // hand to the host's own stack: it was kept from seeing them, or they are for a local server
+	Pass []*Frame // declined; the host's own stack saw them already. A simulated host takes them from here
 
 	pool []*Frame
 	used int
@@ -65,7 +66,7 @@ func (o *Output) New() *Frame {
 }
 
 // Reset forgets all frames.
-func (o *Output) Reset() { o.Tx, o.Host, o.used = o.Tx[:0], o.Host[:0], 0 }
+func (o *Output) Reset() { o.Tx, o.Host, o.Pass, o.used = o.Tx[:0], o.Host[:0], o.Pass[:0], 0 }
 
 // Handler is the director as a pump sees it: one worker's view.
 type Handler interface {
