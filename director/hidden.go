@@ -46,10 +46,8 @@ func (h *Hidden) Hides(p *wire.Packet, local func(netip.Addr) bool) bool {
 		if contains(h.Services, p.Proto, p.Dst, p.DstPort, p.FragOffset != 0) {
 			return true
 		}
-		for _, pfx := range h.Prefixes {
-			if pfx.Contains(p.Dst) {
-				return true
-			}
+		if h.inPrefixes(p.Dst) {
+			return true
 		}
 	}
 	if len(h.Servers) == 0 || local(p.Dst) {
@@ -59,6 +57,19 @@ func (h *Hidden) Hides(p *wire.Packet, local func(netip.Addr) bool) bool {
 		return contains(h.Servers, p.Proto, p.Src, p.SrcPort, p.FragOffset != 0)
 	}
 	return p.IsICMPError()
+}
+
+// inPrefixes reports whether a mark rule names the address.
+func (h *Hidden) inPrefixes(a netip.Addr) bool {
+	if h == nil {
+		return false
+	}
+	for _, pfx := range h.Prefixes {
+		if pfx.Contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
 func contains(set map[Endpoint]struct{}, proto uint8, a netip.Addr, port uint16, laterFragment bool) bool {

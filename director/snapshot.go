@@ -130,6 +130,12 @@ func (s *Snapshot) active(version uint8) bool {
 	return version == 4 && s.v4 || version == 6 && s.v6
 }
 
+// answersFor reports whether the director, not the host's own stack, answers
+// for a.
+func (s *Snapshot) answersFor(a netip.Addr) bool {
+	return s.owned.has(a) && !s.Routes.IsLocal(a)
+}
+
 // serverAt finds the masquerading server that packets from addr:port come from.
 func (s *Snapshot) serverAt(proto ipvs.Protocol, addr netip.Addr, port uint16) *ipvs.RealServer {
 	if rs := s.endpoint[Endpoint{proto, addr, port}]; rs != nil {

@@ -1,6 +1,10 @@
 package ipvs
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"usvs/clock"
+)
 
 // VirtualService is the identity of a virtual service: what its connections
 // and counters refer to while snapshots come and go.
@@ -47,6 +51,9 @@ type RealServer struct {
 	active     atomic.Int32
 	inactive   atomic.Int32
 	persistent atomic.Int32
+
+	pathMTU      atomic.Int32 // towards a tunnel server, learned from ICMP; 0: none
+	pathMTUUntil atomic.Int64
 }
 
 // NewRealServer returns a server that is available and has spec.
@@ -158,5 +165,20 @@ func (rs *RealServer) Demote()  { rs.inactive.Add(1); rs.active.Add(-1) }
 // BindTemplate and UnbindTemplate count persistence templates.
 func (rs *RealServer) BindTemplate()   { rs.persistent.Add(1) }
 func (rs *RealServer) UnbindTemplate() { rs.persistent.Add(-1) }
+
+// LearnPathMTU remembers the path MTU a router announced towards the server.
+func (rs *RealServer) LearnPathMTU(mtu int, until clock.Instant) {
+	rs.pathMTU.Store(int32(mtu))
+	rs.pathMTUUntil.Store(int64(until))
+}
+
+// PathMTU is what LearnPathMTU remembered, or 0.
+func (rs *RealServer) PathMTU(now clock.Instant) int {
+	mtu := rs.pathMTU.Load()
+	if mtu == 0 || int64(now) >= rs.pathMTUUntil.Load() {
+		return 0
+	}
+	return int(mtu)
+}
 
 func (rs *RealServer) total() int64 { return int64(rs.active.Load()) + int64(rs.inactive.Load()) }

@@ -197,30 +197,37 @@ func (t *Table) hop(r Route) Hop {
 		h.MTU = ifc.MTU
 	}
 	if !h.Src.IsValid() {
-		h.Src = sourceFor(ifc.Addrs, r)
+		target := r.Via
+		if !target.IsValid() {
+			target = r.Prefix.Addr()
+		}
+		h.Src = ifc.SourceFor(target)
 	}
 	return h
 }
 
-// sourceFor picks the address that shares a subnet with the gateway (or the
-// destination prefix), else the interface's first global one of the family.
-func sourceFor(addrs []netip.Prefix, r Route) netip.Addr {
-	target := r.Via
-	if !target.IsValid() {
-		target = r.Prefix.Addr()
-	}
-	var first netip.Addr
-	for _, p := range addrs {
+// SourceFor picks the interface's address to talk to target from: one that
+// shares a subnet with it, else the first global one of the family. A
+// multicast target is talked to from the link-local address.
+func (ifc *Interface) SourceFor(target netip.Addr) netip.Addr {
+	var first, linkLocal netip.Addr
+	for _, p := range ifc.Addrs {
 		a := p.Addr()
-		if a.Is4() != r.Prefix.Addr().Is4() {
-			continue
-		}
-		if p.Contains(target) && p.Bits() < a.BitLen() {
+		switch {
+		case a.Is4() != target.Is4():
+		case a.IsLinkLocalUnicast():
+			linkLocal = a
+			if target.IsLinkLocalUnicast() {
+				return a
+			}
+		case p.Contains(target) && p.Bits() < a.BitLen():
 			return a
-		}
-		if !first.IsValid() && !a.IsLinkLocalUnicast() {
+		case !first.IsValid():
 			first = a
 		}
+	}
+	if !first.IsValid() || target.IsMulticast() && linkLocal.IsValid() {
+		return linkLocal
 	}
 	return first
 }

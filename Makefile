@@ -1,0 +1,64 @@
+# usvs: make test | check | deps | demo | install
+GO       ?= go
+PREFIX   ?= /usr/local
+SBINDIR  ?= $(PREFIX)/sbin
+UNITDIR  ?= /etc/systemd/system
+DESTDIR  ?=
+
+# What the integration tests use, as Debian packages.
+DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps
+
+.PHONY: all build deps test check lint parkpoints fuzz demo bench install uninstall clean
+
+all: build
+
+build:
+	$(GO) build -o usvs ./cmd/usvs
+
+deps:
+	@command -v apt-get >/dev/null || { echo "make deps knows Debian's apt-get only; install: $(DEBIAN_DEPS)" >&2; exit 1; }
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN_DEPS)
+
+# Everything that must pass, with a list of what had to be skipped and why.
+test:
+	@$(GO) run ./internal/testrun ./...
+
+check: lint test parkpoints race
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... 
+
+# The lock-free promise: one goroutine parked at every step, the others go on.
+parkpoints:
+	$(GO) test -tags parkpoints -run Park ./conntrack
+
+race:
+	$(GO) test -race -short ./...
+
+# A short fuzz of every parser. FUZZTIME=10m make fuzz for a long one.
+FUZZTIME ?= 5s
+fuzz:
+	@$(GO) run ./internal/fuzzall -time $(FUZZTIME)
+
+demo:
+	$(GO) run ./cmd/usvs demo
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./conntrack ./sched ./forward ./director
+
+install: build
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)
+	install -m 0755 usvs $(DESTDIR)$(SBINDIR)/usvs
+	test -e $(DESTDIR)$(SBINDIR)/ipvsadm || ln -s usvs $(DESTDIR)$(SBINDIR)/ipvsadm
+	install -m 0644 packaging/usvs.service $(DESTDIR)$(UNITDIR)/usvs.service
+	@echo "installed; edit /etc/usvs.rules and /etc/default/usvs, then: systemctl enable --now usvs"
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/usvs $(DESTDIR)$(UNITDIR)/usvs.service
+	test "$$(readlink $(DESTDIR)$(SBINDIR)/ipvsadm)" != usvs || rm -f $(DESTDIR)$(SBINDIR)/ipvsadm
+
+clean:
+	rm -f usvs

@@ -1,0 +1,102 @@
+package director
+
+import (
+	"sync/atomic"
+
+	"usvs/arp"
+	"usvs/clock"
+	"usvs/conntrack"
+	"usvs/forward"
+	"usvs/ipvs"
+	"usvs/localstack"
+	"usvs/wire"
+)
+
+// Config is what a Director is made from.
+type Config struct {
+	Table     *conntrack.Table
+	ARP       arp.Config
+	Fragments *forward.Reassembler
+	ICMPLimit *localstack.Limiter // nil: answers are not rate-limited
+	// Conflict hears that another host claims an owned address. It is called
+	// by workers and must not block; nil: nobody listens.
+	Conflict func(arp.Conflict)
+}
+
+// Director forwards packets for virtual services. Its Workers do the work.
+type Director struct {
+	Table      *conntrack.Table
+	Neighbours *arp.Cache
+	Totals     ipvs.Counters // over all services
+
+	fragments *forward.Reassembler
+	limit     *localstack.Limiter
+	conflict  func(arp.Conflict)
+	snap      atomic.Pointer[Snapshot]
+	observer  atomic.Pointer[Observer]
+	workers   atomic.Pointer[[]*Worker]
+}
+
+// New returns a director with an empty snapshot.
+func New(cfg Config) *Director {
+	d := &Director{Table: cfg.Table, fragments: cfg.Fragments, limit: cfg.ICMPLimit, conflict: cfg.Conflict}
+	d.Neighbours = arp.New(cfg.ARP, local{d})
+	d.snap.Store((&Snapshot{Sysctls: ipvs.DefaultSysctls()}).Seal())
+	d.workers.Store(&[]*Worker{})
+	return d
+}
+
+// Publish makes s the snapshot that frames meet from now on, and announces the
+// addresses that became the director's to answer for. s must be sealed. One
+// caller at a time.
+func (d *Director) Publish(now clock.Instant, s *Snapshot) {
+	old := d.snap.Swap(s)
+	for _, a := range s.Owned {
+		if s.answersFor(a) && (old == nil || !old.answersFor(a)) {
+			for port := range s.Routes.Interfaces {
+				if s.Routes.Interfaces[port].Medium == wire.Ethernet {
+					d.Neighbours.Announce(now, port, a)
+				}
+			}
+		}
+	}
+}
+
+// Snapshot is the one last published.
+func (d *Director) Snapshot() *Snapshot { return d.snap.Load() }
+
+// NewWorker returns a worker for one goroutine. Workers are made before traffic
+// starts or while it runs; they are never removed.
+func (d *Director) NewWorker() *Worker {
+	w := &Worker{d: d}
+	w.alloc = w.New
+	w.piece = func(g *wire.Frame) { w.emit(g, &w.hop) }
+	w.cut = w.cutPiece
+	w.wrap = w.wrapSegment
+	for {
+		old := d.workers.Load()
+		all := append(append([]*Worker{}, *old...), w)
+		if d.workers.CompareAndSwap(old, &all) {
+			return w
+		}
+	}
+}
+
+// Counters returns how many frames ended for each reason that occurred.
+func (d *Director) Counters() map[string]uint64 {
+	out := map[string]uint64{}
+	add := func(name string, n uint64) {
+		if n > 0 {
+			out[name] += n
+		}
+	}
+	for _, w := range *d.workers.Load() {
+		for r := range w.count.reason {
+			add(Reason(r).String(), w.count.reason[r].Load())
+		}
+		for m := range w.count.malformed {
+			add("malformed: "+wire.Malformed(m).String(), w.count.malformed[m].Load())
+		}
+	}
+	return out
+}

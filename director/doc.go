@@ -1,0 +1,33 @@
+// Package director is the one place where the whole pipeline is spelled out: a
+// frame comes in, is parsed, matched against connections and services, and
+// leaves rewritten, answered, declined or dropped.
+//
+// The package is pure: (time, frame, snapshot) in, frames out. It reads no
+// clock, opens no socket, starts no goroutine and logs nothing. What a frame
+// meets, in this order, and the file it is in:
+//
+//	worker.go    Handle and Tick; which frames concern the director at all
+//	input.go     client to virtual service: lookup, port reuse, state, counters
+//	schedule.go  new connections: eligibility, persistence, scheduler, insertion
+//	transmit.go  next hop, TTL, MTU, then NAT, DR, TUN or local delivery
+//	output.go    real server to client: lookup, state, source rewriting
+//	related.go   ICMP errors about a connection, in both directions
+//	local.go     what the director answers itself, and what it leaves to the host
+//	send.go      link headers, neighbours, fragments
+//
+// # Concurrency
+//
+// Any number of Workers, one goroutine each, share one Director: the
+// connection table, the neighbour cache and the Snapshot. The table is
+// lock-free throughout and the Snapshot immutable.
+//
+// Lock order, outermost first: control's mutex; then a Picker's mutex, which a
+// packet takes only to open a connection. The reassembler's shard mutex is
+// taken by fragments only and with no other lock held.
+//
+// # Invariants
+//
+//   - An established connection's frame allocates nothing and takes no lock.
+//   - Every frame ends in exactly one verdict; every drop has a named reason.
+//   - Malformed input is dropped and counted, never trusted and never fatal.
+package director

@@ -1,0 +1,156 @@
+package director
+
+import (
+	"net/netip"
+
+	"usvs/conntrack"
+	"usvs/ipvs"
+	"usvs/link"
+	"usvs/wire"
+)
+
+// isakmpPort is the UDP port AH and ESP packets are looked up by (ipvs.md 2.2).
+const isakmpPort = 500
+
+// input handles a packet to a virtual service's address (ipvs.md 5.2).
+func (w *Worker) input(f *link.Frame) {
+	p, s := &w.p, w.snap
+	switch {
+	case !s.active(p.Version):
+		w.local(f)
+		return
+	case p.IsICMPError():
+		w.relatedIn(f)
+		return
+	case p.Proto == wire.ProtoAH || p.Proto == wire.ProtoESP:
+		w.inputIPsec(f)
+		return
+	case !balanced(p.Proto):
+		w.local(f)
+		return
+	case !p.Ports:
+		w.end(DropShortTransport)
+		return
+	}
+	proto := ipvs.Protocol(p.Proto)
+	if !w.lookupIn(proto, p.SrcPort, p.DstPort) && !w.schedule(f) {
+		return
+	}
+	w.forwardIn(f, w.event())
+}
+
+func (w *Worker) inputIPsec(f *link.Frame) {
+	if !w.lookupIn(ipvs.UDP, isakmpPort, isakmpPort) {
+		w.local(f)
+		return
+	}
+	w.forwardIn(f, conntrack.EventNone)
+}
+
+// lookupIn finds the packet's connection. One that must make way for a new one
+// is expired and not found; w.c holds the connection found.
+func (w *Worker) lookupIn(proto ipvs.Protocol, cport, vport uint16) bool {
+	p := &w.p
+	c := &w.c
+	if !w.d.Table.LookupIn(w.now, proto, netip.AddrPortFrom(p.Src, cport), netip.AddrPortFrom(p.Dst, vport), c) {
+		return false
+	}
+	if w.opens() && w.mustReschedule() && w.d.Table.Expire(w.now, c.Ref) {
+		return false
+	}
+	if c.Server != nil && !c.Server.Available() && w.snap.Sysctls.ExpireNodestConn {
+		return !w.d.Table.Expire(w.now, c.Ref)
+	}
+	return true
+}
+
+// opens reports whether the packet is a connection's first: TCP with SYN, or
+// SCTP INIT.
+func (w *Worker) opens() bool {
+	p := &w.p
+	switch p.Proto {
+	case wire.ProtoTCP:
+		return p.TCPFlags&wire.FlagSYN != 0
+	case wire.ProtoSCTP:
+		return p.Full && len(p.Transport()) > wire.SCTPLen && p.Transport()[wire.SCTPLen] == sctpInit
+	}
+	return false
+}
+
+const (
+	sctpInit  = 1
+	sctpAbort = 6
+)
+
+// mustReschedule decides whether a first packet ends the connection it belongs
+// to (ipvs.md 2.7).
+func (w *Worker) mustReschedule() bool {
+	c, sy := &w.c, &w.snap.Sysctls
+	if sy.ExpireNodestConn && c.Server != nil && c.Server.Weight() == 0 {
+		return true
+	}
+	if sy.ConnReuseMode == 0 || c.Control != (conntrack.Ref{}) {
+		return false
+	}
+	return conntrack.Reusable(c, sy.ConnReuseMode)
+}
+
+// forwardIn counts a client's packet, advances its connection and transmits it.
+func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
+	c := &w.c
+	if c.Server != nil && !c.Server.Available() {
+		w.end(DropServerGone) // connection kept, timer not restarted (ipvs.md 2.8)
+		return
+	}
+	w.countIn(c.Server)
+	w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
+	w.transmit(f)
+}
+
+// event is what the packet tells the connection's state machine. A TCP header
+// that cannot be read in full tells nothing.
+func (w *Worker) event() conntrack.Event {
+	p := &w.p
+	switch p.Proto {
+	case wire.ProtoTCP:
+		if p.Full {
+			return conntrack.TCPEvent(p.TCPFlags)
+		}
+	case wire.ProtoSCTP:
+		if p.Full {
+			return conntrack.SCTPEvent(p.Transport()[wire.SCTPLen:])
+		}
+	case wire.ProtoUDP:
+		return conntrack.EventUDP
+	}
+	return conntrack.EventNone
+}
+
+func (w *Worker) countIn(rs *ipvs.RealServer) {
+	if rs == nil {
+		return
+	}
+	n := w.p.IPLen()
+	rs.Counters.In(1, n)
+	if vs := rs.Service(); vs != nil {
+		vs.Counters.In(1, n)
+	}
+	w.d.Totals.In(1, n)
+}
+
+// countOut counts a packet to a client. Nothing is counted for a server that
+// was deleted.
+func (w *Worker) countOut(rs *ipvs.RealServer, bytes int) {
+	if rs == nil || !rs.Available() {
+		return
+	}
+	rs.Counters.Out(1, bytes)
+	if vs := rs.Service(); vs != nil {
+		vs.Counters.Out(1, bytes)
+	}
+	w.d.Totals.Out(1, bytes)
+}
+
+func balanced(proto uint8) bool {
+	return proto == wire.ProtoTCP || proto == wire.ProtoUDP || proto == wire.ProtoSCTP
+}

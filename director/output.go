@@ -1,0 +1,102 @@
+package director
+
+import (
+	"net/netip"
+
+	"usvs/conntrack"
+	"usvs/forward"
+	"usvs/ipvs"
+	"usvs/link"
+	"usvs/route"
+	"usvs/wire"
+)
+
+// output handles a packet that is not for a virtual service: perhaps a real
+// server's answer on its way to a client (ipvs.md 5.6).
+func (w *Worker) output(f *link.Frame) {
+	p := &w.p
+	switch {
+	case p.IsICMPError():
+		w.relatedOut(f)
+		return
+	case !balanced(p.Proto) || !p.Ports:
+		w.pass(f)
+		return
+	}
+	server, client := netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)
+	if !w.d.Table.LookupOut(w.now, ipvs.Protocol(p.Proto), server, client, &w.c) {
+		w.outputStray(f)
+		return
+	}
+	if w.c.Method != ipvs.Masquerade {
+		w.noteOutput()
+		w.pass(f)
+		return
+	}
+	w.masquerade(f, false)
+}
+
+func (w *Worker) noteOutput() {
+	w.countOut(w.c.Server, w.p.IPLen())
+	w.d.Table.Packet(w.now, &w.c, conntrack.DirOut, w.event())
+}
+
+// masquerade sends a server's packet to the client in the virtual service's
+// name. As in plain forwarding, TTL and MTU are judged before the source is
+// rewritten, and their errors go to the server.
+func (w *Worker) masquerade(f *link.Frame, related bool) {
+	p, c := &w.p, &w.c
+	hop := w.snap.Routes.Lookup(p.Dst)
+	switch {
+	case hop.Kind == route.None:
+		w.refuse(f, unreachableHost, DropNoRoute)
+		return
+	case hop.Kind != route.Unicast:
+		w.end(DropForeignRoute)
+		return
+	case p.TTL <= 1:
+		w.refuse(f, timeExceeded, DropTTL)
+		return
+	}
+	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+	if tooBig {
+		w.tooBig(f, hop.MTU)
+		return
+	}
+	forward.DecrementTTL(p)
+	if related {
+		w.countOut(c.Server, p.IPLen())
+		forward.RewriteRelatedOut(f, p, &w.q, c.Virtual)
+	} else {
+		w.noteOutput()
+		forward.RewriteSrc(f, p, c.Virtual)
+	}
+	w.send(f, &hop, fragment)
+}
+
+// outputStray handles a packet without a connection: with nat_icmp_send, one
+// from a masquerading server is refused; everything else is the host's.
+func (w *Worker) outputStray(f *link.Frame) {
+	p := &w.p
+	if !w.snap.Sysctls.NATICMPSend || w.resets() ||
+		w.snap.serverAt(ipvs.Protocol(p.Proto), p.Src, p.SrcPort) == nil {
+		w.pass(f)
+		return
+	}
+	if p.TTL <= 1 {
+		w.refuse(f, timeExceeded, DropTTL)
+		return
+	}
+	forward.DecrementTTL(p)
+	w.refuse(f, unreachablePort, DropNoConnection)
+}
+
+// resets reports whether the packet ends a connection by force.
+func (w *Worker) resets() bool {
+	p := &w.p
+	if p.Proto == wire.ProtoTCP {
+		return p.TCPFlags&wire.FlagRST != 0
+	}
+	t := p.Transport()
+	return p.Proto == wire.ProtoSCTP && len(t) > wire.SCTPLen && t[wire.SCTPLen] == sctpAbort
+}

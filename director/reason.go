@@ -1,0 +1,73 @@
+package director
+
+import (
+	"sync/atomic"
+
+	"usvs/wire"
+)
+
+// Reason is why a frame ended as it did. Each has a name and a counter.
+type Reason uint8
+
+const (
+	// Verdicts that are no fault.
+	Forwarded  Reason = iota // sent on to a real server or client
+	Answered                 // the director replied itself
+	Passed                   // not the director's: the host's own stack has it
+	Handed                   // given to the host's own stack by the director
+	Consumed                 // ARP, ND or a fragment kept for reassembly
+	NotForUs                 // another station's MAC address
+	VLANTagged               // tagged: belongs to a VLAN interface, not to this one
+
+	// Drops.
+	DropMalformed        // wire.Parse refused it; also counted by kind
+	DropShortTransport   // the transport header cannot be read
+	DropServerGone       // its connection's real server was deleted (expire_nodest_conn=0)
+	DropNoServer         // no real server available; ICMP port unreachable was sent
+	DropTableFull        // the connection table holds its maximum
+	DropTemplateRace     // its persistence template kept dying under it
+	DropTTL              // TTL exceeded; ICMP sent
+	DropTooBig           // longer than the path's MTU and not to be fragmented; ICMP sent
+	DropNoRoute          // no route to the next hop; ICMP sent
+	DropForeignRoute     // the route leaves by an interface usvs does not run on
+	DropNeighbour        // the next hop does not answer ARP or ND
+	DropNeighbourQueue   // too many frames wait for the next hop's MAC
+	DropMTUTooSmall      // a tunnel's MTU below 68 (IPv4) or 1280 (IPv6)
+	DropFamily           // the server's family needs a tunnel
+	DropNoRoom           // no buffer for another frame
+	DropFragment         // fragment refused: overlap, limits or malformed
+	DropICMPChecksum     // related ICMP error with a wrong checksum
+	DropRedirectLoopback // NAT to a loopback address
+	DropSegment          // a super-frame that could not be segmented
+	DropLocalNode        // for a local server, but the host does not carry the VIP
+	DropNeedsEthernet    // direct routing through an interface without MAC addresses
+	DropNoConnection     // a server's packet without a connection; ICMP sent (nat_icmp_send)
+	DropTunnelError      // an ICMP error about a tunnel, told to the client where it can be
+	DropRateLimited      // an answer withheld by the ICMP rate limit
+	reasons
+)
+
+var reasonNames = [reasons]string{
+	"forwarded", "answered", "passed", "handed_to_host", "consumed", "not_for_us", "vlan_tagged",
+	"drop_malformed", "drop_short_transport", "drop_server_gone", "drop_no_server", "drop_table_full",
+	"drop_template_race", "drop_ttl", "drop_too_big", "drop_no_route", "drop_foreign_route",
+	"drop_neighbour", "drop_neighbour_queue", "drop_mtu_too_small", "drop_family", "drop_no_room",
+	"drop_fragment", "drop_icmp_checksum", "drop_redirect_loopback", "drop_segment", "drop_local_node",
+	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_rate_limited",
+}
+
+// String is the reason's counter name.
+func (r Reason) String() string { return reasonNames[r] }
+
+// Dropped reports whether the reason is a drop.
+func (r Reason) Dropped() bool { return r >= DropMalformed }
+
+// counters are one worker's; only that worker adds, anyone reads.
+type counters struct {
+	reason    [reasons]atomic.Uint64
+	malformed [int(wire.UnknownIPVersion) + 1]atomic.Uint64
+}
+
+// bump adds one. Only its own worker writes a counter, so no read-modify-write
+// cycle of the bus is needed.
+func bump(c *atomic.Uint64) { c.Store(c.Load() + 1) }

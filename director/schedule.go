@@ -1,0 +1,238 @@
+package director
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"usvs/conntrack"
+	"usvs/ipvs"
+	"usvs/link"
+	"usvs/sched"
+	"usvs/wire"
+)
+
+// insertTries bounds how often a connection is inserted again because its
+// template died at that moment.
+const insertTries = 4
+
+// ftpDataPort as a client's port is never scheduled (ipvs.md 5.3).
+const ftpDataPort = 20
+
+// schedule opens a connection for a packet that has none (ipvs.md 5.3). It
+// reports whether w.c now holds one; if not, the frame has met its end.
+func (w *Worker) schedule(f *link.Frame) bool {
+	p := &w.p
+	if !p.Full {
+		w.end(DropShortTransport)
+		return false
+	}
+	svc := w.snap.find(family(p.Version), f.Mark, ipvs.Protocol(p.Proto), p.Dst, p.DstPort)
+	if !w.mayOpen() || svc == nil || p.SrcPort == ftpDataPort {
+		w.local(f)
+		return false
+	}
+	if svc.Spec.Flags&ipvs.FlagPersistent != 0 {
+		return w.schedulePersistent(f, svc)
+	}
+	id := &svc.VS.ID
+	if id.Mark == 0 && id.Port != p.DstPort {
+		w.leave(f, svc)
+		return false
+	}
+	rs := svc.Picker.Schedule(w.request(svc))
+	if rs == nil {
+		w.leave(f, svc)
+		return false
+	}
+	return w.open(f, svc, rs, conntrack.Ref{}, orPort(rs.ID.Port, p.DstPort)) == conntrack.Inserted
+}
+
+// mayOpen reports whether the packet's kind can open a connection at all.
+func (w *Worker) mayOpen() bool {
+	p, sy := &w.p, &w.snap.Sysctls
+	switch p.Proto {
+	case wire.ProtoTCP:
+		return p.TCPFlags&wire.FlagRST == 0 && (p.TCPFlags&wire.FlagSYN != 0 || sy.SloppyTCP)
+	case wire.ProtoSCTP:
+		if w.opens() {
+			return true
+		}
+		t := p.Transport()
+		return sy.SloppySCTP && len(t) > wire.SCTPLen && t[wire.SCTPLen] != sctpAbort
+	}
+	return true
+}
+
+func (w *Worker) request(svc *Service) *sched.Request {
+	p := &w.p
+	w.req = sched.Request{
+		Now: w.now, Protocol: ipvs.Protocol(p.Proto), Client: p.Src, ClientPort: p.SrcPort,
+		Dst: p.Dst, Flags: svc.Spec.Flags, Sysctls: &w.snap.Sysctls,
+	}
+	return &w.req
+}
+
+// schedulePersistent finds or makes the client's template and opens a
+// connection to its server (ipvs.md 2.5).
+func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
+	p, id := &w.p, &svc.VS.ID
+	n := conntrack.New{Protocol: ipvs.Protocol(p.Proto), Template: true, Mark: f.Mark}
+	client := netip.AddrPortFrom(maskClient(svc, p.Src), 0)
+	vport := uint16(0)
+	if id.Mark == 0 && p.DstPort == id.Port && id.Port != ftpPort {
+		vport = id.Port
+	}
+	n.Client, n.Virtual = client, netip.AddrPortFrom(p.Dst, vport)
+	if id.Mark != 0 {
+		n.Protocol, n.Virtual = ipvs.ProtoIP, netip.AddrPortFrom(markAddr(id.Mark, p.Version), 0)
+	}
+	for range insertTries {
+		tmpl := &w.tmpl
+		if !w.findTemplate(&n, tmpl) && !w.makeTemplate(f, svc, &n, vport, tmpl) {
+			return false
+		}
+		rs, dport := tmpl.Server, p.DstPort
+		if p.DstPort == id.Port && rs.ID.Port != 0 {
+			dport = rs.ID.Port
+		}
+		switch w.open(f, svc, rs, tmpl.Ref, dport) {
+		case conntrack.Inserted:
+			w.d.Table.Rearm(w.now, tmpl.Ref)
+			return true
+		case conntrack.Full:
+			return false
+		}
+	}
+	w.end(DropTemplateRace)
+	return false
+}
+
+// findTemplate looks the template up. One whose server cannot be used any more
+// is made unfindable.
+func (w *Worker) findTemplate(n *conntrack.New, tmpl *conntrack.Conn) bool {
+	t := w.d.Table
+	if !t.LookupTemplate(w.now, n.Protocol, n.Client.Addr(), n.Virtual, tmpl) {
+		return false
+	}
+	rs := tmpl.Server
+	if rs != nil && rs.Available() && !(w.snap.Sysctls.ExpireQuiescentTemplate && rs.Weight() == 0) {
+		return true
+	}
+	t.Invalidate(tmpl.Ref)
+	return false
+}
+
+func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.New, vport uint16, tmpl *conntrack.Conn) bool {
+	rs := svc.Picker.Schedule(w.request(svc))
+	if rs == nil {
+		w.leave(f, svc)
+		return false
+	}
+	dport := uint16(0)
+	if vport != 0 {
+		dport = rs.ID.Port
+	}
+	n.Server, n.Method = rs, rs.Method()
+	n.Real = netip.AddrPortFrom(rs.ID.Addr, dport)
+	n.Timeout = time.Duration(svc.Spec.Timeout) * time.Second
+	if w.d.Table.Insert(w.now, n, tmpl) == conntrack.Full {
+		w.end(DropTableFull)
+		return false
+	}
+	return tmpl.Server != nil
+}
+
+// open inserts the packet's connection to rs, or, under one-packet scheduling,
+// makes one that lives for this packet only. Finding that another worker
+// opened it meanwhile is as good as opening it.
+func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control conntrack.Ref, dport uint16) conntrack.Result {
+	p := &w.p
+	n := &w.fresh
+	*n = conntrack.New{
+		Protocol: ipvs.Protocol(p.Proto),
+		Client:   netip.AddrPortFrom(p.Src, p.SrcPort),
+		Virtual:  netip.AddrPortFrom(p.Dst, p.DstPort),
+		Real:     netip.AddrPortFrom(rs.ID.Addr, dport),
+		Method:   rs.Method(), Server: rs, Mark: f.Mark, Control: control,
+	}
+	if svc.Spec.Flags&ipvs.FlagOnePacket != 0 && p.Proto == wire.ProtoUDP {
+		w.countConn(svc, rs)
+		rs.Bind(false) // counted around the packet: the thresholds see it
+		rs.Unbind(false)
+		w.c = conntrack.Conn{
+			Protocol: n.Protocol, Client: n.Client, Virtual: n.Virtual, Real: n.Real,
+			Method: n.Method, Server: rs, Control: control, Mark: f.Mark, Flags: conntrack.FlagOnePacket,
+		}
+		return conntrack.Inserted
+	}
+	switch res := w.d.Table.Insert(w.now, n, &w.c); res {
+	case conntrack.Inserted:
+		w.countConn(svc, rs)
+		return conntrack.Inserted
+	case conntrack.Exists:
+		return conntrack.Inserted
+	case conntrack.Full:
+		w.end(DropTableFull)
+		return res
+	default:
+		return res
+	}
+}
+
+func (w *Worker) countConn(svc *Service, rs *ipvs.RealServer) {
+	rs.Counters.Conns.Add(1)
+	svc.VS.Counters.Conns.Add(1)
+	w.d.Totals.Conns.Add(1)
+}
+
+// leave ends a packet for which no server is available (ipvs.md 5.4).
+func (w *Worker) leave(f *link.Frame, svc *Service) {
+	id := &svc.VS.ID
+	if id.Mark == 0 && id.Port == ftpPort && w.p.DstPort != ftpPort {
+		w.local(f)
+		return
+	}
+	w.refuse(f, unreachablePort, DropNoServer)
+}
+
+// maskClient applies the service's persistence granularity to a client.
+func maskClient(svc *Service, client netip.Addr) netip.Addr {
+	if client.Is4() {
+		if !svc.Spec.Netmask.Is4() {
+			return client
+		}
+		a, m := client.As4(), svc.Spec.Netmask.As4()
+		for i := range a {
+			a[i] &= m[i]
+		}
+		return netip.AddrFrom4(a)
+	}
+	if svc.Spec.PrefixLen == 0 || svc.Spec.PrefixLen >= 128 {
+		return client
+	}
+	pfx, err := client.WithZone("").Prefix(int(svc.Spec.PrefixLen))
+	if err != nil {
+		return client
+	}
+	return pfx.Addr()
+}
+
+// markAddr is a firewall mark in the place of a fwmark template's VIP.
+func markAddr(mark uint32, version uint8) netip.Addr {
+	if version == 6 {
+		var b [16]byte
+		binary.BigEndian.PutUint32(b[:], mark)
+		return netip.AddrFrom16(b)
+	}
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], mark)
+	return netip.AddrFrom4(b)
+}
+
+func orPort(port, fallback uint16) uint16 {
+	if port != 0 {
+		return port
+	}
+	return fallback
+}

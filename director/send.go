@@ -1,0 +1,170 @@
+package director
+
+import (
+	"net/netip"
+
+	"usvs/arp"
+	"usvs/clock"
+	"usvs/forward"
+	"usvs/link"
+	"usvs/route"
+	"usvs/wire"
+)
+
+// send emits f towards hop, in fragments if need be, and ends it.
+func (w *Worker) send(f *link.Frame, hop *route.Hop, fragment bool) {
+	if !w.deliver(f, hop, fragment) {
+		w.end(DropSegment)
+		return
+	}
+	w.end(Forwarded)
+}
+
+// deliver is send for a piece of a frame. It reports false if a packet that
+// had to be cut could not be.
+func (w *Worker) deliver(f *link.Frame, hop *route.Hop, fragment bool) bool {
+	if !fragment {
+		w.emit(f, hop)
+		return true
+	}
+	w.hop = *hop
+	if f.GSO != wire.GSONone {
+		return forward.Segment(f, &w.p, w.alloc, w.cut)
+	}
+	return forward.Fragment(f, &w.p, w.hop.MTU, w.alloc, w.piece)
+}
+
+// emit gives f its link header and its next hop's MAC, and sends it, or lets it
+// wait for the next hop to answer.
+func (w *Worker) emit(f *link.Frame, hop *route.Hop) {
+	f.Port = hop.Port
+	w.setMedium(f, w.medium(hop.Port))
+	if f.Medium != wire.Ethernet {
+		w.out.Tx = append(w.out.Tx, f)
+		return
+	}
+	// The source MAC changes too, or a learning bridge would move the
+	// client's MAC to the director's port.
+	eth := wire.EthernetHeader(f.Bytes())
+	eth.SetSrc(w.mac(f.Port))
+	mac, ok := w.d.Neighbours.Lookup(w.now, hop.Port, hop.Via)
+	if !ok {
+		w.d.Neighbours.Resolve(w.now, hop.Port, hop.Via, f, w)
+		return
+	}
+	eth.SetDst(mac)
+	w.out.Tx = append(w.out.Tx, f)
+}
+
+// setMedium puts a link header in front of a bare IP packet, or takes it off.
+func (w *Worker) setMedium(f *link.Frame, m wire.Medium) {
+	if f.Medium == m {
+		if m == wire.Ethernet {
+			b := f.Bytes()
+			wire.EthernetHeader(b).SetType(etherType(b[wire.EthernetLen]))
+		}
+		return
+	}
+	if m == wire.IP {
+		f.TrimFront(wire.EthernetLen)
+		f.Medium = m
+		return
+	}
+	typ := etherType(f.Bytes()[0])
+	f.Prepend(wire.EthernetLen)
+	f.Medium = m
+	wire.EthernetHeader(f.Bytes()).SetType(typ)
+}
+
+func etherType(first byte) uint16 {
+	if first>>4 == 6 {
+		return wire.TypeIPv6
+	}
+	return wire.TypeIPv4
+}
+
+func (w *Worker) iface(port int) *route.Interface {
+	ifs := w.snap.Routes.Interfaces
+	if port < 0 || port >= len(ifs) {
+		return &noInterface
+	}
+	return &ifs[port]
+}
+
+// noInterface stands for a port the current snapshot does not know yet.
+var noInterface route.Interface
+
+func (w *Worker) mac(port int) wire.MAC       { return w.iface(port).MAC }
+func (w *Worker) medium(port int) wire.Medium { return w.iface(port).Medium }
+func (w *Worker) portName(port int) string    { return w.iface(port).Name }
+
+// neighbour handles ARP and neighbour discovery.
+func (w *Worker) neighbour(f *link.Frame) {
+	if w.d.Neighbours.Handle(w.now, f, &w.p, w) {
+		w.end(Consumed)
+		return
+	}
+	w.pass(f)
+}
+
+func (w *Worker) tickNeighbours() clock.Instant { return w.d.Neighbours.Tick(w.now, w) }
+
+// The worker is the neighbour cache's arp.Sink.
+
+// New returns an empty frame for an ARP or ND message, or nil.
+func (w *Worker) New() *wire.Frame { return w.out.New() }
+
+// Send emits a complete frame.
+func (w *Worker) Send(f *wire.Frame) { w.out.Tx = append(w.out.Tx, f) }
+
+// Conflict reports another host's claim to an owned address.
+func (w *Worker) Conflict(c arp.Conflict) {
+	if w.d.conflict != nil {
+		w.d.conflict(c)
+	}
+}
+
+// Unreachable tells the sender of a frame that its next hop does not answer.
+func (w *Worker) Unreachable(f *wire.Frame) {
+	if w.p.Parse(f.Bytes(), f.Medium) != wire.None || w.p.Version == 0 {
+		w.end(DropNeighbour)
+		return
+	}
+	w.refuse(f, unreachableHost, DropNeighbour)
+}
+
+// local is what the neighbour cache asks about the director.
+type local struct{ d *Director }
+
+// Owned reports whether the director, not the host's stack, answers for addr.
+func (l local) Owned(_ int, addr netip.Addr) bool {
+	return l.d.snap.Load().answersFor(addr)
+}
+
+// MAC is the port's own: the director has no virtual ones.
+func (l local) MAC(port int, _ netip.Addr) wire.MAC {
+	if ifs := l.d.snap.Load().Routes.Interfaces; port >= 0 && port < len(ifs) {
+		return ifs[port].MAC
+	}
+	return wire.MAC{}
+}
+
+// Ours reports whether mac is one of the director's interfaces'.
+func (l local) Ours(mac wire.MAC) bool {
+	for i := range l.d.snap.Load().Routes.Interfaces {
+		if l.d.snap.Load().Routes.Interfaces[i].MAC == mac {
+			return true
+		}
+	}
+	return false
+}
+
+// Source picks the port's address to ask for target from: one in target's
+// subnet, else its first of that family, else the link-local one.
+func (l local) Source(port int, target netip.Addr) netip.Addr {
+	ifs := l.d.snap.Load().Routes.Interfaces
+	if port < 0 || port >= len(ifs) {
+		return netip.Addr{}
+	}
+	return ifs[port].SourceFor(target)
+}

@@ -1,0 +1,160 @@
+package director
+
+import (
+	"usvs/forward"
+	"usvs/ipvs"
+	"usvs/link"
+	"usvs/route"
+	"usvs/wire"
+)
+
+// The smallest MTU a tunnel may leave for the inner packet (ipvs.md 5.5).
+const (
+	minMTU4 = 68
+	minMTU6 = 1280
+)
+
+// transmit sends a client's packet to its connection's real server: route,
+// locality, TTL, MTU, then the method's rewriting (ipvs.md 5.5). Everything
+// that may answer with an ICMP error comes before the rewriting, so the error
+// quotes what the client sent. related says that the packet is an ICMP error
+// about the connection, quoting w.q.
+func (w *Worker) transmit(f *link.Frame) { w.transmitAs(f, false) }
+
+func (w *Worker) transmitAs(f *link.Frame, related bool) {
+	c, p := &w.c, &w.p
+	hop := w.snap.Routes.Lookup(c.Real.Addr())
+	switch {
+	case c.Method == ipvs.LocalNode || hop.Kind == route.Local:
+		w.transmitLocal(f, related)
+		return
+	case hop.Kind == route.None:
+		w.refuse(f, unreachableHost, DropNoRoute)
+		return
+	case hop.Kind == route.Foreign:
+		w.end(DropForeignRoute)
+		return
+	case c.Method != ipvs.Tunnel && c.Real.Addr().Is4() != p.Src.Is4():
+		w.end(DropFamily)
+		return
+	case c.Method == ipvs.DirectRoute && w.medium(hop.Port) != wire.Ethernet:
+		w.end(DropNeedsEthernet)
+		return
+	case p.TTL <= 1:
+		w.refuse(f, timeExceeded, DropTTL)
+		return
+	}
+	forward.DecrementTTL(p)
+	if c.Method == ipvs.Tunnel {
+		w.transmitTunnel(f, &hop)
+		return
+	}
+	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+	if tooBig {
+		w.tooBig(f, hop.MTU)
+		return
+	}
+	if c.Method == ipvs.Masquerade {
+		w.rewriteIn(f, related)
+	}
+	w.send(f, &hop, fragment)
+}
+
+func (w *Worker) rewriteIn(f *link.Frame, related bool) {
+	if related {
+		forward.RewriteRelatedIn(f, &w.p, &w.q, w.c.Real)
+		return
+	}
+	forward.RewriteDst(f, &w.p, w.c.Real)
+}
+
+// transmitLocal delivers a packet to the director's own host: no TTL or MTU
+// work; NAT rewrites first.
+func (w *Worker) transmitLocal(f *link.Frame, related bool) {
+	c := &w.c
+	if c.Method == ipvs.Masquerade {
+		if c.Real.Addr().IsLoopback() {
+			w.end(DropRedirectLoopback)
+			return
+		}
+		w.rewriteIn(f, related)
+	} else if !w.snap.Routes.IsLocal(w.p.Dst) {
+		w.end(DropLocalNode)
+		return
+	}
+	w.hand(f)
+}
+
+// transmitTunnel puts the server's outer header in front of the packet. The
+// MTU is judged before, by what the tunnel leaves of the route's.
+func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
+	c, p := &w.c, &w.p
+	w.tun = forward.Tunnel{Params: c.Server.Tunnel(), Src: hop.Src, Dst: c.Real.Addr()}
+	outer := hop.MTU
+	if learned := c.Server.PathMTU(w.now); learned != 0 && learned < outer {
+		outer = learned
+	}
+	mtu := outer - forward.Overhead(&w.tun, f)
+	if p.Version == 4 && mtu < minMTU4 || p.Version == 6 && mtu < minMTU6 {
+		w.end(DropMTUTooSmall)
+		return
+	}
+	if tooBig, _ := forward.ExceedsMTU(f, p, mtu); tooBig && (w.snap.Sysctls.PMTUDisc || p.Version == 6) {
+		w.tooBig(f, mtu)
+		return
+	}
+	w.hop = *hop
+	w.hop.MTU = outer
+	ok := true
+	if f.GSO == wire.GSONone {
+		ok = w.encapsulate(f)
+	} else {
+		// The kernel refuses a tunnelled super-frame: each segment gets its own outer header.
+		ok = forward.Segment(f, p, w.alloc, w.wrap)
+	}
+	if !ok {
+		w.end(DropSegment)
+		return
+	}
+	w.end(Forwarded)
+}
+
+// encapsulate puts w.tun's outer header in front of f and sends it along w.hop.
+func (w *Worker) encapsulate(f *link.Frame) bool {
+	if !forward.Encapsulate(f, &w.p, &w.tun, w.snap.Sysctls.PMTUDisc, w.nextID()) {
+		return false
+	}
+	_, fragment := forward.ExceedsMTU(f, &w.p, w.hop.MTU)
+	return w.deliver(f, &w.hop, fragment)
+}
+
+// wrapSegment encapsulates one segment of a super-frame.
+func (w *Worker) wrapSegment(seg *link.Frame) {
+	if w.p.Parse(seg.Bytes(), seg.Medium) == wire.None {
+		w.encapsulate(seg)
+	}
+}
+
+// cutPiece fragments one segment of a super-frame that must not leave whole.
+func (w *Worker) cutPiece(seg *link.Frame) {
+	if w.p.Parse(seg.Bytes(), seg.Medium) != wire.None {
+		return
+	}
+	_, fragment := forward.ExceedsMTU(seg, &w.p, w.hop.MTU)
+	w.deliver(seg, &w.hop, fragment)
+}
+
+// nextID returns the identification of the next packet the director makes. A
+// per-worker counter spread over the value space is unique enough: it matters
+// only to packets that are fragmented later.
+func (w *Worker) nextID() uint16 {
+	w.ipID++
+	return w.ipID
+}
+
+// tooBig answers a packet that is longer than the path allows. The router
+// that sent an ICMP error hears nothing.
+func (w *Worker) tooBig(f *link.Frame, mtu int) {
+	w.mtu = mtu
+	w.refuse(f, packetTooBig, DropTooBig)
+}

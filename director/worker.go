@@ -1,0 +1,204 @@
+package director
+
+import (
+	"usvs/clock"
+	"usvs/conntrack"
+	"usvs/forward"
+	"usvs/ipvs"
+	"usvs/link"
+	"usvs/route"
+	"usvs/sched"
+	"usvs/wire"
+)
+
+// tickBudget bounds how many expired connections one Tick or batch removes.
+const tickBudget = 256
+
+// Worker is one goroutine's share of a director: its scratch and its counters.
+type Worker struct {
+	d     *Director
+	count counters
+
+	// Valid during one Handle or Tick.
+	now  clock.Instant
+	snap *Snapshot
+	out  *link.Output
+
+	// Scratch, reused from frame to frame.
+	p, q wire.Packet    // the frame, and what an ICMP error quotes
+	c    conntrack.Conn // its connection
+	tmpl conntrack.Conn
+	seen Reason // how the last frame ended
+
+	fresh conntrack.New
+	req   sched.Request
+	tun   forward.Tunnel
+	hop   route.Hop // where the pieces of a packet that is cut go
+	mtu   int       // what an ICMP error announces
+	ipID  uint16    // of the last packet the director made
+
+	// Made once: a method value made per frame would allocate.
+	alloc            func() *wire.Frame
+	piece, cut, wrap func(*wire.Frame)
+}
+
+// Handle takes a batch of received frames, changes them in place, and appends
+// what is to be sent, handed to the host or left alone to out.
+func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) {
+	w.begin(now, out)
+	w.d.Table.Tick(now, tickBudget)
+	obs := w.d.observer.Load()
+	for _, f := range batch {
+		if obs != nil {
+			w.observed(*obs, f)
+			continue
+		}
+		w.frame(f)
+	}
+}
+
+// Tick expires connections and neighbours, sends what is due, and returns when
+// it wants to be called again. Any worker may call it at any time.
+func (w *Worker) Tick(now clock.Instant, out *link.Output) clock.Instant {
+	w.begin(now, out)
+	next := w.d.Table.Tick(now, tickBudget)
+	return next.Min(w.tickNeighbours())
+}
+
+func (w *Worker) begin(now clock.Instant, out *link.Output) {
+	w.now, w.out, w.snap = now, out, w.d.snap.Load()
+}
+
+// frame decides what kind of frame f is and who handles it.
+func (w *Worker) frame(f *link.Frame) {
+	p := &w.p
+	if m := p.Parse(f.Bytes(), f.Medium); m != wire.None {
+		bump(&w.count.malformed[m])
+		w.end(DropMalformed)
+		return
+	}
+	if f.Medium == wire.Ethernet && !w.concerns(f, p) {
+		return
+	}
+	switch {
+	case p.EtherType == wire.TypeARP, isND(p), p.Version == 6 && p.Dst.IsMulticast():
+		w.neighbour(f)
+	case p.Version == 0:
+		w.pass(f)
+	default:
+		w.ip(f)
+	}
+}
+
+// concerns reports whether an Ethernet frame is for this station. The host's
+// own stack has seen every other kind of frame anyway.
+func (w *Worker) concerns(f *link.Frame, p *wire.Packet) bool {
+	if p.L3 != wire.EthernetLen {
+		w.out.Pass = append(w.out.Pass, f)
+		w.end(VLANTagged)
+		return false
+	}
+	dst := wire.EthernetHeader(p.Data).Dst()
+	if dst == w.mac(f.Port) || p.EtherType == wire.TypeARP && dst == wire.Broadcast {
+		return true
+	}
+	if dst.IsMulticast() && p.Version == 6 && p.Proto == wire.ProtoICMPv6 {
+		return true
+	}
+	w.out.Pass = append(w.out.Pass, f)
+	w.end(NotForUs)
+	return false
+}
+
+// ip splits traffic to virtual services from everything else.
+func (w *Worker) ip(f *link.Frame) {
+	p := &w.p
+	if w.snap.Marks4 != nil || w.snap.Marks6 != nil {
+		f.Mark = w.mark(f)
+	}
+	switch {
+	case w.inbound(f):
+		if f = w.whole(f); f != nil {
+			w.input(f)
+		}
+	case w.snap.Routes.IsLocal(p.Dst):
+		w.toHostItself(f)
+	case !w.snap.active(p.Version):
+		w.pass(f)
+	case p.Fragment && !w.snap.servers.has(p.Src):
+		w.pass(f)
+	default:
+		if f = w.whole(f); f != nil {
+			w.output(f)
+		}
+	}
+}
+
+// inbound reports whether the packet is for a virtual service's address: one
+// the director owns, or one whose mark a service takes and that is the host's
+// or named by a mark rule.
+func (w *Worker) inbound(f *link.Frame) bool {
+	p, s := &w.p, w.snap
+	if s.owned.has(p.Dst) {
+		return true
+	}
+	if f.Mark == 0 || !s.hasMark(family(p.Version), f.Mark) {
+		return false
+	}
+	if s.Routes.Lookup(p.Dst).Kind == route.Local {
+		return true
+	}
+	return s.Hidden.inPrefixes(p.Dst)
+}
+
+func (w *Worker) mark(f *link.Frame) uint32 {
+	rules := w.snap.Marks4
+	if w.p.Version == 6 {
+		rules = w.snap.Marks6
+	}
+	if rules == nil {
+		return f.Mark
+	}
+	return rules.Mark(w.portName(f.Port), &w.p, f.Mark)
+}
+
+// whole returns f itself, or, if f is the last missing fragment of a datagram,
+// the datagram, already parsed; nil while fragments are missing.
+func (w *Worker) whole(f *link.Frame) *link.Frame {
+	if !w.p.Fragment {
+		return f
+	}
+	g := w.out.New()
+	if g == nil {
+		w.end(DropNoRoom)
+		return nil
+	}
+	if !w.d.fragments.Add(w.now, f, &w.p, g) {
+		w.end(Consumed)
+		return nil
+	}
+	if w.p.Parse(g.Bytes(), g.Medium) != wire.None || w.p.Fragment {
+		w.end(DropFragment)
+		return nil
+	}
+	return g
+}
+
+// end records how the current frame ended.
+func (w *Worker) end(r Reason) {
+	w.seen = r
+	bump(&w.count.reason[r])
+}
+
+func family(version uint8) ipvs.Family {
+	if version == 6 {
+		return ipvs.IPv6
+	}
+	return ipvs.IPv4
+}
+
+// isND reports whether p is a neighbour discovery message (RFC 4861).
+func isND(p *wire.Packet) bool {
+	return p.Proto == wire.ProtoICMPv6 && p.Version == 6 && p.Full && !p.Fragment &&
+		p.Data[p.L4] >= wire.ICMPv6NeighSol && p.Data[p.L4] <= wire.ICMPv6NeighAdv
+}
