@@ -11,13 +11,13 @@ import (
 
 // Request is a packet that needs a server.
 type Request struct {
-	Now        clock.Instant
+	Now        clock.Instant // never earlier than in the request before
 	Protocol   ipvs.Protocol
 	Client     netip.Addr // packet source; destination for an inverse (ICMP-quoted) header
 	ClientPort uint16
-	Dst        netip.Addr // packet destination as it stands in the header
-	Flags      ipvs.ServiceFlags
-	Sysctls    *ipvs.Sysctls
+	Dst        netip.Addr        // packet destination as it stands in the header
+	Flags      ipvs.ServiceFlags // the service's; read per packet, so an edit takes effect at once
+	Sysctls    *ipvs.Sysctls     // not nil
 }
 
 // Change says what happened to the list of servers.
@@ -40,11 +40,26 @@ type Scheduler interface {
 	Update(change Change, servers []*ipvs.RealServer, rs *ipvs.RealServer) error
 }
 
-// constructors by ipvsadm name; each file of the package adds its own line here.
-var constructors = map[string]func(*rand.Rand) Scheduler{}
+// constructors by ipvsadm name.
+var constructors = map[string]func(*rand.Rand) Scheduler{
+	"rr":    func(*rand.Rand) Scheduler { return new(rr) },
+	"wrr":   func(*rand.Rand) Scheduler { return new(wrr) },
+	"lc":    func(*rand.Rand) Scheduler { return new(lc) },
+	"wlc":   func(*rand.Rand) Scheduler { return new(wlc) },
+	"lblc":  func(*rand.Rand) Scheduler { return new(lblc) },
+	"lblcr": func(*rand.Rand) Scheduler { return new(lblcr) },
+	"dh":    func(*rand.Rand) Scheduler { return new(dh) },
+	"sh":    func(*rand.Rand) Scheduler { return new(sh) },
+	"mh":    func(*rand.Rand) Scheduler { return new(mh) },
+	"sed":   func(*rand.Rand) Scheduler { return new(sed) },
+	"nq":    func(*rand.Rand) Scheduler { return new(nq) },
+	"fo":    func(*rand.Rand) Scheduler { return new(fo) },
+	"ovf":   func(*rand.Rand) Scheduler { return new(ovf) },
+	"twos":  func(rng *rand.Rand) Scheduler { return &twos{rng: rng} },
+}
 
 // New returns a scheduler by its ipvsadm name, without servers: call Update
-// with Bind next. Random choices are drawn from rng.
+// with Bind next. Random choices are drawn from rng; only twos makes any.
 func New(name string, rng *rand.Rand) (Scheduler, error) {
 	c, ok := constructors[name]
 	if !ok {

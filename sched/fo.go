@@ -1,0 +1,11 @@
+package sched
+
+import "usvs/ipvs"
+
+// fo is weighted fail-over: the greatest weight takes everything.
+type fo struct{ serverList }
+
+// Schedule returns the heaviest usable server.
+func (s *fo) Schedule(*Request) *ipvs.RealServer {
+	return heaviest(s.servers, func(*ipvs.RealServer, int32) bool { return true })
+}

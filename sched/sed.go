@@ -1,0 +1,9 @@
+package sched
+
+import "usvs/ipvs"
+
+// sed is shortest expected delay: the smallest (active+1) per weight.
+type sed struct{ serverList }
+
+// Schedule returns the server where the new connection would wait least.
+func (s *sed) Schedule(*Request) *ipvs.RealServer { return leastLoaded(s.servers, expectedDelay) }
