@@ -32,10 +32,11 @@ type Hidden struct {
 	Servers map[Endpoint]struct{}
 }
 
-// Hides reports whether the host's stack does not see p. local tells whether
-// an interface of the host carries an address.
+// Hides reports whether the host's stack does not see p, received in a frame
+// to the interface's own MAC. local tells whether an address is the host's own.
+// A VLAN tag means another interface of the host: such frames are never hidden.
 func (h *Hidden) Hides(p *wire.Packet, local func(netip.Addr) bool) bool {
-	if h == nil || p.Version == 0 {
+	if h == nil || p.Version == 0 || p.L3 > wire.EthernetLen {
 		return false
 	}
 	if _, ok := h.Addrs[p.Dst]; ok {
