@@ -1,0 +1,71 @@
+// Usvs is the Linux Virtual Server without the kernel module: a director that
+// forwards packets in user space, and the tools to drive it.
+//
+// Called as ipvsadm, ipvsadm-save or ipvsadm-restore (through a link), it is
+// that program.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the release build: -ldflags "-X main.version=1.2.3".
+var version = "development"
+
+// exitStatus carries a command's exit status through cobra.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func main() {
+	switch tool := filepath.Base(os.Args[0]); tool {
+	case "ipvsadm", "ipvsadm-save", "ipvsadm-restore":
+		os.Exit(runIPVSAdm(tool, os.Args, controlFromEnv()))
+	}
+	err := newRoot().Execute()
+	switch status := err.(type) {
+	case nil:
+	case exitStatus:
+		os.Exit(int(status))
+	default:
+		fmt.Fprintln(os.Stderr, "usvs:", err)
+		os.Exit(1)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "usvs",
+		Short: "The Linux Virtual Server in user space",
+		Long: `usvs forwards packets for virtual services as Linux IPVS does, without the
+kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
+
+  usvs demo                         see all three modes at work, nothing to set up
+  usvs run -i eth0 --rules FILE     the director
+  usvs ipvsadm -A -t 10.0.0.1:80    the commands you know`,
+		Version:          version,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		TraverseChildren: true,
+	}
+	root.PersistentFlags().StringVar(&control, "control", controlFromEnv(),
+		"control socket: @NAME (abstract, one per network namespace) or a path; $USVS_CONTROL")
+	root.AddCommand(newIPVSAdmCmd(), newIPTablesCmd("iptables", false), newIPTablesCmd("ip6tables", true),
+		newStatusCmd())
+	addPlatformCommands(root)
+	return root
+}
+
+// control is the address of the control socket.
+var control string
+
+func controlFromEnv() string {
+	if v := os.Getenv("USVS_CONTROL"); v != "" {
+		return v
+	}
+	return "@usvs"
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+
+	"github.com/spf13/cobra"
+
+	"usvs/api"
+	"usvs/ipvsadm"
+	"usvs/ipvsadm/resolve"
+)
+
+func newIPVSAdmCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:                "ipvsadm ...",
+		Short:              "ipvsadm(8) against the director of this network namespace",
+		DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return status(runIPVSAdm("ipvsadm", append([]string{"ipvsadm"}, args...), control))
+		},
+	}
+}
+
+// runIPVSAdm runs ipvsadm or one of its two companions and returns its exit status.
+func runIPVSAdm(tool string, args []string, address string) int {
+	client := api.Dial(address)
+	defer client.Close()
+	run := ipvsadm.Run
+	switch tool {
+	case "ipvsadm-save":
+		run = ipvsadm.RunSave
+	case "ipvsadm-restore":
+		run = ipvsadm.RunRestore
+	}
+	code := run(args, client, resolve.System(), os.Stdin, os.Stdout, os.Stderr)
+	if _, err := client.Info(); errors.Is(err, ipvsadm.ErrUnreachable) && code == 2 {
+		fmt.Fprintf(os.Stderr, "No usvs director answers on %s: start one with `usvs run -i INTERFACE`.\n", address)
+	}
+	return code
+}
+
+func status(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return exitStatus(code)
+}
+
+func newIPTablesCmd(name string, v6 bool) *cobra.Command {
+	return &cobra.Command{
+		Use:                name + " ...",
+		Short:              "Set firewall marks with " + name + "(8) rules of the mangle table",
+		DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			client := api.Dial(control)
+			defer client.Close()
+			out, err := client.Iptables(v6, args)
+			fmt.Print(out)
+			if err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+				return exitStatus(2)
+			}
+			return nil
+		},
+	}
+}
+
+func newStatusCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "What the director has done with the frames it saw, by named reason",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			client := api.Dial(control)
+			defer client.Close()
+			s, err := client.Status()
+			if err != nil {
+				return err
+			}
+			printStatus(s)
+			return nil
+		},
+	}
+}
+
+// printStatus prints nested counters as sorted "group  name  value" lines.
+func printStatus(groups map[string]map[string]uint64) {
+	for _, g := range sortedKeys(groups) {
+		fmt.Println(g)
+		for _, name := range sortedKeys(groups[g]) {
+			fmt.Printf("  %-40s %d\n", name, groups[g][name])
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
