@@ -1,0 +1,196 @@
+package control
+
+import (
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+
+	"usvs/clock"
+	"usvs/director"
+	"usvs/ipvs"
+	"usvs/ipvsadm"
+	"usvs/marks"
+	"usvs/route"
+)
+
+// Connections is what control needs of the connection table;
+// *conntrack.Table is one.
+type Connections interface {
+	List(now clock.Instant, yield func(*ipvs.ConnEntry) bool)
+	SetTimeouts(ipvs.Timeouts)
+	Timeouts() ipvs.Timeouts
+	Buckets() int
+}
+
+// Own says which addresses the director takes for its own.
+type Own uint8
+
+const (
+	// OwnServices: the addresses of virtual services and mark rules, whether
+	// or not the host carries them.
+	OwnServices Own = iota
+	// OwnHost: of these, only those the host carries, as with the kernel.
+	OwnHost
+)
+
+// Config is what a Control is made from. Clock, Rand and Servers are required.
+type Config struct {
+	Clock    clock.Clock
+	Rand     *rand.Rand       // seeds the schedulers that draw lots
+	Servers  *ipvs.Registry   // shared with the connection table
+	Conns    Connections      // nil: none, for a Control without a data plane
+	Totals   *ipvs.Counters   // counters over all services; nil: none
+	Sysctls  ipvs.Sysctls     // initial settings
+	Own      Own              //
+	VIPs     []netip.Addr     // owned besides the services' own addresses
+	Resolver ipvsadm.Resolver // names in rules files; nil: numbers only
+	Log      *slog.Logger     // nil: silent
+	// Publish is given every new snapshot, one at a time; nil: nobody.
+	Publish func(*director.Snapshot)
+}
+
+// Control is the owner of the wanted state. Its methods may be called by
+// anyone at any time.
+type Control struct {
+	cfg Config
+
+	mu       sync.Mutex // guards everything below
+	services []*service // oldest first
+	byID     map[ipvs.ServiceID]*service
+	trash    []*server // newest first
+	trashRun clock.Instant
+	foldRun  clock.Instant
+	totals   estimator
+	sysctls  ipvs.Sysctls
+	routes   *route.Table
+	marks4   *marks.Ruleset
+	marks6   *marks.Ruleset
+	snap     *director.Snapshot
+	held     bool // a transaction publishes once, at its end
+}
+
+var _ ipvsadm.Backend = (*Control)(nil)
+
+// New returns a Control without services and publishes its first snapshot.
+func New(cfg Config) *Control {
+	if cfg.Conns == nil {
+		cfg.Conns = &noConnections{timeouts: ipvs.DefaultTimeouts}
+	}
+	if cfg.Totals == nil {
+		cfg.Totals = new(ipvs.Counters)
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = numeric{}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	c := &Control{
+		cfg:      cfg,
+		byID:     map[ipvs.ServiceID]*service{},
+		trashRun: clock.Never,
+		foldRun:  cfg.Clock.Now().Add(foldPeriod),
+		sysctls:  cfg.Sysctls,
+		marks4:   new(marks.Ruleset),
+		marks6:   new(marks.Ruleset),
+	}
+	c.publishLocked()
+	return c
+}
+
+// Snapshot is the one last published.
+func (c *Control) Snapshot() *director.Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.snap
+}
+
+// SetRoutes makes t the picture of the host's network and publishes.
+func (c *Control) SetRoutes(t *route.Table) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.routes = t
+	c.publishLocked()
+}
+
+// SetSysctls replaces the settings and publishes.
+func (c *Control) SetSysctls(s ipvs.Sysctls) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sysctls = s
+	c.publishLocked()
+}
+
+// Sysctls are the settings now.
+func (c *Control) Sysctls() ipvs.Sysctls {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sysctls
+}
+
+// Tick folds counters and empties the trash as far as they are due, and
+// returns when it wants to be called again.
+func (c *Control) Tick(now clock.Instant) clock.Instant {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now >= c.foldRun {
+		c.foldLocked()
+		c.foldRun = following(c.foldRun, now)
+	}
+	if now >= c.trashRun {
+		c.collectTrashLocked(now)
+	}
+	return c.foldRun.Min(c.trashRun)
+}
+
+// following returns the next run after due: one period on, without making up
+// for runs that were missed.
+func following(due, now clock.Instant) clock.Instant {
+	if next := due.Add(foldPeriod); next > now {
+		return next
+	}
+	return now.Add(foldPeriod)
+}
+
+// publishLocked builds the snapshot of the current state and hands it on.
+func (c *Control) publishLocked() {
+	if c.held {
+		return
+	}
+	s := &director.Snapshot{Sysctls: c.sysctls, Routes: c.routes}
+	for _, svc := range c.services {
+		s.Services = append(s.Services, svc.viewed())
+	}
+	if c.marks4.Len() > 0 {
+		s.Marks4 = c.marks4
+	}
+	if c.marks6.Len() > 0 {
+		s.Marks6 = c.marks6
+	}
+	s.Owned = c.ownedLocked()
+	s.Hidden = c.hiddenLocked(s.Owned)
+	c.snap = s.Seal()
+	if c.cfg.Publish != nil {
+		c.cfg.Publish(c.snap)
+	}
+}
+
+// numeric resolves no names.
+type numeric struct{}
+
+func (numeric) LookupAddr(netip.Addr) (string, bool)             { return "", false }
+func (numeric) LookupHost(string) (netip.Addr, bool)             { return netip.Addr{}, false }
+func (numeric) ServiceName(uint16, ipvs.Protocol) (string, bool) { return "", false }
+func (numeric) ServicePort(string, ipvs.Protocol) (uint16, bool) { return 0, false }
+
+// noConnections stands in for the table of a Control without a data plane. It
+// remembers the timeouts it is given.
+type noConnections struct{ timeouts ipvs.Timeouts }
+
+func (*noConnections) List(clock.Instant, func(*ipvs.ConnEntry) bool) {}
+func (n *noConnections) Timeouts() ipvs.Timeouts                      { return n.timeouts }
+func (*noConnections) Buckets() int                                   { return 0 }
+
+func (n *noConnections) SetTimeouts(t ipvs.Timeouts) { n.timeouts = t }

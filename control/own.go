@@ -1,0 +1,84 @@
+package control
+
+import (
+	"net/netip"
+	"slices"
+
+	"usvs/director"
+	"usvs/ipvs"
+)
+
+// ownedLocked lists the addresses the director answers for, sorted.
+func (c *Control) ownedLocked() []netip.Addr {
+	set := map[netip.Addr]struct{}{}
+	add := func(a netip.Addr) {
+		if ownable(a) && (c.cfg.Own == OwnServices || c.local(a)) {
+			set[a] = struct{}{}
+		}
+	}
+	for _, svc := range c.services {
+		if svc.vs.ID.Mark == 0 {
+			add(svc.vs.ID.Addr)
+		}
+	}
+	for _, a := range slices.Concat(c.marks4.SingleDests(), c.marks6.SingleDests(), c.cfg.VIPs) {
+		add(a)
+	}
+	owned := make([]netip.Addr, 0, len(set))
+	for a := range set {
+		owned = append(owned, a)
+	}
+	slices.SortFunc(owned, netip.Addr.Compare)
+	return owned
+}
+
+// ownable leaves out addresses that no host answers for, though a service can
+// have them.
+func ownable(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// local reports whether the host carries a.
+func (c *Control) local(a netip.Addr) bool {
+	return c.routes != nil && c.routes.IsLocal(a)
+}
+
+// hiddenLocked says which frames the host's own stack must not see.
+func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
+	h := &director.Hidden{
+		Addrs:    map[netip.Addr]struct{}{},
+		Services: map[director.Endpoint]struct{}{},
+		Servers:  map[director.Endpoint]struct{}{},
+	}
+	for _, a := range owned {
+		if !c.local(a) {
+			h.Addrs[a] = struct{}{}
+		}
+	}
+	for _, svc := range c.services {
+		id := svc.vs.ID
+		if _, ok := slices.BinarySearchFunc(owned, id.Addr, netip.Addr.Compare); ok && id.Mark == 0 && c.local(id.Addr) {
+			h.Services[director.Endpoint{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port}] = struct{}{}
+		}
+		for _, rs := range svc.reals {
+			if rs.Method() == ipvs.Masquerade {
+				h.Servers[serverEndpoint(id, rs)] = struct{}{}
+			}
+		}
+	}
+	return h
+}
+
+// serverEndpoint is where a masquerading server's packets come from. A service
+// for every port or with a mark may have kept the port of the client's packet,
+// a mark also any protocol.
+func serverEndpoint(svc ipvs.ServiceID, rs *ipvs.RealServer) director.Endpoint {
+	e := director.Endpoint{Protocol: svc.Protocol, Addr: rs.ID.Addr, Port: rs.ID.Port}
+	if svc.Mark != 0 {
+		e.Protocol = 0
+	}
+	if svc.Mark != 0 || svc.Port == 0 {
+		e.Port = 0
+	}
+	return e
+}

@@ -1,0 +1,129 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"usvs/clock"
+	"usvs/ipvs"
+	"usvs/sched"
+)
+
+// server is a real server and what is known about it.
+type server struct {
+	rs  *ipvs.RealServer
+	est estimator
+
+	// In the trash only.
+	idle      bool
+	idleSince clock.Instant
+}
+
+var errFull = errors.New("too many real servers")
+
+// AddServer puts a real server at the head of the service's list. One that was
+// deleted lately comes back with its connections and counters.
+func (c *Control) AddServer(svcID ipvs.ServiceID, id ipvs.ServerID, spec ipvs.ServerSpec) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	svc, err := c.serviceLocked(svcID)
+	if err == nil {
+		err = c.addServerLocked(svc, id, spec)
+	}
+	if err != nil {
+		return fmt.Errorf("add server %v of %v: %w", id, svcID, err)
+	}
+	c.publishLocked()
+	return nil
+}
+
+func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) error {
+	if err := checkServer(spec); err != nil {
+		return err
+	}
+	if svc.find(id) >= 0 {
+		return ipvs.ErrExists
+	}
+	if err := checkMixed(svc.vs.ID, id.Addr, spec.Method); err != nil {
+		return err
+	}
+	srv := c.reviveLocked(svc, id, spec)
+	if srv == nil {
+		var err error
+		if srv, err = c.newServerLocked(svc, id, spec); err != nil {
+			return err
+		}
+	}
+	svc.setServers(append([]*server{srv}, svc.servers...))
+	return svc.picker.Update(sched.Add, svc.reals, srv.rs)
+}
+
+func (c *Control) newServerLocked(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) (*server, error) {
+	if err := checkServerAddr(id.Addr, c.routes); err != nil {
+		return nil, err
+	}
+	srv := &server{rs: ipvs.NewRealServer(id, svc.vs, spec)}
+	if !c.cfg.Servers.Add(srv.rs) {
+		return nil, errFull
+	}
+	return srv, nil
+}
+
+// EditServer replaces a server's spec; its place in the list, its connections
+// and its counters stay.
+func (c *Control) EditServer(svcID ipvs.ServiceID, id ipvs.ServerID, spec ipvs.ServerSpec) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	svc, err := c.serviceLocked(svcID)
+	if err == nil {
+		err = editServer(svc, id, spec)
+	}
+	if err != nil {
+		return fmt.Errorf("edit server %v of %v: %w", id, svcID, err)
+	}
+	c.publishLocked()
+	return nil
+}
+
+func editServer(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) error {
+	if err := checkServer(spec); err != nil {
+		return err
+	}
+	i := svc.find(id)
+	if i < 0 {
+		return ipvs.ErrNoEntry
+	}
+	if err := checkMixed(svc.vs.ID, id.Addr, spec.Method); err != nil {
+		return err
+	}
+	rs := svc.servers[i].rs
+	rs.SetSpec(spec)
+	return svc.picker.Update(sched.Edit, svc.reals, rs)
+}
+
+// DeleteServer unlinks a server and puts it into the trash.
+func (c *Control) DeleteServer(svcID ipvs.ServiceID, id ipvs.ServerID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	svc, err := c.serviceLocked(svcID)
+	if err == nil {
+		err = c.deleteServerLocked(svc, id)
+	}
+	if err != nil {
+		return fmt.Errorf("delete server %v of %v: %w", id, svcID, err)
+	}
+	c.publishLocked()
+	return nil
+}
+
+func (c *Control) deleteServerLocked(svc *service, id ipvs.ServerID) error {
+	i := svc.find(id)
+	if i < 0 {
+		return ipvs.ErrNoEntry
+	}
+	srv := svc.servers[i]
+	svc.setServers(slices.Delete(slices.Clone(svc.servers), i, i+1))
+	c.discardLocked(srv)
+	return svc.picker.Update(sched.Delete, svc.reals, srv.rs)
+}
