@@ -1,0 +1,111 @@
+package ipvsadm
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+)
+
+// maxLine bounds a line of restore input, in bytes.
+const maxLine = 1 << 20
+
+// Words splits a line of restore input into the words of a command line. There
+// are no quotes, escapes or comments. The word "ipvsadm" is dropped wherever
+// it stands.
+func Words(line string) []string {
+	fields := strings.FieldsFunc(line, func(r rune) bool {
+		return r == ' ' || r == '\t' || r == '\r' || r == '\n'
+	})
+	return slices.DeleteFunc(fields, func(w string) bool { return w == prog })
+}
+
+// restore executes -R: every line of the input is a command line. It neither
+// clears the table first nor undoes anything. An error of the backend does not
+// end it, and the last line's status is the status of the whole.
+func (s *session) restore() *verdict {
+	if s.nested {
+		return tryHelp(s.prog)
+	}
+	s.nested = true
+	in := bufio.NewScanner(s.stdin)
+	in.Buffer(nil, maxLine)
+	var last *verdict
+	for in.Scan() {
+		line := in.Text()
+		args := Words(line)
+		if len(args) == 0 || s.comments && strings.HasPrefix(line, "#") {
+			continue
+		}
+		end, v := s.line(args)
+		if end {
+			return v
+		}
+		s.report(v)
+		last = v
+	}
+	if err := in.Err(); err != nil {
+		return readStopped(err)
+	}
+	return quietly(last)
+}
+
+// line executes a line of restore input and says whether it is the last.
+func (s *session) line(args []string) (end bool, v *verdict) {
+	q, v := parse(s.prog, args, s.resolver)
+	if v == nil {
+		if s.describe(q.command) {
+			return true, nil
+		}
+		v = s.execute(q)
+	}
+	return v != nil && v.final, v
+}
+
+func readStopped(err error) *verdict {
+	if errors.Is(err, bufio.ErrTooLong) {
+		return fail("line longer than %d bytes", maxLine)
+	}
+	return fail("cannot read rules: %v", err)
+}
+
+// quietly is v without its text, which was written already or is not wanted.
+func quietly(v *verdict) *verdict {
+	if v == nil {
+		return nil
+	}
+	return &verdict{status: v.status, final: v.final}
+}
+
+// RunSave is the script ipvsadm-save: -S, with -n if that is given.
+func RunSave(args []string, b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer) int {
+	line := []string{prog, "-S"}
+	for _, arg := range args[min(1, len(args)):] {
+		if !strings.HasPrefix(arg, "-") {
+			break
+		}
+		if strings.Trim(arg[1:], "n") != "" {
+			io.WriteString(stderr, saveUsage)
+			return statusRead
+		}
+		if arg != "-" {
+			line = []string{prog, "-S", "-n"}
+		}
+	}
+	return Run(line, b, r, stdin, stdout, stderr)
+}
+
+const saveUsage = "ipvsadm-save: Script to save the IPVS table to stdout.\n" +
+	"   With the -n option, prints out the table in numeric format.\n"
+
+// RunRestore is the script ipvsadm-restore: it clears the table and restores
+// the input, of which lines that start with # are comments.
+func RunRestore(_ []string, b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := newSession(b, r, stdin, stdout, stderr)
+	if status := s.report(s.run([]string{"-C"})); status == statusUsage {
+		return status // there is no backend: nothing is gained by saying so twice
+	}
+	s.comments = true
+	return s.report(s.run([]string{"-R"}))
+}
