@@ -54,6 +54,12 @@ type Frame struct {
 	// FragSize is, for a datagram reassembled from fragments, the length of
 	// the largest fragment's IP packet; 0 for everything else.
 	FragSize int
+	// Pieces are the payload bytes of each fragment of a reassembled datagram,
+	// if they arrived in order. The frame keeps the storage when it is reset.
+	Pieces []uint16
+	// FragID is the identification that IPv6 fragments of this packet carry:
+	// the one it arrived with, or the one chosen with its outer header.
+	FragID uint32
 }
 
 // NewFrame returns an empty frame whose buffer holds a packet of size bytes
@@ -79,7 +85,7 @@ func (f *Frame) Space() []byte { return f.buf[Headroom:] }
 
 // Reset empties the frame: no packet, no metadata, full headroom.
 func (f *Frame) Reset() {
-	*f = Frame{buf: f.buf, off: Headroom}
+	*f = Frame{buf: f.buf, off: Headroom, Pieces: f.Pieces[:0]}
 }
 
 // SetLen says that the packet is the first n bytes behind the headroom.
@@ -95,9 +101,9 @@ func (f *Frame) SetBytes(b []byte) {
 
 // CopyFrom makes f carry g's packet and metadata in f's own buffer.
 func (f *Frame) CopyFrom(g *Frame) {
-	buf := f.buf
+	buf, pieces := f.buf, f.Pieces
 	*f = *g
-	f.buf = buf
+	f.buf, f.Pieces = buf, append(pieces[:0], g.Pieces...)
 	f.SetBytes(g.Bytes())
 }
 
