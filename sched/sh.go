@@ -25,7 +25,7 @@ func (s *sh) Schedule(req *Request) *ipvs.RealServer {
 		return nil
 	}
 	// The kernel adds the hash to an offset that holds it already: the probes
-	// start at twice the hash (recorded).
+	// start at twice the hash.
 	for k := range uint32(shSize) {
 		if rs = s.table[(2*hash+k)%shSize]; usable(rs) {
 			return rs
