@@ -22,7 +22,7 @@ import (
 // connection must get the recorded server, and every recorded listing must
 // show the counters of the model beneath.
 func TestOracle(t *testing.T) {
-	files, err := filepath.Glob("testdata/oracle/*.trace")
+	files, err := filepath.Glob("../testdata/oracle/sched/*.trace")
 	require.NoError(t, err)
 	require.Len(t, files, 65)
 	seen := map[string]bool{}

@@ -1,0 +1,144 @@
+package oracle
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Step is one action of a trace with what the recorded kernel did.
+type Step struct {
+	Line int
+	Kind byte // one of % & $ @ > m(acro) and 'u' for "mtu"
+	Text string
+	Link string // of a frame or macro
+	Data []byte // of a frame
+
+	Out, Err []string // recorded output lines of a $ command
+	Exit     int
+	Frames   []Emission // recorded frames; nil for a macro in a brief trace
+	Verdict  []string   // recorded verdict words of a macro
+	Repeat   int        // of "rep N": frames recorded is Repeated
+	Repeated int
+}
+
+// Emission is a frame the director emitted on a link.
+type Emission struct {
+	Link string
+	Data []byte
+}
+
+// Trace is a recording.
+type Trace struct {
+	Name  string
+	Steps []Step
+	Brief map[int]bool // steps whose frames were not recorded
+}
+
+// ParseTrace reads a recording.
+func ParseTrace(name string, r io.Reader) (*Trace, error) {
+	t := &Trace{Name: name, Brief: map[int]bool{}}
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 1<<20)
+	brief := false
+	for line := 1; sc.Scan(); line++ {
+		text := sc.Text()
+		switch {
+		case text == "brief":
+			brief = true
+			continue
+		case text == "full":
+			brief = false
+			continue
+		}
+		if err := t.addLine(line, text, brief); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, line, err)
+		}
+	}
+	return t, sc.Err()
+}
+
+func (t *Trace) addLine(line int, text string, brief bool) error {
+	if text == "" || text[0] == '#' {
+		return nil
+	}
+	if strings.IndexByte("|!=<", text[0]) >= 0 {
+		if len(t.Steps) == 0 {
+			return fmt.Errorf("an answer before any step: %q", text)
+		}
+		return t.Steps[len(t.Steps)-1].answer(text)
+	}
+	s := Step{Line: line, Kind: text[0], Text: strings.TrimSpace(text[1:])}
+	switch {
+	case strings.HasPrefix(text, "mtu "):
+		s.Kind, s.Text = 'u', text[4:]
+	case text[0] == '>':
+		f := strings.Fields(s.Text)
+		if len(f) != 2 {
+			return fmt.Errorf("a frame wants a link and hex digits: %q", text)
+		}
+		data, err := hex.DecodeString(f[1])
+		if err != nil {
+			return err
+		}
+		s.Link, s.Data = f[0], data
+	case strings.IndexByte("%&$@", text[0]) >= 0:
+	default:
+		if err := s.macro(text); err != nil {
+			return err
+		}
+		t.Brief[len(t.Steps)] = brief
+	}
+	t.Steps = append(t.Steps, s)
+	return nil
+}
+
+// answer adds a line of recorded behaviour to the step.
+func (s *Step) answer(text string) error {
+	switch text[0] {
+	case '|':
+		s.Out = append(s.Out, text[1:])
+	case '!':
+		s.Err = append(s.Err, text[1:])
+	case '=':
+		n, err := strconv.Atoi(strings.TrimSpace(text[1:]))
+		s.Exit = n
+		return err
+	case '<':
+		f := strings.Fields(text[1:])
+		if len(f) != 2 {
+			return fmt.Errorf("a frame wants a link and hex digits: %q", text)
+		}
+		data, err := hex.DecodeString(f[1])
+		s.Frames = append(s.Frames, Emission{f[0], data})
+		return err
+	}
+	return nil
+}
+
+// macro reads "tcp [LINK] FLAGS SRC DST [k=v ...] -> VERDICT" and its kin.
+func (s *Step) macro(text string) error {
+	s.Kind, s.Repeat = 'm', 1
+	action, verdict, ok := strings.Cut(text, " -> ")
+	if !ok {
+		return fmt.Errorf("neither a step nor an answer: %q", text)
+	}
+	if rest, ok := strings.CutPrefix(action, "rep "); ok {
+		count, inner, _ := strings.Cut(rest, " ")
+		n, err := strconv.Atoi(count)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Sscanf(verdict, "%d frames", &s.Repeated); err != nil {
+			return err
+		}
+		s.Repeat, action, verdict = n, inner, ""
+	}
+	s.Verdict = strings.Fields(verdict)
+	data, link, err := buildMacro(strings.Fields(action))
+	s.Text, s.Data, s.Link = action, data, link
+	return err
+}
