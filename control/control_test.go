@@ -111,7 +111,7 @@ func tcp(addr string, port uint16) ipvs.ServiceID {
 }
 
 func mark(m uint32) ipvs.ServiceID {
-	return ipvs.ServiceID{Family: ipvs.IPv4, Protocol: ipvs.TCP, Mark: m}
+	return ipvs.ServiceID{Family: ipvs.IPv4, Mark: m}
 }
 
 func at(s string) ipvs.ServerID {

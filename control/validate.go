@@ -13,13 +13,13 @@ import (
 const maxTimeoutSecs = math.MaxInt32 / 1000
 
 // serviceID checks what identifies a service and brings it into the form it is
-// stored in: a fwmark service has protocol TCP and no address or port.
+// stored in: a fwmark service has no protocol, address or port.
 func serviceID(id ipvs.ServiceID) (ipvs.ServiceID, error) {
 	if id.Family != ipvs.IPv4 && id.Family != ipvs.IPv6 {
 		return id, ipvs.ErrFamily
 	}
 	if id.Mark != 0 {
-		return ipvs.ServiceID{Family: id.Family, Protocol: ipvs.TCP, Mark: id.Mark}, nil
+		return ipvs.ServiceID{Family: id.Family, Mark: id.Mark}, nil
 	}
 	switch id.Protocol {
 	case ipvs.TCP, ipvs.UDP, ipvs.SCTP:
