@@ -1,0 +1,249 @@
+package afpacket
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"usvs/link"
+	"usvs/link/internal/waiter"
+	"usvs/wire"
+)
+
+// Default socket buffers. A small frame takes about 1 KiB of them.
+const (
+	defaultReceiveBuffer = 8 << 20
+	defaultSendBuffer    = 8 << 20
+)
+
+// Options change how a Device is opened. The zero value is for a director.
+type Options struct {
+	// Promiscuous makes the interface receive, and the device deliver, frames
+	// to other stations too.
+	Promiscuous bool
+
+	// Filter is a classic BPF program; frames it rejects are never delivered.
+	Filter []bpf.RawInstruction
+
+	// ReceiveBuffer and SendBuffer size the sockets' buffers, in bytes.
+	ReceiveBuffer, SendBuffer int
+
+	Log *slog.Logger // told of an interface that comes and goes; nil: silent
+}
+
+// Device is a network interface through a packet socket. It implements
+// link.Device.
+type Device struct {
+	name     string
+	log      *slog.Logger
+	all      bool // deliver frames to other stations
+	rx, tx   int
+	wait     *waiter.Waiter
+	index    atomic.Int32 // of the interface; 0: there is none
+	mtu      atomic.Int64 // last known
+	mac      atomic.Uint64
+	counters link.Counters
+
+	mu     sync.Mutex
+	groups []wire.MAC // guarded by mu; joined whenever bound
+
+	// Owned by the goroutine in ReadBatch.
+	slots   []receiveSlot
+	msgs    []unix.Mmsghdr
+	hungry  bool      // the last batch left frames behind
+	down    bool      // the link is, or was when last looked at
+	gone    bool      // there is no interface
+	nextLog time.Time // of a receive error
+}
+
+var _ link.Device = (*Device)(nil)
+
+// Open opens a device on the interface called name in the calling thread's
+// network namespace. The interface may be down.
+func Open(name string, opts Options) (*Device, error) {
+	d, err := open(name, opts)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return nil, fmt.Errorf("afpacket: open %s: CAP_NET_RAW is missing: %w", name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("afpacket: open %s: %w", name, err)
+	}
+	return d, nil
+}
+
+func open(name string, opts Options) (*Device, error) {
+	// One thread means one namespace for the look-up and for both sockets.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, unknownInterface(err)
+	}
+	rx, err := openReceiver(ifi, opts)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := openSender(opts)
+	if err != nil {
+		unix.Close(rx)
+		return nil, err
+	}
+	release := func() { unix.Close(rx); unix.Close(tx) }
+	wait, err := waiter.New(release)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx, tx: tx, wait: wait}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	d.index.Store(int32(ifi.Index))
+	d.slots, d.msgs = newReceiveSlots(link.BatchSize)
+	return d, nil
+}
+
+func unknownInterface(err error) error {
+	all, listErr := net.Interfaces()
+	if listErr != nil {
+		return err
+	}
+	names := make([]string, len(all))
+	for i, ifi := range all {
+		names[i] = ifi.Name
+	}
+	return fmt.Errorf("%w; there are: %s", err, strings.Join(names, ", "))
+}
+
+// Name is the name the device was opened with.
+func (d *Device) Name() string { return d.name }
+
+// Medium is Ethernet.
+func (d *Device) Medium() wire.Medium { return wire.Ethernet }
+
+// Index is the interface's index; 0 while there is no interface.
+func (d *Device) Index() int { return int(d.index.Load()) }
+
+// MTU asks the kernel for the interface's MTU, or says what it was if there is
+// no interface now. It is a system call: not for the hot path.
+func (d *Device) MTU() int {
+	if d.wait.Enter() {
+		defer d.wait.Leave()
+		if mtu, err := interfaceMTU(d.tx, d.Index()); err == nil {
+			d.mtu.Store(int64(mtu))
+		}
+	}
+	return int(d.mtu.Load())
+}
+
+// HardwareAddr asks the kernel for the interface's Ethernet address, or says
+// what it was if there is no interface now. It is a system call.
+func (d *Device) HardwareAddr() wire.MAC {
+	if d.wait.Enter() {
+		defer d.wait.Leave()
+		if b, err := boundTo(d.rx); err == nil && b.index > 0 {
+			d.mac.Store(macToUint(b.mac))
+		}
+	}
+	return uintToMAC(d.mac.Load())
+}
+
+// Stats are the device's counters, with what the kernel dropped for want of
+// room in the receive buffer.
+func (d *Device) Stats() link.Stats {
+	if d.wait.Enter() {
+		defer d.wait.Leave()
+		// Reading resets the kernel's counter, so every reading is added.
+		st, err := unix.GetsockoptTpacketStats(d.rx, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		if err == nil {
+			d.counters.Dropped(link.DropOverrun, int(st.Drops))
+		}
+	}
+	return d.counters.Read()
+}
+
+// AddMembership makes the interface receive frames to an Ethernet group, also
+// after it was deleted and made again.
+func (d *Device) AddMembership(group wire.MAC) error {
+	if !group.IsMulticast() {
+		return fmt.Errorf("afpacket: %s: %v is not a group address", d.name, group)
+	}
+	return d.changeMembership(group, unix.PACKET_ADD_MEMBERSHIP)
+}
+
+// DropMembership undoes AddMembership.
+func (d *Device) DropMembership(group wire.MAC) error {
+	return d.changeMembership(group, unix.PACKET_DROP_MEMBERSHIP)
+}
+
+func (d *Device) changeMembership(group wire.MAC, change int) error {
+	if !d.wait.Enter() {
+		return link.ErrClosed
+	}
+	defer d.wait.Leave()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := d.findGroupLocked(group)
+	add := change == unix.PACKET_ADD_MEMBERSHIP
+	if add == (at >= 0) {
+		return nil
+	}
+	if index := d.Index(); index > 0 {
+		err := setMembership(d.rx, change, unix.PACKET_MR_MULTICAST, index, group)
+		// A group of an interface that just went away went with it.
+		if err != nil && err != unix.ENODEV && err != unix.EADDRNOTAVAIL {
+			return fmt.Errorf("afpacket: %s: group %v: %w", d.name, group, err)
+		}
+	}
+	if add {
+		d.groups = append(d.groups, group)
+		return nil
+	}
+	d.groups = append(d.groups[:at], d.groups[at+1:]...)
+	return nil
+}
+
+func (d *Device) findGroupLocked(group wire.MAC) int {
+	for i, g := range d.groups {
+		if g == group {
+			return i
+		}
+	}
+	return -1
+}
+
+// Wake implements link.Device.
+func (d *Device) Wake() { d.wait.Wake() }
+
+// Close implements link.Device. It does not wait for calls that are under way;
+// they end soon.
+func (d *Device) Close() error {
+	if !d.wait.Close() {
+		return link.ErrClosed
+	}
+	return nil
+}
+
+func macToUint(m wire.MAC) (v uint64) {
+	for _, b := range m {
+		v = v<<8 | uint64(b)
+	}
+	return v
+}
+
+func uintToMAC(v uint64) (m wire.MAC) {
+	for i := len(m) - 1; i >= 0; i-- {
+		m[i] = byte(v)
+		v >>= 8
+	}
+	return m
+}

@@ -1,0 +1,39 @@
+// Package afpacket is the link.Device over a packet socket (packet(7)): frames
+// of one network interface, 64 per system call, with their offload metadata.
+//
+// # Sockets
+//
+// A device has two. The receiving one is bound to the interface with ETH_P_ALL.
+// The sending one is bound to nothing and names the interface with each batch,
+// so that all writers share it, whatever happens to the interface. Both live in
+// the network namespace in which Open was called, and so does all the device
+// does later, on whatever thread: the device looks the interface up through its
+// sockets only.
+//
+// # Metadata
+//
+// Both sockets use PACKET_VNET_HDR, without which frames between namespaces,
+// containers and virtual machines cannot be forwarded at all: their checksums
+// are half made and most bulk data travels in super-frames. A VLAN tag, which
+// the kernel takes out of the frame, is put back.
+//
+// # What is delivered
+//
+// Frames to this station, to groups and to all. The host's own outgoing frames
+// are not, nor are those to other stations unless the device is promiscuous.
+//
+// # Interfaces come and go
+//
+// A socket outlives its interface: it reports ENETDOWN and waits. While the
+// link is down ReadBatch looks every 100 ms whether the interface is back, under
+// whatever index, binds again and joins its groups again. An interface that is
+// renamed is kept; one that is deleted is looked for by the name it was opened
+// with. Changes of MTU and MAC need no action: MTU and HardwareAddr ask the
+// kernel each time.
+//
+// # Concurrency
+//
+// ReadBatch belongs to one goroutine, each Writer to one, everything else may be
+// called by any. There is one mutex, mu; it guards the list of groups and the
+// binding that goes with it, and no frame meets it.
+package afpacket
