@@ -17,7 +17,7 @@ type Config struct {
 	Table     *conntrack.Table
 	ARP       arp.Config
 	Fragments *forward.Reassembler
-	ICMPLimit *localstack.Limiter // nil: answers are not rate-limited
+	Answers   *localstack.Stack
 	// Conflict hears that another host claims an owned address. It is called
 	// by workers and must not block; nil: nobody listens.
 	Conflict func(arp.Conflict)
@@ -30,16 +30,16 @@ type Director struct {
 	Totals     ipvs.Counters // over all services
 
 	fragments *forward.Reassembler
-	limit     *localstack.Limiter
+	answers   *localstack.Stack
 	conflict  func(arp.Conflict)
 	snap      atomic.Pointer[Snapshot]
-	observer  atomic.Pointer[Observer]
+	observers atomic.Pointer[[]*Observer]
 	workers   atomic.Pointer[[]*Worker]
 }
 
 // New returns a director with an empty snapshot.
 func New(cfg Config) *Director {
-	d := &Director{Table: cfg.Table, fragments: cfg.Fragments, limit: cfg.ICMPLimit, conflict: cfg.Conflict}
+	d := &Director{Table: cfg.Table, fragments: cfg.Fragments, answers: cfg.Answers, conflict: cfg.Conflict}
 	d.Neighbours = arp.New(cfg.ARP, local{d})
 	d.snap.Store((&Snapshot{Sysctls: ipvs.DefaultSysctls()}).Seal())
 	d.workers.Store(&[]*Worker{})
@@ -51,8 +51,8 @@ func New(cfg Config) *Director {
 // caller at a time.
 func (d *Director) Publish(now clock.Instant, s *Snapshot) {
 	old := d.snap.Swap(s)
-	for _, a := range s.Owned {
-		if s.answersFor(a) && (old == nil || !old.answersFor(a)) {
+	for _, a := range s.Answered() {
+		if old == nil || !old.answersFor(a) {
 			for port := range s.Routes.Interfaces {
 				if s.Routes.Interfaces[port].Medium == wire.Ethernet {
 					d.Neighbours.Announce(now, port, a)

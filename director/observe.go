@@ -1,6 +1,8 @@
 package director
 
 import (
+	"slices"
+
 	"usvs/clock"
 	"usvs/link"
 )
@@ -25,21 +27,41 @@ type Emitted struct {
 }
 
 // Observer receives events. It is called by workers, possibly several at once,
-// and must not block. Its slices are its own.
+// must not block, and must not change the event.
 type Observer func(*Event)
 
-// Observe makes o see every frame from now on; nil ends that. Observation
-// copies frames and is meant for looking, not for production load.
-func (d *Director) Observe(o Observer) {
-	if o == nil {
-		d.observer.Store(nil)
-		return
+// Observe makes o see every frame from now on, besides other observers, until
+// stop is called. Observation copies frames and is meant for looking, not for
+// production load.
+func (d *Director) Observe(o Observer) (stop func()) {
+	mine := &o
+	d.observe(func(list []*Observer) []*Observer { return append(slices.Clone(list), mine) })
+	return func() {
+		d.observe(func(list []*Observer) []*Observer {
+			return slices.DeleteFunc(slices.Clone(list), func(x *Observer) bool { return x == mine })
+		})
 	}
-	d.observer.Store(&o)
 }
 
-// observed handles f like frame, and reports it to o.
-func (w *Worker) observed(o Observer, f *link.Frame) {
+func (d *Director) observe(change func([]*Observer) []*Observer) {
+	for {
+		old := d.observers.Load()
+		var list []*Observer
+		if old != nil {
+			list = *old
+		}
+		if list = change(list); len(list) == 0 {
+			if d.observers.CompareAndSwap(old, nil) {
+				return
+			}
+		} else if d.observers.CompareAndSwap(old, &list) {
+			return
+		}
+	}
+}
+
+// observed handles f like frame, and reports it.
+func (w *Worker) observed(to []*Observer, f *link.Frame) {
 	ev := &Event{Now: w.now, Port: f.Port, Before: append([]byte(nil), f.Bytes()...)}
 	w.c.Server, w.seen = nil, Passed
 	tx, host := len(w.out.Tx), len(w.out.Host)
@@ -54,5 +76,7 @@ func (w *Worker) observed(o Observer, f *link.Frame) {
 	if rs := w.c.Server; rs != nil {
 		ev.Server, ev.Method = rs.ID.String(), w.c.Method.String()
 	}
-	o(ev)
+	for _, o := range to {
+		(*o)(ev)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
+	"usvs/localstack"
 	"usvs/route"
 	"usvs/wire"
 )
@@ -49,18 +50,18 @@ func (w *Worker) masquerade(f *link.Frame, related bool) {
 	hop := w.snap.Routes.Lookup(p.Dst)
 	switch {
 	case hop.Kind == route.None:
-		w.refuse(f, unreachableHost, DropNoRoute)
+		w.refuse(f, localstack.HostUnreachable(), DropNoRoute)
 		return
 	case hop.Kind != route.Unicast:
 		w.end(DropForeignRoute)
 		return
 	case p.TTL <= 1:
-		w.refuse(f, timeExceeded, DropTTL)
+		w.refuse(f, localstack.TimeExceeded(), DropTTL)
 		return
 	}
 	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
 	if tooBig {
-		w.tooBig(f, hop.MTU)
+		w.refuse(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return
 	}
 	forward.DecrementTTL(p)
@@ -84,11 +85,11 @@ func (w *Worker) outputStray(f *link.Frame) {
 		return
 	}
 	if p.TTL <= 1 {
-		w.refuse(f, timeExceeded, DropTTL)
+		w.refuse(f, localstack.TimeExceeded(), DropTTL)
 		return
 	}
 	forward.DecrementTTL(p)
-	w.refuse(f, unreachablePort, DropNoConnection)
+	w.refuse(f, localstack.PortUnreachable(), DropNoConnection)
 }
 
 // resets reports whether the packet ends a connection by force.

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"usvs/wire"
@@ -16,6 +17,7 @@ const (
 	Passed                   // not the director's: the host's own stack has it
 	Handed                   // given to the host's own stack by the director
 	Consumed                 // ARP, ND or a fragment kept for reassembly
+	Ignored                  // to an owned address, and nothing is to be said to it
 	NotForUs                 // another station's MAC address
 	VLANTagged               // tagged: belongs to a VLAN interface, not to this one
 
@@ -43,17 +45,18 @@ const (
 	DropNeedsEthernet    // direct routing through an interface without MAC addresses
 	DropNoConnection     // a server's packet without a connection; ICMP sent (nat_icmp_send)
 	DropTunnelError      // an ICMP error about a tunnel, told to the client where it can be
+	DropUnanswerable     // to an owned address, too malformed to be answered
 	DropRateLimited      // an answer withheld by the ICMP rate limit
 	reasons
 )
 
 var reasonNames = [reasons]string{
-	"forwarded", "answered", "passed", "handed_to_host", "consumed", "not_for_us", "vlan_tagged",
+	"forwarded", "answered", "passed", "handed_to_host", "consumed", "ignored", "not_for_us", "vlan_tagged",
 	"drop_malformed", "drop_short_transport", "drop_server_gone", "drop_no_server", "drop_table_full",
 	"drop_template_race", "drop_ttl", "drop_too_big", "drop_no_route", "drop_foreign_route",
 	"drop_neighbour", "drop_neighbour_queue", "drop_mtu_too_small", "drop_family", "drop_no_room",
 	"drop_fragment", "drop_icmp_checksum", "drop_redirect_loopback", "drop_segment", "drop_local_node",
-	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_rate_limited",
+	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_unanswerable", "drop_rate_limited",
 }
 
 // String is the reason's counter name.
@@ -71,3 +74,18 @@ type counters struct {
 // bump adds one. Only its own worker writes a counter, so no read-modify-write
 // cycle of the bus is needed.
 func bump(c *atomic.Uint64) { c.Store(c.Load() + 1) }
+
+// MarshalText gives an Event in JSON its reason by name.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText is MarshalText's inverse. A name this version does not know is
+// an error.
+func (r *Reason) UnmarshalText(text []byte) error {
+	for i, name := range reasonNames {
+		if name == string(text) {
+			*r = Reason(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown reason %q", text)
+}

@@ -7,11 +7,15 @@ import (
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
+	"usvs/localstack"
 	"usvs/wire"
 )
 
 // pathMTULife is how long a learned path MTU is believed, as net.ipv4.route.mtu_expires.
 const pathMTULife = 10 * time.Minute
+
+// codeFragNeeded of ICMP destination unreachable.
+const codeFragNeeded = 4
 
 // relatedIn handles an ICMP error from the client's side about a reply: it
 // quotes VIP to client (ipvs.md 5.7). The connection's timer and state stay.
@@ -95,11 +99,16 @@ func (w *Worker) tunnelError(f *link.Frame) bool {
 	if !w.d.Table.LookupIn(w.now, ipvs.Protocol(p.Proto), client, virtual, &w.c) {
 		return false
 	}
-	if typ == wire.ICMPUnreachable && code == codeFragNeeded {
+	switch {
+	case typ == wire.ICMPUnreachable && code == codeFragNeeded:
 		w.tunnelTooBig(f, rs, announced)
-		return true
+	case typ == wire.ICMPUnreachable:
+		w.relay(f, localstack.Unreachable(code))
+	case typ == wire.ICMPTimeExceeded:
+		w.relay(f, localstack.TimeExceeded())
+	default:
+		w.end(DropTunnelError)
 	}
-	w.relay(f, typ, code, DropTunnelError)
 	return true
 }
 
@@ -118,6 +127,11 @@ func (w *Worker) tunnelTooBig(f *link.Frame, rs *ipvs.RealServer, announced int)
 		w.end(DropTunnelError)
 		return
 	}
-	w.mtu = mtu
-	w.relay(f, wire.ICMPUnreachable, codeFragNeeded, DropTunnelError)
+	w.relay(f, localstack.FragNeeded(mtu))
+}
+
+// relay tells the client of the packet inside a tunnel, which w.p is, of an
+// error about the outer one.
+func (w *Worker) relay(f *link.Frame, e localstack.Error) {
+	w.refuse(&link.Frame{Medium: wire.IP, Port: f.Port}, e, DropTunnelError)
 }

@@ -8,6 +8,7 @@ import (
 	"usvs/conntrack"
 	"usvs/ipvs"
 	"usvs/link"
+	"usvs/localstack"
 	"usvs/sched"
 	"usvs/wire"
 )
@@ -193,7 +194,7 @@ func (w *Worker) leave(f *link.Frame, svc *Service) {
 		w.local(f)
 		return
 	}
-	w.refuse(f, unreachablePort, DropNoServer)
+	w.refuse(f, localstack.PortUnreachable(), DropNoServer)
 }
 
 // maskClient applies the service's persistence granularity to a client.

@@ -7,6 +7,7 @@ import (
 	"usvs/clock"
 	"usvs/forward"
 	"usvs/link"
+	"usvs/localstack"
 	"usvs/route"
 	"usvs/wire"
 )
@@ -111,7 +112,7 @@ func (w *Worker) tickNeighbours() clock.Instant { return w.d.Neighbours.Tick(w.n
 
 // The worker is the neighbour cache's arp.Sink.
 
-// New returns an empty frame for an ARP or ND message, or nil.
+// New returns an empty frame, or nil.
 func (w *Worker) New() *wire.Frame { return w.out.New() }
 
 // Send emits a complete frame.
@@ -130,7 +131,7 @@ func (w *Worker) Unreachable(f *wire.Frame) {
 		w.end(DropNeighbour)
 		return
 	}
-	w.refuse(f, unreachableHost, DropNeighbour)
+	w.refuse(f, localstack.HostUnreachable(), DropNeighbour)
 }
 
 // local is what the neighbour cache asks about the director.

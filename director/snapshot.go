@@ -136,6 +136,17 @@ func (s *Snapshot) answersFor(a netip.Addr) bool {
 	return s.owned.has(a) && !s.Routes.IsLocal(a)
 }
 
+// Answered lists the owned addresses that the director itself answers for.
+func (s *Snapshot) Answered() []netip.Addr {
+	var list []netip.Addr
+	for _, a := range s.Owned {
+		if s.answersFor(a) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 // serverAt finds the masquerading server that packets from addr:port come from.
 func (s *Snapshot) serverAt(proto ipvs.Protocol, addr netip.Addr, port uint16) *ipvs.RealServer {
 	if rs := s.endpoint[Endpoint{proto, addr, port}]; rs != nil {

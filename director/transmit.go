@@ -4,6 +4,7 @@ import (
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
+	"usvs/localstack"
 	"usvs/route"
 	"usvs/wire"
 )
@@ -29,7 +30,7 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 		w.transmitLocal(f, related)
 		return
 	case hop.Kind == route.None:
-		w.refuse(f, unreachableHost, DropNoRoute)
+		w.refuse(f, localstack.HostUnreachable(), DropNoRoute)
 		return
 	case hop.Kind == route.Foreign:
 		w.end(DropForeignRoute)
@@ -41,7 +42,7 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 		w.end(DropNeedsEthernet)
 		return
 	case p.TTL <= 1:
-		w.refuse(f, timeExceeded, DropTTL)
+		w.refuse(f, localstack.TimeExceeded(), DropTTL)
 		return
 	}
 	forward.DecrementTTL(p)
@@ -51,7 +52,7 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 	}
 	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
 	if tooBig {
-		w.tooBig(f, hop.MTU)
+		w.refuse(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return
 	}
 	if c.Method == ipvs.Masquerade {
@@ -100,7 +101,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 		return
 	}
 	if tooBig, _ := forward.ExceedsMTU(f, p, mtu); tooBig && (w.snap.Sysctls.PMTUDisc || p.Version == 6) {
-		w.tooBig(f, mtu)
+		w.refuse(f, localstack.FragNeeded(mtu), DropTooBig)
 		return
 	}
 	w.hop = *hop
@@ -147,14 +148,7 @@ func (w *Worker) cutPiece(seg *link.Frame) {
 // nextID returns the identification of the next packet the director makes. A
 // per-worker counter spread over the value space is unique enough: it matters
 // only to packets that are fragmented later.
-func (w *Worker) nextID() uint16 {
+func (w *Worker) nextID() uint32 {
 	w.ipID++
 	return w.ipID
-}
-
-// tooBig answers a packet that is longer than the path allows. The router
-// that sent an ICMP error hears nothing.
-func (w *Worker) tooBig(f *link.Frame, mtu int) {
-	w.mtu = mtu
-	w.refuse(f, packetTooBig, DropTooBig)
 }

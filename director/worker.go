@@ -34,8 +34,7 @@ type Worker struct {
 	req   sched.Request
 	tun   forward.Tunnel
 	hop   route.Hop // where the pieces of a packet that is cut go
-	mtu   int       // what an ICMP error announces
-	ipID  uint16    // of the last packet the director made
+	ipID  uint32    // of the last packet the director made
 
 	// Made once: a method value made per frame would allocate.
 	alloc            func() *wire.Frame
@@ -47,7 +46,7 @@ type Worker struct {
 func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) {
 	w.begin(now, out)
 	w.d.Table.Tick(now, tickBudget)
-	obs := w.d.observer.Load()
+	obs := w.d.observers.Load()
 	for _, f := range batch {
 		if obs != nil {
 			w.observed(*obs, f)

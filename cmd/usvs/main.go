@@ -52,7 +52,7 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 		SilenceUsage:     true,
 		TraverseChildren: true,
 	}
-	root.PersistentFlags().StringVar(&control, "control", controlFromEnv(),
+	root.PersistentFlags().StringVar(&controlAddress, "control", controlFromEnv(),
 		"control socket: @NAME (abstract, one per network namespace) or a path; $USVS_CONTROL")
 	root.AddCommand(newIPVSAdmCmd(), newIPTablesCmd("iptables", false), newIPTablesCmd("ip6tables", true),
 		newStatusCmd())
@@ -60,8 +60,8 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 	return root
 }
 
-// control is the address of the control socket.
-var control string
+// controlAddress is the address of the control socket.
+var controlAddress string
 
 func controlFromEnv() string {
 	if v := os.Getenv("USVS_CONTROL"); v != "" {

@@ -19,7 +19,7 @@ func newIPVSAdmCmd() *cobra.Command {
 		Short:              "ipvsadm(8) against the director of this network namespace",
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return status(runIPVSAdm("ipvsadm", append([]string{"ipvsadm"}, args...), control))
+			return status(runIPVSAdm("ipvsadm", append([]string{"ipvsadm"}, args...), controlAddress))
 		},
 	}
 }
@@ -55,7 +55,7 @@ func newIPTablesCmd(name string, v6 bool) *cobra.Command {
 		Short:              "Set firewall marks with " + name + "(8) rules of the mangle table",
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			client := api.Dial(control)
+			client := api.Dial(controlAddress)
 			defer client.Close()
 			out, err := client.Iptables(v6, args)
 			fmt.Print(out)
@@ -74,7 +74,7 @@ func newStatusCmd() *cobra.Command {
 		Short: "What the director has done with the frames it saw, by named reason",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			client := api.Dial(control)
+			client := api.Dial(controlAddress)
 			defer client.Close()
 			s, err := client.Status()
 			if err != nil {

@@ -1,0 +1,350 @@
+package main
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"reflect"
+	"sync"
+	"time"
+
+	"usvs/api"
+	"usvs/arp"
+	"usvs/clock"
+	"usvs/conntrack"
+	"usvs/control"
+	"usvs/director"
+	"usvs/forward"
+	"usvs/host"
+	"usvs/ipvs"
+	"usvs/ipvsadm/resolve"
+	"usvs/link"
+	"usvs/link/afpacket"
+	"usvs/link/pcap"
+	"usvs/link/tun"
+	"usvs/localstack"
+	"usvs/wire"
+)
+
+// node is a running director with everything around it.
+type node struct {
+	log   *slog.Logger
+	clock clock.System
+	dir   *director.Director
+	ctl   *control.Control
+
+	names    []string // of the interfaces, in port order
+	devices  []link.Device
+	pumps    []*link.Pump
+	capture  *pcap.File
+	hide     *host.Suppressor
+	handoff  *host.Handoff
+	watcher  *host.Watcher
+	hidden   *director.Hidden      // as last applied
+	ports    []string              // likewise
+	joined   map[wire.MAC]struct{} // multicast groups, on every Ethernet device
+	lastHide error
+}
+
+func openNode(f runFlags, own control.Own, vips []netip.Addr, log *slog.Logger) (n *node, err error) {
+	n = &node{log: log, clock: clock.NewSystem(), joined: map[wire.MAC]struct{}{}}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	if err := n.openDevices(f); err != nil {
+		return n, err
+	}
+	if n.hide, err = host.NewSuppressor(); err != nil {
+		log.Warn("the host's own stack may answer or forward virtual services' packets a second time", "err", err)
+	}
+	if n.handoff, err = host.OpenHandoff(); err != nil {
+		log.Warn("packets for the host itself that share an address with a virtual service are lost", "err", err)
+	}
+	n.build(f, own, vips)
+	n.watcher, err = host.NewWatcher(n.names, n.ctl.SetRoutes)
+	return n, err
+}
+
+// openDevices opens every interface; its index is its port.
+func (n *node) openDevices(f runFlags) error {
+	for _, name := range f.interfaces {
+		d, err := afpacket.Open(name, afpacket.Options{Log: n.log})
+		if err != nil {
+			return err
+		}
+		n.names, n.devices = append(n.names, name), append(n.devices, d)
+	}
+	if f.tun != "" {
+		d, err := tun.Open(f.tun, tun.Options{Addrs: f.tunAddrs, Routes: f.tunRoutes, Log: n.log})
+		if err != nil {
+			return err
+		}
+		n.names, n.devices = append(n.names, d.Name()), append(n.devices, d)
+	}
+	if f.pcap == "" {
+		return nil
+	}
+	var err error
+	if n.capture, err = pcap.Create(f.pcap); err != nil {
+		return err
+	}
+	for i, d := range n.devices {
+		n.devices[i] = n.capture.Tap(d)
+	}
+	return nil
+}
+
+// build makes the pure parts and joins them.
+func (n *node) build(f runFlags, own control.Own, vips []netip.Addr) {
+	servers := new(ipvs.Registry)
+	table := conntrack.New(conntrack.Config{Seed: seed(), MaxEntries: f.maxConns, Servers: servers})
+	n.dir = director.New(director.Config{
+		Table:     table,
+		ARP:       arp.Config{Seed: seed()},
+		Fragments: forward.NewReassembler(forward.Limits{}),
+		Answers:   localstack.New(localstack.Options{Seed: seed(), Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed()})}),
+		Conflict: func(c arp.Conflict) {
+			n.log.Warn("another host answers for VIP", "vip", c.Addr, "mac", c.MAC, "interface", n.names[c.Port])
+		},
+	})
+	n.ctl = control.New(control.Config{
+		Clock: n.clock, Rand: rand.New(rand.NewPCG(seed(), seed())), Servers: servers, Conns: table,
+		Totals: &n.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: own, VIPs: vips,
+		Resolver: resolve.System(), Log: n.log, Publish: n.publish,
+	})
+}
+
+func seed() uint64 {
+	var b [8]byte
+	_, _ = crand.Read(b[:]) // never fails (crypto/rand)
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+// publish makes a snapshot effective. The host's stack is kept away first, so
+// that it cannot answer for a service that is just being added.
+func (n *node) publish(s *director.Snapshot) {
+	n.applyHidden(s)
+	n.joinGroups(s)
+	n.dir.Publish(n.clock.Now(), s)
+	for _, d := range n.devices {
+		d.Wake() // announcements are due
+	}
+}
+
+// applyHidden tells the kernel what to hide, if that or the interfaces changed.
+func (n *node) applyHidden(s *director.Snapshot) {
+	if n.hide == nil {
+		return
+	}
+	up := []string{}
+	for _, ifc := range s.Routes.Interfaces {
+		up = append(up, fmt.Sprint(ifc.Name, ifc.MAC, ifc.Up))
+	}
+	if n.lastHide == nil && n.hidden != nil && reflect.DeepEqual(n.hidden, s.Hidden) && reflect.DeepEqual(n.ports, up) {
+		return
+	}
+	n.hidden, n.ports = s.Hidden, up
+	if n.lastHide = n.hide.Apply(s.Hidden, n.names); n.lastHide != nil {
+		n.log.Error("cannot keep the host's own stack away", "err", n.lastHide)
+	}
+}
+
+// joinGroups makes the interfaces receive, and a snooping switch deliver, the
+// solicitations for owned IPv6 addresses.
+func (n *node) joinGroups(s *director.Snapshot) {
+	wanted := map[wire.MAC]struct{}{}
+	for _, m := range arp.JoinMACs(s.Answered()) {
+		wanted[m] = struct{}{}
+	}
+	for m := range wanted {
+		if _, ok := n.joined[m]; !ok {
+			n.eachMember(func(d member) error { return d.AddMembership(m) })
+		}
+	}
+	for m := range n.joined {
+		if _, ok := wanted[m]; !ok {
+			n.eachMember(func(d member) error { return d.DropMembership(m) })
+		}
+	}
+	n.joined = wanted
+}
+
+// member is a device that can join multicast groups.
+type member interface {
+	AddMembership(wire.MAC) error
+	DropMembership(wire.MAC) error
+}
+
+func (n *node) eachMember(do func(member) error) {
+	for i, d := range n.devices {
+		if m, ok := d.(member); ok {
+			if err := do(m); err != nil {
+				n.log.Warn("multicast membership", "interface", n.names[i], "err", err)
+			}
+		}
+	}
+}
+
+// run works until ctx is done. ready is called when frames flow and the
+// control socket answers.
+func (n *node) run(ctx context.Context, hup <-chan os.Signal, reload func() error, ready func()) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ln, err := api.Listen(controlAddress)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	start := func(what string, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	for _, p := range n.newPumps() {
+		start("pump", func() error { return p.Run(ctx) })
+	}
+	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers(reload)) })
+	start("timer", func() error { n.tick(ctx); return nil })
+	ready()
+	for {
+		select {
+		case <-hup:
+			if err := reload(); err != nil {
+				n.log.Error("rules not reloaded; everything stays as it was", "err", err)
+			}
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	n.log.Info("stopping")
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(stopGrace):
+	}
+	if err := context.Cause(ctx); err != context.Canceled {
+		return err
+	}
+	return nil
+}
+
+func (n *node) newPumps() []*link.Pump {
+	for port, d := range n.devices {
+		cfg := link.PumpConfig{Device: d, Handler: n.dir.NewWorker(), Clock: n.clock, Port: port, Log: n.log}
+		for _, to := range n.devices {
+			cfg.Writers = append(cfg.Writers, to.NewWriter())
+		}
+		if n.handoff != nil {
+			cfg.Host = n.handoff.NewWriter()
+		}
+		n.pumps = append(n.pumps, link.NewPump(cfg))
+	}
+	return n.pumps
+}
+
+// tick does control's timed work.
+func (n *node) tick(ctx context.Context) {
+	for {
+		now := n.clock.Now()
+		wait := n.ctl.Tick(now).Sub(now)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(min(wait, time.Minute), time.Millisecond)):
+		}
+	}
+}
+
+func (n *node) handlers(reload func() error) api.Extra {
+	return api.Extra{Status: n.status, Reload: reload, Trace: n.trace}
+}
+
+// status is every counter by group and name.
+func (n *node) status() map[string]map[string]uint64 {
+	t := n.dir.Table
+	groups := map[string]map[string]uint64{
+		"frames":      n.dir.Counters(),
+		"neighbours":  {},
+		"connections": {"entries": uint64(t.Len()), "buckets": uint64(t.Buckets())},
+	}
+	for _, k := range arp.Counters() {
+		if v := n.dir.Neighbours.Count(k); v > 0 {
+			groups["neighbours"][k.String()] = v
+		}
+	}
+	for i, d := range n.devices {
+		if s, ok := d.(interface{ Stats() link.Stats }); ok {
+			groups["interface "+n.names[i]] = statNames(s.Stats())
+		}
+	}
+	for i, p := range n.pumps {
+		groups["pump "+n.names[i]] = statNames(p.Stats())
+	}
+	return groups
+}
+
+func statNames(s link.Stats) map[string]uint64 {
+	m := map[string]uint64{"rx frames": s.RxFrames, "rx bytes": s.RxBytes, "tx frames": s.TxFrames, "tx bytes": s.TxBytes}
+	for d, v := range s.Drops {
+		if v > 0 {
+			m["drop "+link.Drop(d).String()] = v
+		}
+	}
+	return m
+}
+
+// traceBacklog is how many events wait for a slow reader before new ones are
+// left out.
+const traceBacklog = 1024
+
+// trace emits what becomes of the next frames.
+func (n *node) trace(ctx context.Context, most int, emit func(any) error) error {
+	events := make(chan *director.Event, traceBacklog)
+	stop := n.dir.Observe(func(ev *director.Event) {
+		select {
+		case events <- ev:
+		default:
+		}
+	})
+	defer stop()
+	for range most {
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev := <-events:
+			if err := emit(ev); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *node) close() {
+	if n.watcher != nil {
+		n.watcher.Close()
+	}
+	for _, d := range n.devices {
+		d.Close()
+	}
+	if n.capture != nil {
+		n.capture.Close()
+	}
+	if n.handoff != nil {
+		n.handoff.Close()
+	}
+	if n.hide != nil {
+		n.hide.Close()
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"usvs/control"
+	"usvs/host"
+)
+
+// runFlags are what `usvs run` was told.
+type runFlags struct {
+	interfaces []string
+	tun        string
+	tunAddrs   []string
+	tunRoutes  []string
+	rules      string
+	own        string
+	vips       []string
+	pcap       string
+	maxConns   int
+	logFormat  string
+	logLevel   string
+}
+
+func newRunCmd() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run -i INTERFACE [-i INTERFACE]...",
+		Short: "Run the director on network interfaces",
+		Long: `Run the director in the foreground. It answers ARP and ND for the virtual
+services' addresses, forwards their packets, and keeps the host's own stack from
+doing the same. SIGTERM ends it, SIGHUP reads --rules again as one transaction.
+
+It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDirector(cmd.Context(), f) },
+	}
+	fl := cmd.Flags()
+	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface to run on; repeat for several")
+	fl.StringVar(&f.tun, "tun", "", "also run on a TUN device of this name, made for the purpose")
+	fl.StringArrayVar(&f.tunAddrs, "tun-addr", nil, "address with prefix length for the TUN device")
+	fl.StringArrayVar(&f.tunRoutes, "tun-route", nil, "prefix to route into the TUN device")
+	fl.StringVar(&f.rules, "rules", "", "file of ipvsadm-save lines, or ipvsadm and iptables commands; - reads standard input")
+	fl.StringVar(&f.own, "own", "services", "which virtual addresses are ours: `services` (all that services and mark rules name) or host (those an interface carries)")
+	fl.StringArrayVar(&f.vips, "vip", nil, "a further address to own; repeat for several")
+	fl.StringVar(&f.pcap, "pcap", "", "write every frame received and sent to this pcapng file")
+	fl.IntVar(&f.maxConns, "max-conns", 1<<22, "most connections and templates the table holds")
+	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func runDirector(ctx context.Context, f runFlags) error {
+	log, err := newLogger(f)
+	if err != nil {
+		return err
+	}
+	own, err := parseOwn(f.own)
+	if err != nil {
+		return err
+	}
+	vips, err := parseAddrs(f.vips)
+	if err != nil {
+		return err
+	}
+	if len(f.interfaces) == 0 && f.tun == "" {
+		return errors.New("no interface given: use -i INTERFACE (and --tun NAME where AF_PACKET is not allowed)")
+	}
+	if err := host.CheckCapabilities(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+
+	n, err := openNode(f, own, vips, log)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	if f.rules != "" {
+		if err := n.loadRules(f.rules); err != nil {
+			return err
+		}
+	}
+	reload := func() error { return n.reload(f.rules) }
+	return n.run(ctx, hup, reload, func() {
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+		log.Info("director is running", "interfaces", n.names, "own", f.own, "control", controlAddress)
+	})
+}
+
+func newLogger(f runFlags) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", f.logLevel)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want text or json", f.logFormat)
+}
+
+func parseOwn(s string) (control.Own, error) {
+	switch s {
+	case "services":
+		return control.OwnServices, nil
+	case "host":
+		return control.OwnHost, nil
+	}
+	return 0, fmt.Errorf("--own %q: want services or host", s)
+}
+
+func parseAddrs(words []string) ([]netip.Addr, error) {
+	var addrs []netip.Addr
+	for _, w := range words {
+		a, err := netip.ParseAddr(w)
+		if err != nil || a.Zone() != "" {
+			return nil, fmt.Errorf("--vip %q: want an IPv4 or IPv6 address without prefix length", w)
+		}
+		addrs = append(addrs, a.Unmap())
+	}
+	return addrs, nil
+}
+
+// loadRules makes the rules file the whole table, or says which line is wrong.
+func (n *node) loadRules(path string) error {
+	in := io.Reader(os.Stdin)
+	name := "standard input"
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("rules: %w", err)
+		}
+		defer file.Close()
+		in, name = file, path
+	}
+	return n.ctl.Load(name, in)
+}
+
+func (n *node) reload(path string) error {
+	switch path {
+	case "":
+		return errors.New("there is no rules file to read again: start with --rules FILE")
+	case "-":
+		return errors.New("the rules came from standard input and cannot be read again")
+	}
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReloading)
+	defer daemon.SdNotify(false, daemon.SdNotifyReady)
+	if err := n.loadRules(path); err != nil {
+		return err
+	}
+	n.log.Info("rules read again", "file", path)
+	return nil
+}
+
+// stopGrace is how long the parts may take to end before the process goes anyway.
+const stopGrace = 800 * time.Millisecond
