@@ -19,7 +19,8 @@ const (
 // A reassembled datagram gets the boundaries it arrived with, if its fragments
 // came in order and all fit; otherwise it is cut anew, to the MTU or the
 // largest fragment it arrived in, whichever is smaller (ipvs.md 5.1). IPv6
-// fragments carry Frame.FragID. A DF bit stays on the fragments.
+// fragments carry Frame.FragID. A reassembled datagram's DF bit was its
+// fragments' and is theirs again; any other is ignored and taken off.
 //
 // It returns false if the packet cannot be cut: no IP packet, an IPv6 fragment,
 // an MTU below the headers and 8 bytes, an IPv6 datagram whose fragments were
@@ -28,6 +29,22 @@ func Fragment(f *wire.Frame, p *wire.Packet, mtu int, alloc func() *wire.Frame, 
 	if f.GSO != wire.GSONone {
 		return fragmentSegments(f, p, mtu, alloc, emit)
 	}
+	return fragmentPacket(f, p, mtu, alloc, emit)
+}
+
+// fragmentSegments fragments each segment of a super-frame.
+func fragmentSegments(f *wire.Frame, p *wire.Packet, mtu int, alloc func() *wire.Frame, emit func(*wire.Frame)) bool {
+	ok := true
+	done := Segment(f, p, alloc, func(seg *wire.Frame) {
+		var q wire.Packet
+		ok = ok && q.Parse(seg.Bytes(), seg.Medium) == wire.None &&
+			fragmentPacket(seg, &q, mtu, alloc, emit)
+	})
+	return done && ok
+}
+
+// fragmentPacket fragments anything but a super-frame.
+func fragmentPacket(f *wire.Frame, p *wire.Packet, mtu int, alloc func() *wire.Frame, emit func(*wire.Frame)) bool {
 	FinishChecksum(f, p)
 	var c cut
 	switch {
@@ -53,17 +70,6 @@ func Fragment(f *wire.Frame, p *wire.Packet, mtu int, alloc func() *wire.Frame, 
 	return true
 }
 
-// fragmentSegments fragments each segment of a super-frame.
-func fragmentSegments(f *wire.Frame, p *wire.Packet, mtu int, alloc func() *wire.Frame, emit func(*wire.Frame)) bool {
-	ok := true
-	done := Segment(f, p, alloc, func(seg *wire.Frame) {
-		var q wire.Packet
-		ok = ok && q.Parse(seg.Bytes(), seg.Medium) == wire.None &&
-			Fragment(seg, &q, mtu, alloc, emit)
-	})
-	return done && ok
-}
-
 // cut is how a packet is taken apart.
 type cut struct {
 	head   int      // headers up to here are copied to every fragment
@@ -73,11 +79,13 @@ type cut struct {
 	room   int      // most data in a fragment
 	pieces []uint16 // data in each fragment, or nil
 	id     uint32   // IPv6
+	df     uint16   // IPv4: the DF bit of every fragment
 }
 
 func (c *cut) planIPv4(f *wire.Frame, p *wire.Packet, mtu int) {
 	if f.FragSize != 0 {
 		mtu = min(mtu, f.FragSize)
+		c.df = p.V4().FragWord() & ipv4DF
 	}
 	c.head = p.L4
 	c.data = p.Data[p.L4:p.End]
@@ -143,7 +151,7 @@ func (c *cut) write(g *wire.Frame, p *wire.Packet, off, n int) {
 	}
 	h := wire.IPv4(b[p.L3:])
 	h.SetTotalLen(len(h))
-	h.SetFragWord(fragWord(p, off, last))
+	h.SetFragWord(c.fragWord(p, off, last))
 	if p.FragOffset+off != 0 {
 		dropFirstOnly(h[wire.IPv4Len:h.HeaderLen()])
 	}
@@ -151,8 +159,8 @@ func (c *cut) write(g *wire.Frame, p *wire.Packet, off, n int) {
 }
 
 // fragWord also serves a packet that is a fragment already.
-func fragWord(p *wire.Packet, off int, last bool) uint16 {
-	w := p.V4().FragWord()&ipv4DF | uint16((p.FragOffset+off)/8)
+func (c *cut) fragWord(p *wire.Packet, off int, last bool) uint16 {
+	w := c.df | uint16((p.FragOffset+off)/8)
 	if !last || p.MoreFrags {
 		w |= ipv4MF
 	}
