@@ -120,9 +120,13 @@ func (inv *inventory) addRoutes(cfg *route.Config, ports map[int]int) {
 				continue
 			}
 			r, ok := routeOf(&inv.routes[i], ports)
-			if ok && !covered.covers(r.Prefix) {
-				cfg.Routes = append(cfg.Routes, r)
+			if !ok || covered.covers(r.Prefix) {
+				continue
 			}
+			if r.Via.IsValid() && r.Via.Is4() != r.Prefix.Addr().Is4() && !r.Src.IsValid() {
+				r.Src = cfg.Interfaces[r.Port].SourceFor(r.Prefix.Addr()) // not of the gateway's family
+			}
+			cfg.Routes = append(cfg.Routes, r)
 		}
 		for _, r := range cfg.Routes[first:] {
 			covered.add(r.Prefix)

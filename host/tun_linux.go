@@ -1,0 +1,5 @@
+package host
+
+import "errors"
+
+func openTunHandoff() (*Handoff, error) { return nil, errors.ErrUnsupported }
