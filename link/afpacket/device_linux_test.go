@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -200,6 +201,50 @@ func TestRefusedFramesAreSkipped(t *testing.T) {
 		assert.EqualValues(t, 2, drops[link.DropTooLong])
 		assert.EqualValues(t, 2, drops[link.DropRefused])
 	})
+}
+
+// A queue that drains at 1 kB/s stays full: frames are dropped and counted,
+// and the writer returns all the same.
+func TestFullQueues(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		queueBytes uint32
+		sendBuffer int
+	}{
+		{"of the interface, ENOBUFS", 3000, 8 << 20},
+		{"of the socket, EAGAIN", 100 << 20, 16 << 10},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+				nsA, _, a, _ := wirePair(t, lab, Options{SendBuffer: tc.sendBuffer}, Options{})
+				slowDown(t, nsA, tc.queueBytes)
+				fs := make([]*link.Frame, link.BatchSize)
+				for i := range fs {
+					fs[i] = raw(macA, macB, i, 1000)
+				}
+				sent, err := a.NewWriter().WriteBatch(fs)
+				assert.Error(t, err)
+				assert.Less(t, sent, len(fs))
+				assert.EqualValues(t, len(fs)-sent, a.Stats().Drops[link.DropNoBuffer])
+			})
+		})
+	}
+}
+
+// slowDown puts a token bucket of 1 kB/s before eth0.
+func slowDown(t *testing.T, ns *netnstest.Namespace, queueBytes uint32) {
+	const rate = 1000
+	err := ns.Netlink().QdiscReplace(&netlink.Tbf{
+		QdiscAttrs: netlink.QdiscAttrs{
+			LinkIndex: ns.Link("eth0").Attrs().Index,
+			Handle:    netlink.MakeHandle(1, 0),
+			Parent:    netlink.HANDLE_ROOT,
+		},
+		Rate: rate, Limit: queueBytes, Buffer: netlink.Xmittime(rate, 2000),
+	})
+	if err != nil {
+		netnstest.Skip(t, "tbf queueing discipline: %v", err)
+	}
 }
 
 func TestOverrunIsCounted(t *testing.T) {

@@ -100,37 +100,61 @@ func TestTCPThroughForwarder(t *testing.T) {
 	}
 }
 
-// A transfer outlives a link that goes down and up, an MTU that shrinks, and
-// an interface that is replaced, all under its feet.
+// A connection outlives a link that goes down and up, an MTU that shrinks, and
+// an interface that is replaced, all while data is under way.
 func TestTCPSurvivesLinkChanges(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		tr := newTriangle(t, lab, Options{})
-		const addr = "10.0.0.2:80"
-		got := serveStreams(tr.server.Listen("tcp", addr), bulk)
-		transferred := make(chan struct{})
+		ln := tr.server.Listen("tcp", "10.0.0.2:7")
 		go func() {
-			defer close(transferred)
-			transfer(t, tr.client, addr, bulk, got)
+			if conn, err := ln.Accept(); err == nil {
+				_, _ = io.Copy(conn, conn)
+			}
 		}()
-		settle := func() { time.Sleep(20 * time.Millisecond) }
-		settle()
-		tr.router.SetDown("eth1")
-		settle()
-		tr.router.SetUp("eth1")
-		settle()
-		tr.client.SetMTU("eth0", 1300)
-		tr.router.SetMTU("eth0", 1300)
-		settle()
-		mac := tr.client.MAC("eth0")
-		routerMAC := tr.router.MAC("eth0")
-		tr.client.Delete("eth0")
-		settle()
-		lab.Veth(tr.client, "eth0", tr.router, "eth0")
-		tr.client.SetMAC("eth0", mac)
-		tr.router.SetMAC("eth0", routerMAC)
-		tr.configureClient()
-		<-transferred
+		conn, err := tr.client.Dial("tcp", "10.0.0.2:7")
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+
+		echoDuring(t, conn, func() {})
+		echoDuring(t, conn, func() {
+			tr.router.SetDown("eth1")
+			time.Sleep(10 * time.Millisecond)
+			tr.router.SetUp("eth1")
+		})
+		echoDuring(t, conn, func() {
+			tr.client.SetMTU("eth0", 1300)
+			tr.router.SetMTU("eth0", 1300)
+		})
+		old := tr.fw.devs[0].Index()
+		echoDuring(t, conn, func() {
+			mac, routerMAC := tr.client.MAC("eth0"), tr.router.MAC("eth0")
+			tr.client.Delete("eth0")
+			lab.Veth(tr.client, "eth0", tr.router, "eth0")
+			tr.client.SetMAC("eth0", mac)
+			tr.router.SetMAC("eth0", routerMAC)
+			tr.configureClient()
+		})
+		assert.NotEqual(t, old, tr.fw.devs[0].Index(), "a new interface")
 	})
+}
+
+// echoDuring sends data to an echo server, makes a change meanwhile, and
+// compares what comes back.
+func echoDuring(t *testing.T, conn net.Conn, change func()) {
+	t.Helper()
+	const n = 4 << 20
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(conn, stream(4, n))
+		sent <- err
+	}()
+	change()
+	got, err := digest(io.LimitReader(conn, n))
+	require.NoError(t, err)
+	require.NoError(t, <-sent)
+	want, _ := digest(stream(4, n))
+	assert.Equal(t, want, got)
 }
 
 // UDP segmentation: the client's kernel sends one super-frame, the server gets
