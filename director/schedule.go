@@ -78,7 +78,7 @@ func (w *Worker) request(svc *Service) *sched.Request {
 // connection to its server (ipvs.md 2.5).
 func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
 	p, id := &w.p, &svc.VS.ID
-	n := conntrack.New{Protocol: ipvs.Protocol(p.Proto), Template: true, Mark: f.Mark}
+	n := conntrack.Spec{Protocol: ipvs.Protocol(p.Proto), Template: true, Mark: f.Mark}
 	client := netip.AddrPortFrom(maskClient(svc, p.Src), 0)
 	vport := uint16(0)
 	if id.Mark == 0 && p.DstPort == id.Port && id.Port != ftpPort {
@@ -111,7 +111,7 @@ func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
 
 // findTemplate looks the template up. One whose server cannot be used any more
 // is made unfindable.
-func (w *Worker) findTemplate(n *conntrack.New, tmpl *conntrack.Conn) bool {
+func (w *Worker) findTemplate(n *conntrack.Spec, tmpl *conntrack.Conn) bool {
 	t := w.d.Table
 	if !t.LookupTemplate(w.now, n.Protocol, n.Client.Addr(), n.Virtual, tmpl) {
 		return false
@@ -124,7 +124,7 @@ func (w *Worker) findTemplate(n *conntrack.New, tmpl *conntrack.Conn) bool {
 	return false
 }
 
-func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.New, vport uint16, tmpl *conntrack.Conn) bool {
+func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.Spec, vport uint16, tmpl *conntrack.Conn) bool {
 	rs := svc.Picker.Schedule(w.request(svc))
 	if rs == nil {
 		w.leave(f, svc)
@@ -150,7 +150,7 @@ func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.New, vpo
 func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control conntrack.Ref, dport uint16) conntrack.Result {
 	p := &w.p
 	n := &w.fresh
-	*n = conntrack.New{
+	*n = conntrack.Spec{
 		Protocol: ipvs.Protocol(p.Proto),
 		Client:   netip.AddrPortFrom(p.Src, p.SrcPort),
 		Virtual:  netip.AddrPortFrom(p.Dst, p.DstPort),

@@ -14,7 +14,7 @@ import (
 
 // send emits f towards hop, in fragments if need be, and ends it.
 func (w *Worker) send(f *link.Frame, hop *route.Hop, fragment bool) {
-	if !w.deliver(f, hop, fragment) {
+	if !w.deliver(f, &w.p, hop, fragment) {
 		w.end(DropSegment)
 		return
 	}
@@ -23,16 +23,16 @@ func (w *Worker) send(f *link.Frame, hop *route.Hop, fragment bool) {
 
 // deliver is send for a piece of a frame. It reports false if a packet that
 // had to be cut could not be.
-func (w *Worker) deliver(f *link.Frame, hop *route.Hop, fragment bool) bool {
+func (w *Worker) deliver(f *link.Frame, p *wire.Packet, hop *route.Hop, fragment bool) bool {
 	if !fragment {
 		w.emit(f, hop)
 		return true
 	}
 	w.hop = *hop
 	if f.GSO != wire.GSONone {
-		return forward.Segment(f, &w.p, w.alloc, w.cut)
+		return forward.Segment(f, p, w.alloc, w.cut)
 	}
-	return forward.Fragment(f, &w.p, w.hop.MTU, w.alloc, w.piece)
+	return forward.Fragment(f, p, w.hop.MTU, w.alloc, w.piece)
 }
 
 // emit gives f its link header and its next hop's MAC, and sends it, or lets it

@@ -108,7 +108,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 	w.hop.MTU = outer
 	ok := true
 	if f.GSO == wire.GSONone {
-		ok = w.encapsulate(f)
+		ok = w.encapsulate(f, p)
 	} else {
 		// The kernel refuses a tunnelled super-frame: each segment gets its own outer header.
 		ok = forward.Segment(f, p, w.alloc, w.wrap)
@@ -121,28 +121,28 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 }
 
 // encapsulate puts w.tun's outer header in front of f and sends it along w.hop.
-func (w *Worker) encapsulate(f *link.Frame) bool {
-	if !forward.Encapsulate(f, &w.p, &w.tun, w.snap.Sysctls.PMTUDisc, w.nextID()) {
+func (w *Worker) encapsulate(f *link.Frame, p *wire.Packet) bool {
+	if !forward.Encapsulate(f, p, &w.tun, w.snap.Sysctls.PMTUDisc, w.nextID()) {
 		return false
 	}
-	_, fragment := forward.ExceedsMTU(f, &w.p, w.hop.MTU)
-	return w.deliver(f, &w.hop, fragment)
+	_, fragment := forward.ExceedsMTU(f, p, w.hop.MTU)
+	return w.deliver(f, p, &w.hop, fragment)
 }
 
 // wrapSegment encapsulates one segment of a super-frame.
 func (w *Worker) wrapSegment(seg *link.Frame) {
-	if w.p.Parse(seg.Bytes(), seg.Medium) == wire.None {
-		w.encapsulate(seg)
+	if w.seg.Parse(seg.Bytes(), seg.Medium) == wire.None {
+		w.encapsulate(seg, &w.seg)
 	}
 }
 
 // cutPiece fragments one segment of a super-frame that must not leave whole.
 func (w *Worker) cutPiece(seg *link.Frame) {
-	if w.p.Parse(seg.Bytes(), seg.Medium) != wire.None {
+	if w.seg.Parse(seg.Bytes(), seg.Medium) != wire.None {
 		return
 	}
-	_, fragment := forward.ExceedsMTU(seg, &w.p, w.hop.MTU)
-	w.deliver(seg, &w.hop, fragment)
+	_, fragment := forward.ExceedsMTU(seg, &w.seg, w.hop.MTU)
+	w.deliver(seg, &w.seg, &w.hop, fragment)
 }
 
 // nextID returns the identification of the next packet the director makes. A

@@ -26,11 +26,12 @@ type Worker struct {
 
 	// Scratch, reused from frame to frame.
 	p, q wire.Packet    // the frame, and what an ICMP error quotes
+	seg  wire.Packet    // a segment of a super-frame
 	c    conntrack.Conn // its connection
 	tmpl conntrack.Conn
 	seen Reason // how the last frame ended
 
-	fresh conntrack.New
+	fresh conntrack.Spec
 	req   sched.Request
 	tun   forward.Tunnel
 	hop   route.Hop // where the pieces of a packet that is cut go

@@ -14,6 +14,7 @@ import (
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
+	"usvs/localstack"
 	"usvs/route"
 	"usvs/wire"
 )
@@ -30,6 +31,7 @@ type world struct {
 	worker  *director.Worker
 	dir     *director.Director
 	ctl     *control.Control
+	stack   *localstack.Stack // the host's own
 	sysctls ipvs.Sysctls
 	out     link.Output
 	emitted []Emission
@@ -39,14 +41,14 @@ type world struct {
 func (w *world) Now() clock.Instant { return w.now }
 
 func newWorld() *world {
-	w := &world{now: startup, sysctls: ipvs.DefaultSysctls()}
+	w := &world{now: startup, sysctls: ipvs.DefaultSysctls(), stack: localstack.New(localstack.Options{})}
 	w.net.Interfaces = []route.Interface{
 		{Name: "eth0", MAC: links["c"].mac, MTU: 1500, Up: true},
 		{Name: "eth1", MAC: links["s"].mac, MTU: 1500, Up: true},
 	}
 	servers := new(ipvs.Registry)
 	table := conntrack.New(conntrack.Config{Servers: servers})
-	w.dir = director.New(director.Config{Table: table, Fragments: forward.NewReassembler(forward.Limits{})})
+	w.dir = director.New(director.Config{Table: table, Fragments: forward.NewReassembler(forward.Limits{}, 1), Answers: w.stack})
 	w.worker = w.dir.NewWorker()
 	w.ctl = control.New(control.Config{
 		Clock: w, Rand: rand.New(rand.NewPCG(1, 2)), Servers: servers, Conns: table,

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -71,32 +69,15 @@ the requests that the scheduler owed it.`,
 		}
 		return status(demo.Inside(o))
 	}}
-	cmd.AddCommand(inside, newDemoServeCmd(), newDemoWatchCmd())
+	cmd.AddCommand(inside, newDemoServeCmd())
 	return cmd
 }
 
 // newDemoServeCmd is what the demo's real servers run.
 func newDemoServeCmd() *cobra.Command {
 	return &cobra.Command{Use: "serve NAME ADDRESS", Hidden: true, Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-		ctx, stop := untilSignal(cmd)
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		return demo.Serve(ctx, args[0], args[1], os.Stdout)
 	}}
-}
-
-// newDemoWatchCmd prints the director's trace for the demo.
-func newDemoWatchCmd() *cobra.Command {
-	return &cobra.Command{Use: "watch FRAMES", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		frames, err := strconv.Atoi(args[0])
-		if err != nil {
-			return err
-		}
-		ctx, stop := untilSignal(cmd)
-		defer stop()
-		return demo.Watch(ctx, controlAddress, frames, os.Stdout)
-	}}
-}
-
-func untilSignal(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"usvs/api"
 )
 
 // version is set by the release build: -ldflags "-X main.version=1.2.3".
@@ -55,7 +57,7 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 	root.PersistentFlags().StringVar(&controlAddress, "control", controlFromEnv(),
 		"control socket: @NAME (abstract, one per network namespace) or a path; $USVS_CONTROL")
 	root.AddCommand(newIPVSAdmCmd(), newIPTablesCmd("iptables", false), newIPTablesCmd("ip6tables", true),
-		newStatusCmd())
+		newStatusCmd(), newTraceCmd())
 	addPlatformCommands(root)
 	return root
 }
@@ -64,8 +66,5 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 var controlAddress string
 
 func controlFromEnv() string {
-	if v := os.Getenv("USVS_CONTROL"); v != "" {
-		return v
-	}
-	return "@usvs"
+	return api.Address("")
 }

@@ -82,7 +82,11 @@ func (n *node) openDevices(f runFlags) error {
 		n.names, n.devices = append(n.names, name), append(n.devices, d)
 	}
 	if f.tun != "" {
-		d, err := tun.Open(f.tun, tun.Options{Addrs: f.tunAddrs, Routes: f.tunRoutes, Log: n.log})
+		opts, err := tunOptions(f)
+		if err != nil {
+			return err
+		}
+		d, err := tun.Open(f.tun, opts)
 		if err != nil {
 			return err
 		}
@@ -101,6 +105,15 @@ func (n *node) openDevices(f runFlags) error {
 	return nil
 }
 
+func tunOptions(f runFlags) (tun.Options, error) {
+	addrs, err := parsePrefixes("--tun-addr", f.tunAddrs)
+	if err != nil {
+		return tun.Options{}, err
+	}
+	routes, err := parsePrefixes("--tun-route", f.tunRoutes)
+	return tun.Options{Addresses: addrs, Routes: routes}, err
+}
+
 // build makes the pure parts and joins them.
 func (n *node) build(f runFlags, own control.Own, vips []netip.Addr) {
 	servers := new(ipvs.Registry)
@@ -108,7 +121,7 @@ func (n *node) build(f runFlags, own control.Own, vips []netip.Addr) {
 	n.dir = director.New(director.Config{
 		Table:     table,
 		ARP:       arp.Config{Seed: seed()},
-		Fragments: forward.NewReassembler(forward.Limits{}),
+		Fragments: forward.NewReassembler(forward.Limits{}, seed()),
 		Answers:   localstack.New(localstack.Options{Seed: seed(), Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed()})}),
 		Conflict: func(c arp.Conflict) {
 			n.log.Warn("another host answers for VIP", "vip", c.Addr, "mac", c.MAC, "interface", n.names[c.Port])
@@ -117,7 +130,7 @@ func (n *node) build(f runFlags, own control.Own, vips []netip.Addr) {
 	n.ctl = control.New(control.Config{
 		Clock: n.clock, Rand: rand.New(rand.NewPCG(seed(), seed())), Servers: servers, Conns: table,
 		Totals: &n.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: own, VIPs: vips,
-		Resolver: resolve.System(), Log: n.log, Publish: n.publish,
+		Resolver: resolve.SystemResolver(), Log: n.log, Publish: n.publish,
 	})
 }
 
@@ -266,8 +279,11 @@ func (n *node) tick(ctx context.Context) {
 	}
 }
 
-func (n *node) handlers(reload func() error) api.Extra {
-	return api.Extra{Status: n.status, Reload: reload, Trace: n.trace}
+func (n *node) handlers(reload func() error) api.Handlers {
+	return api.Handlers{
+		Iptables: n.ctl.Iptables, Status: func() any { return n.status() },
+		Reload: reload, Trace: n.trace, Log: n.log,
+	}
 }
 
 // status is every counter by group and name.
@@ -318,7 +334,7 @@ func (n *node) trace(ctx context.Context, most int, emit func(any) error) error 
 		}
 	})
 	defer stop()
-	for range most {
+	for i := 0; most == 0 || i < most; i++ {
 		select {
 		case <-ctx.Done():
 			return nil

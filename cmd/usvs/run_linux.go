@@ -140,6 +140,18 @@ func parseAddrs(words []string) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
+func parsePrefixes(flag string, words []string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, w := range words {
+		p, err := netip.ParsePrefix(w)
+		if err != nil {
+			return nil, fmt.Errorf("%s %q: want an address with prefix length, like 10.0.0.1/24", flag, w)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
 // loadRules makes the rules file the whole table, or says which line is wrong.
 func (n *node) loadRules(path string) error {
 	in := io.Reader(os.Stdin)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -35,7 +36,7 @@ func runIPVSAdm(tool string, args []string, address string) int {
 	case "ipvsadm-restore":
 		run = ipvsadm.RunRestore
 	}
-	code := run(args, client, resolve.System(), os.Stdin, os.Stdout, os.Stderr)
+	code := run(args, client, resolve.SystemResolver(), os.Stdin, os.Stdout, os.Stderr)
 	if _, err := client.Info(); errors.Is(err, ipvsadm.ErrUnreachable) && code == 2 {
 		fmt.Fprintf(os.Stderr, "No usvs director answers on %s: start one with `usvs run -i INTERFACE`.\n", address)
 	}
@@ -76,11 +77,15 @@ func newStatusCmd() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			client := api.Dial(controlAddress)
 			defer client.Close()
-			s, err := client.Status()
+			raw, err := client.Status()
 			if err != nil {
 				return err
 			}
-			printStatus(s)
+			var groups map[string]map[string]uint64
+			if err := json.Unmarshal(raw, &groups); err != nil {
+				return fmt.Errorf("status: %w", err)
+			}
+			printStatus(groups)
 			return nil
 		},
 	}
