@@ -1,0 +1,58 @@
+// Package conntrack is the connection table: every connection and persistence
+// template the director knows, their protocol states and their timers.
+//
+// It is lock-free throughout: lookup, insert, state change, removal, expiry
+// and growth use atomic words only. There is no mutex, no waiting for another
+// goroutine, no goroutine or channel of its own. A goroutine that stops at any
+// step whatever delays nobody; at most the one entry or timer record it holds
+// waits for it. Build with the tag parkpoints to have a test stop one at every
+// step in turn.
+//
+// It reads no clock and draws no lots: time comes in as an argument, the hash
+// seed through New. With the same seed, one worker gets the same results in
+// the same order.
+//
+// # Structure
+//
+// Entries live in a slab without pointers and are named by number (pool.go,
+// entry.go); the collector never looks inside. Real servers are named by their
+// index in an ipvs.Registry.
+//
+//   - An entry's control word holds its generation, its life (dead, embryo,
+//     alive), its state and flags, and how many entries it controls. It changes
+//     by compare-and-swap only, so whoever makes an entry die has seen, in the
+//     same word, that it controls nobody, and does its accounting, once.
+//   - Entries of a shard form one split-ordered list (Shalev and Shavit, 2006)
+//     on Michael's algorithm (2002) with tagged links (list.go). A bucket is one
+//     word that is itself a node of the list. Growing doubles their number;
+//     buckets join the list when first used, one goroutine each, and while that
+//     one sleeps the others start from the bucket it was split from.
+//   - Timers are records in a hierarchical wheel per shard (wheel.go). A packet
+//     only moves its entry's expiry; the record finds out when it fires. Work is
+//     proportional to what expires, not to the table.
+//
+// As in the kernel, the hash covers the client's address and port and the
+// protocol only, so that one entry serves both directions (ipvs.md 2.1).
+//
+// # Invariants
+//
+//   - An entry's words other than next, ctl, expiry, timeout, usage and timer
+//     change only between two generations. A copy whose generation was the same
+//     before and after is consistent.
+//   - An entry is alive only after it was linked. Its counts on real server and
+//     controlling template are taken before, and given back after its death.
+//   - Whoever unlinks an entry frees it. Only a marked entry is unlinked, only a
+//     dead one is marked, and both only while its predecessor is seen to lead to it.
+//   - An expiry that was closed is never reopened, except for an entry that
+//     controls others; an entry is killed for its age only after closing.
+//   - The timer word names the earliest record an entry relies on. It is changed
+//     before the record is filed, and the expiry is looked at again after.
+//   - A slot of the wheel is drained after the cursor has reached it; a record is
+//     filed in slots the cursor has not reached, and its owner looks again.
+//
+// # Memory
+//
+// Per connection: 132 bytes of entry, 8 to 16 of bucket, 12 per timer record,
+// usually one, never more than maxRecords. About 160 bytes; nothing is given
+// back, but everything is used again.
+package conntrack

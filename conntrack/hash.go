@@ -1,0 +1,71 @@
+package conntrack
+
+import "math/bits"
+
+// sipKey is a key of SipHash.
+type sipKey struct{ k0, k1 uint64 }
+
+// newSipKey spreads a seed over a key (splitmix64).
+func newSipKey(seed uint64) sipKey {
+	next := func() uint64 {
+		seed += 0x9e3779b97f4a7c15
+		z := seed
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		return z ^ z>>31
+	}
+	return sipKey{next(), next()}
+}
+
+// sip is the state of SipHash-1-3, a keyed pseudorandom function made for hash
+// tables that strangers fill: without the key, collisions cannot be aimed.
+type sip struct{ v0, v1, v2, v3 uint64 }
+
+func (k sipKey) start() sip {
+	return sip{
+		k.k0 ^ 0x736f6d6570736575, k.k1 ^ 0x646f72616e646f6d,
+		k.k0 ^ 0x6c7967656e657261, k.k1 ^ 0x7465646279746573,
+	}
+}
+
+func (s *sip) round() {
+	s.v0 += s.v1
+	s.v2 += s.v3
+	s.v1 = bits.RotateLeft64(s.v1, 13) ^ s.v0
+	s.v3 = bits.RotateLeft64(s.v3, 16) ^ s.v2
+	s.v0 = bits.RotateLeft64(s.v0, 32)
+	s.v2 += s.v1
+	s.v0 += s.v3
+	s.v1 = bits.RotateLeft64(s.v1, 17) ^ s.v2
+	s.v3 = bits.RotateLeft64(s.v3, 21) ^ s.v0
+	s.v2 = bits.RotateLeft64(s.v2, 32)
+}
+
+func (s *sip) word(m uint64) {
+	s.v3 ^= m
+	s.round()
+	s.v0 ^= m
+}
+
+func (s *sip) sum() uint64 {
+	s.v2 ^= 0xff
+	s.round()
+	s.round()
+	s.round()
+	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3
+}
+
+// hash is SipHash-1-3 of the client's address, port and protocol, as one word
+// for IPv4 and three for IPv6. The last byte is the message's length in both,
+// as SipHash wants it, and keeps the families apart.
+func (k sipKey) hash(a addr, port uint16, proto uint8) uint64 {
+	s := k.start()
+	if !a.v6 {
+		s.word(7<<56 | uint64(proto)<<48 | uint64(port)<<32 | a.lo)
+		return s.sum()
+	}
+	s.word(a.hi)
+	s.word(a.lo)
+	s.word(19<<56 | uint64(proto)<<16 | uint64(port))
+	return s.sum()
+}

@@ -1,0 +1,161 @@
+package conntrack
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
+
+// t0 is when tests begin.
+const t0 = clock.Instant(time.Hour)
+
+func at(d time.Duration) clock.Instant { return t0.Add(d) }
+
+func ap(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// servers registers n real servers 10.0.0.1:80, 10.0.0.2:80, ...
+func servers(n int, m ipvs.ForwardMethod) (*ipvs.Registry, []*ipvs.RealServer) {
+	reg := new(ipvs.Registry)
+	var all []*ipvs.RealServer
+	for i := range n {
+		id := ipvs.ServerID{Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i + 1)}), Port: 80}
+		rs := ipvs.NewRealServer(id, nil, ipvs.ServerSpec{Method: m, Weight: 1})
+		reg.Add(rs)
+		all = append(all, rs)
+	}
+	return reg, all
+}
+
+func serverAddr(rs *ipvs.RealServer) netip.AddrPort {
+	return netip.AddrPortFrom(rs.ID.Addr, rs.ID.Port)
+}
+
+var testVIP = ap("10.9.0.1:80")
+
+// client is the n-th of many clients.
+func client(n int) netip.AddrPort {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], 0xc0000000+uint32(n/60000))
+	return netip.AddrPortFrom(netip.AddrFrom4(b), uint16(1024+n%60000))
+}
+
+func tcpSpec(n int, rs *ipvs.RealServer) *Spec {
+	return &Spec{
+		Protocol: ipvs.TCP, Client: client(n), Virtual: testVIP, Real: serverAddr(rs),
+		Method: rs.Method(), Server: rs,
+	}
+}
+
+// drainTicks calls Tick until nothing more is due, and returns the next deadline.
+func drainTicks(t *Table, now clock.Instant, budget int) clock.Instant {
+	for {
+		if next := t.Tick(now, budget); next > now {
+			return next
+		}
+	}
+}
+
+// checkEmpty ends everything in t and verifies that nothing was lost on the
+// way: entries, records, counts.
+func checkEmpty(tb testing.TB, t *Table, now clock.Instant, all []*ipvs.RealServer) {
+	tb.Helper()
+	for i := 0; ; i++ {
+		next := drainTicks(t, now, 1<<20)
+		if next == clock.Never {
+			break
+		}
+		if i > 10000 {
+			tb.Fatalf("still a deadline at %v after %d ticks, %d entries", next, i, t.Len())
+		}
+		now = next
+	}
+	if n := t.Len(); n != 0 {
+		tb.Fatalf("%d entries left", n)
+	}
+	for _, rs := range all {
+		if rs.Active() != 0 || rs.Inactive() != 0 || rs.Persistent() != 0 {
+			tb.Fatalf("server %v: active %d inactive %d persistent %d", rs.ID, rs.Active(), rs.Inactive(), rs.Persistent())
+		}
+	}
+	if msg := lost(t); msg != "" {
+		tb.Fatal(msg)
+	}
+}
+
+// lost compares what was ever taken from the pools with their free lists. The
+// table must be empty and nobody in it.
+func lost(t *Table) string {
+	if free, used := freeItems(t.entries), int(t.entries.fresh.Load()); free != used {
+		return fmt.Sprintf("%d of %d entries are free", free, used)
+	}
+	if free, used := freeItems(t.records), int(t.records.fresh.Load()); free != used {
+		return fmt.Sprintf("%d of %d timer records are free", free, used)
+	}
+	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
+		if w := timerWord(t.entries.at(i).timer.Load()); w.records() != 0 || w.at() != never {
+			return fmt.Sprintf("entry %d counts %d timer records, the first at %d", i, w.records(), w.at())
+		}
+	}
+	return ""
+}
+
+func freeItems[T any](p *pool[T]) int {
+	n := 0
+	for s := range p.free {
+		for i := uint32(p.free[s].head.Load()); i != 0; i = p.link(i).Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// checkLists verifies every shard's list: its order, that every entry alive is
+// in it once, and that every linked bucket is.
+func checkLists(tb testing.TB, t *Table) {
+	tb.Helper()
+	living := 0
+	for i := range t.shards {
+		s := &t.shards[i]
+		last := uint64(0)
+		seen := map[uint32]bool{0: true}
+		for l := s.slot(0).Load(); l&linkNumber != 0; {
+			n := uint32(l & linkNumber)
+			var order uint64
+			if n&bucketBit != 0 {
+				order = bucketOrder(n &^ bucketBit)
+				seen[n&^bucketBit] = true
+				l = s.slot(n &^ bucketBit).Load()
+				if order <= last {
+					tb.Fatalf("shard %d: bucket %d out of order", i, n&^bucketBit)
+				}
+			} else {
+				e := t.entries.at(n)
+				order = e.order.Load()
+				if order < last {
+					tb.Fatalf("shard %d: entry %d out of order", i, n)
+				}
+				if t.shardOf(e) != s {
+					tb.Fatalf("shard %d: entry %d is another's", i, n)
+				}
+				if control(e.ctl.Load()).life() == alive {
+					living++
+				}
+				l = e.next.Load()
+			}
+			last = order
+		}
+		for b := range s.size.Load() {
+			if p := s.pieces[b>>pieceBits].Load(); p != nil && linked(p[b&(pieceSize-1)].Load()) && !seen[b] {
+				tb.Fatalf("shard %d: bucket %d is not in the list", i, b)
+			}
+		}
+	}
+	if living != t.Len() {
+		tb.Fatalf("%d entries in the lists, %d counted", living, t.Len())
+	}
+}

@@ -1,0 +1,158 @@
+package conntrack
+
+import (
+	"fmt"
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
+
+// Insert puts a new connection or template into the table and copies it to c.
+// If there is a live one with that key already, c is that one.
+func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
+	k := t.key(n.Protocol, n.Client, n.Virtual, n.Template)
+	s := t.shard(k.hash)
+	from := t.bucket(s, k.hash)
+	i := uint32(0) // the entry, once it was made
+	for {
+		w := walk{t: t, s: s}
+		if w.seek(from, &k) {
+			if t.occupied(now, &w, c) {
+				t.discard(s, i, n)
+				return Exists
+			}
+			continue
+		}
+		if i == 0 {
+			if !n.Template && w.crowded(&k) {
+				return Full
+			}
+			var r Result
+			if i, r = t.make(now, s, n, &k); r != Inserted {
+				return r
+			}
+		}
+		e := t.entries.at(i)
+		ctl := control(e.ctl.Load())
+		t.read(i, e, ctl.gen(), c) // now: as soon as it is linked, others may end it
+		e.next.Store(relink(e.next.Load(), uint32(w.link&linkNumber)))
+		step("insert: link")
+		if w.prev.CompareAndSwap(w.link, relink(w.link, i)) {
+			t.publish(now, i, ctl)
+			s.grow()
+			return Inserted
+		}
+	}
+}
+
+// occupied reports whether the entry found in the place of a new one lives on,
+// and copies it to c. One whose time is over makes way.
+func (t *Table) occupied(now clock.Instant, w *walk, c *Conn) bool {
+	switch t.take(now, w, c) {
+	case taken:
+		return true
+	case expired:
+		t.lapse(now, w.current(), w.ctl.gen())
+	}
+	return false
+}
+
+// make makes an entry that is not in the list yet, with everything it counts
+// on: its real server's count and its controller's.
+func (t *Table) make(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Result) {
+	i := t.entries.get(s.id)
+	if i == 0 {
+		return 0, Full
+	}
+	if r := t.hold(n.Control); r != Inserted {
+		t.entries.put(s.id, i)
+		return 0, r
+	}
+	e := t.entries.at(i)
+	gen := (control(e.ctl.Load()).gen() + 1) & genMask
+	step("insert: generation")
+	e.ctl.Store(uint64(control(gen)<<genShift | embryo | n.control()))
+	e.order.Store(k.order)
+	e.meta.Store(uint64(k.meta | n.meta()))
+	e.clientHi.Store(k.client.hi)
+	e.clientLo.Store(k.client.lo)
+	e.virtualHi.Store(k.virtual.hi)
+	e.virtualLo.Store(k.virtual.lo)
+	rip := pack(n.Real.Addr())
+	e.realHi.Store(rip.hi)
+	e.realLo.Store(rip.lo)
+	e.server.Store(uint64(n.server())<<32 | uint64(n.Mark))
+	e.controller.Store(n.Control.word)
+	timeout := n.timeout()
+	e.timeout.Store(stamped(gen, uint64(timeout.Milliseconds())))
+	e.usage.Store(stamped(gen, 0))
+	e.expiry.Store(uint64(expiryAt(gen, now.Add(timeout))))
+	bind(n.Server, n.Template)
+	return i, Inserted
+}
+
+// publish makes an entry that is in the list alive and sees to its timer. Any
+// goroutine that finds an embryo may do so, in case its maker sleeps.
+func (t *Table) publish(now clock.Instant, i uint32, ctl control) {
+	e := t.entries.at(i)
+	step("insert: publish")
+	if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(alive))) {
+		step("insert: count")
+		t.shardOf(e).count.Add(1)
+	}
+	t.arm(now, i)
+}
+
+// discard undoes make for an entry that did not get into the list.
+func (t *Table) discard(s *shard, i uint32, n *Spec) {
+	if i == 0 {
+		return
+	}
+	unbind(n.Server, n.Template, false)
+	t.release(n.Control)
+	e := t.entries.at(i)
+	step("insert: discard")
+	e.ctl.Store(uint64(control(e.ctl.Load()).living(dead)))
+	t.entries.put(s.id, i)
+}
+
+func (n *Spec) server() uint32 {
+	if n.Server == nil {
+		return 0
+	}
+	if n.Server.Index == 0 {
+		panic(fmt.Sprintf("conntrack: real server %v is in no registry", n.Server.ID))
+	}
+	return n.Server.Index
+}
+
+func (n *Spec) timeout() time.Duration {
+	if n.Template {
+		return clampTimeout(n.Timeout)
+	}
+	return newTimeout
+}
+
+// control is the state a new entry starts in: inactive, and silent unless its
+// real server answers through the director. A bypass has neither (ipvs.md 2.3).
+func (n *Spec) control() (c control) {
+	if n.Server != nil {
+		c |= ctlInactive
+		if n.Method != ipvs.Masquerade {
+			c |= ctlNoOutput
+		}
+	}
+	if n.Template {
+		c |= ctlTemplate
+	}
+	return c
+}
+
+func (n *Spec) meta() meta {
+	m := meta(n.Method&7)<<17 | meta(n.Real.Port())
+	if !n.Real.Addr().Is4() {
+		m |= metaRealV6
+	}
+	return m
+}

@@ -1,0 +1,106 @@
+package conntrack
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+
+	"usvs/ipvs"
+)
+
+// addr is an address in two words; IPv4 is in the lower half of lo.
+type addr struct {
+	hi, lo uint64
+	v6     bool
+}
+
+func pack(a netip.Addr) addr {
+	if a.Is4() {
+		b := a.As4()
+		return addr{lo: uint64(binary.BigEndian.Uint32(b[:]))}
+	}
+	b := a.As16()
+	return addr{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), true}
+}
+
+func (a addr) unpack() netip.Addr {
+	if !a.v6 {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], uint32(a.lo))
+		return netip.AddrFrom4(b)
+	}
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], a.hi)
+	binary.BigEndian.PutUint64(b[8:], a.lo)
+	return netip.AddrFrom16(b)
+}
+
+// meta is the word of an entry that holds its small constants:
+// client port 16, virtual port 16, protocol 8, the flags below 3, real server
+// is IPv6 1, forwarding method 3, unused 1, real port 16. The part down to
+// metaKeyShift belongs to the key.
+type meta uint64
+
+const (
+	metaRealV6   meta = 1 << 20
+	metaTemplate meta = 1 << 21
+	metaVirtV6   meta = 1 << 22
+	metaClientV6 meta = 1 << 23
+	metaKeyShift      = 21
+)
+
+func (m meta) clientPort() uint16         { return uint16(m >> 48) }
+func (m meta) virtualPort() uint16        { return uint16(m >> 32) }
+func (m meta) protocol() uint8            { return uint8(m >> 24) }
+func (m meta) method() ipvs.ForwardMethod { return ipvs.ForwardMethod(m >> 17 & 7) }
+func (m meta) realPort() uint16           { return uint16(m) }
+func (m meta) has(flag meta) bool         { return m&flag != 0 }
+
+// key is what identifies an entry. Keys are ordered by order first, the
+// reversed hash, so that the entries of a bucket stand together and doubling
+// the buckets splits each in two (Shalev and Shavit).
+type key struct {
+	hash, order     uint64
+	client, virtual addr
+	meta            meta // the key's part only
+}
+
+func (t *Table) key(proto ipvs.Protocol, client, virtual netip.AddrPort, template bool) key {
+	c, v := pack(client.Addr()), pack(virtual.Addr())
+	m := meta(client.Port())<<48 | meta(virtual.Port())<<32 | meta(proto)<<24
+	if c.v6 {
+		m |= metaClientV6
+	}
+	if v.v6 {
+		m |= metaVirtV6
+	}
+	if template {
+		m |= metaTemplate
+	}
+	h := t.seed.hash(c, client.Port(), uint8(proto))
+	return key{hash: h, order: entryOrder(h), client: c, virtual: v, meta: m}
+}
+
+// An entry's place in the list is odd, a bucket's even, so a bucket comes
+// before the entries it leads to.
+func entryOrder(hash uint64) uint64    { return bits.Reverse64(hash) | 1 }
+func hashOf(order uint64) uint64       { return bits.Reverse64(order) } // but for the top bit
+func bucketOrder(bucket uint32) uint64 { return bits.Reverse64(uint64(bucket)) }
+
+// compare orders an entry against a key of the same order word.
+func (e *entry) compare(k *key) int {
+	if c := cmp.Compare(e.virtualLo.Load(), k.virtual.lo); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(e.meta.Load()>>metaKeyShift, uint64(k.meta)>>metaKeyShift); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(e.virtualHi.Load(), k.virtual.hi); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(e.clientLo.Load(), k.client.lo); c != 0 {
+		return c
+	}
+	return cmp.Compare(e.clientHi.Load(), k.client.hi)
+}

@@ -1,0 +1,232 @@
+package conntrack
+
+import (
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
+
+// hold makes an entry control one more, unless it is dead.
+func (t *Table) hold(r Ref) Result {
+	if r.IsZero() {
+		return Inserted
+	}
+	e := t.entries.at(r.index())
+	for {
+		ctl := control(e.ctl.Load())
+		if !ctl.is(r.gen()) {
+			return ControlGone
+		}
+		if ctl&childrenMask == childrenMask {
+			return Full
+		}
+		step("control: hold")
+		if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl+oneChild)) {
+			return Inserted
+		}
+	}
+}
+
+// release takes a hold back. The entry cannot have died meanwhile.
+func (t *Table) release(r Ref) {
+	if r.IsZero() {
+		return
+	}
+	e := t.entries.at(r.index())
+	for {
+		ctl := control(e.ctl.Load())
+		step("control: release")
+		if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl-oneChild)) {
+			return
+		}
+	}
+}
+
+// assure marks a controlling template ASSURED (ipvs.md 2.4).
+func (t *Table) assure(r Ref) {
+	if r.IsZero() {
+		return
+	}
+	e := t.entries.at(r.index())
+	for {
+		ctl := control(e.ctl.Load())
+		if !ctl.is(r.gen()) || !ctl.has(ctlTemplate) || ctl.state() == TemplateAssured {
+			return
+		}
+		step("control: assure")
+		if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.with(TemplateAssured))) {
+			return
+		}
+	}
+}
+
+// Rearm restarts a template's timer with the template's own timeout, because
+// it was used again (ipvs.md 2.5).
+func (t *Table) Rearm(now clock.Instant, r Ref) bool {
+	e, ctl := t.living(r)
+	if e == nil || ctl.has(ctlInvalid) {
+		return false
+	}
+	timeout := e.timeout.Load()
+	if stampOf(timeout) != r.gen() {
+		return false
+	}
+	_, ok := t.extend(now, r, e, time.Duration(unstamp(timeout))*time.Millisecond)
+	return ok
+}
+
+// Invalidate makes a template whose real server is gone unfindable. It stays
+// in the listing until its timer, which is not restarted, ends it (ipvs.md 2.5).
+func (t *Table) Invalidate(r Ref) bool {
+	for {
+		e, ctl := t.living(r)
+		if e == nil || !ctl.has(ctlTemplate) {
+			return false
+		}
+		step("life: invalidate")
+		if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl|ctlInvalid)) {
+			return true
+		}
+	}
+}
+
+// Expire removes an entry now, unless it controls others (ipvs.md 2.7).
+func (t *Table) Expire(_ clock.Instant, r Ref) bool {
+	for {
+		e, ctl := t.living(r)
+		if e == nil || ctl.controls() {
+			return false
+		}
+		if t.kill(r.index(), e, ctl) {
+			return true
+		}
+	}
+}
+
+// living returns r's entry and control word, or nil if it has died.
+func (t *Table) living(r Ref) (*entry, control) {
+	if r.IsZero() {
+		return nil, 0
+	}
+	e := t.entries.at(r.index())
+	if ctl := control(e.ctl.Load()); ctl.is(r.gen()) {
+		return e, ctl
+	}
+	return nil, 0
+}
+
+// extend moves an entry's expiry to timeout from now, unless its time is over.
+func (t *Table) extend(now clock.Instant, r Ref, e *entry, timeout time.Duration) (clock.Instant, bool) {
+	to := expiryAt(r.gen(), now.Add(timeout))
+	for {
+		x := expiry(e.expiry.Load())
+		if !x.of(r.gen()) {
+			return 0, false
+		}
+		if x.over(now) {
+			if ctl := control(e.ctl.Load()); !ctl.is(r.gen()) || !ctl.controls() {
+				return 0, false
+			}
+			t.postpone(now, e, r.gen(), x)
+			continue
+		}
+		step("life: extend")
+		if x == to || e.expiry.CompareAndSwap(uint64(x), uint64(to)) {
+			t.arm(now, r.index())
+			return to.at(), true
+		}
+	}
+}
+
+// postpone gives an expired entry that controls others another minute from
+// its nominal end, and again as often as needed. Its timeout stays a minute
+// from then on (ipvs.md 2.4).
+func (t *Table) postpone(now clock.Instant, e *entry, gen uint64, x expiry) {
+	at := x.at()
+	minutes := now.Sub(at)/laterTimeout + 1
+	step("life: postpone")
+	if e.expiry.CompareAndSwap(uint64(x), uint64(expiryAt(gen, at.Add(minutes*laterTimeout)))) {
+		restamp(&e.timeout, gen, uint64(laterTimeout.Milliseconds()))
+	}
+}
+
+// lapse ends incarnation gen of entry i if its time is over and it controls
+// nobody, and reports whether it is gone. Closing the expiry first settles it
+// with packets that would move it on: they fail from then on, and a kill that
+// was decided long ago cannot hit an entry that has been used since.
+func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
+	e := t.entries.at(i)
+	for {
+		ctl, x := control(e.ctl.Load()), expiry(e.expiry.Load())
+		if !ctl.is(gen) || !x.of(gen) {
+			return true
+		}
+		if !x.over(now) {
+			return false
+		}
+		if ctl.controls() {
+			t.postpone(now, e, gen, x)
+			continue
+		}
+		if !x.closed() {
+			step("life: close")
+			e.expiry.CompareAndSwap(uint64(x), uint64(x|expiryClosed))
+			continue
+		}
+		if t.kill(i, e, ctl) {
+			return true
+		}
+	}
+}
+
+// kill makes an entry that was ctl, alive and controlling nobody, die. Only
+// one caller succeeds; it gives back what the entry counted on and takes it
+// out of the list.
+func (t *Table) kill(i uint32, e *entry, ctl control) bool {
+	// What is needed later is read now: afterwards the entry may be another.
+	order := e.order.Load()
+	k := key{
+		hash:    hashOf(order),
+		order:   order,
+		client:  addr{hi: e.clientHi.Load(), lo: e.clientLo.Load()},
+		virtual: addr{hi: e.virtualHi.Load(), lo: e.virtualLo.Load()},
+		meta:    meta(e.meta.Load()),
+	}
+	server := uint32(e.server.Load() >> 32)
+	controller := Ref{e.controller.Load()}
+	s := t.shard(k.hash)
+	step("kill: die")
+	if !e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(dead))) {
+		return false
+	}
+	step("kill: count")
+	s.count.Add(-1)
+	step("kill: unbind")
+	unbind(t.servers.Get(server), ctl.has(ctlTemplate), !ctl.has(ctlInactive))
+	t.release(controller)
+	w := walk{t: t, s: s}
+	w.seek(t.bucket(s, k.hash), &k) // unlinks what is dead
+	return true
+}
+
+func bind(rs *ipvs.RealServer, template bool) {
+	step("server: bind")
+	switch {
+	case rs == nil:
+	case template:
+		rs.BindTemplate()
+	default:
+		rs.Bind(false) // every connection starts inactive (ipvs.md 2.3)
+	}
+}
+
+func unbind(rs *ipvs.RealServer, template, active bool) {
+	switch {
+	case rs == nil:
+	case template:
+		rs.UnbindTemplate()
+	default:
+		rs.Unbind(active)
+	}
+}

@@ -1,0 +1,246 @@
+package conntrack
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// A link names the node that follows in a shard's list: marked 1, linked 1,
+// tag 31, number 31. Numbers from bucketBit up are buckets, others entries, 0
+// is the end. Every change of a link raises its tag, so a swap that expects an
+// older value fails even if the node was freed and came back.
+type link = uint64
+
+const (
+	// An entry whose link is marked has left the table and is to be unlinked.
+	// A bucket's word is marked until the bucket is in the list.
+	linkMarked link = 1 << 63
+	// linkLinked tells a bucket that was never touched (0) from an empty one.
+	linkLinked link = 1 << 62
+
+	linkTagUnit link = 1 << 31
+	linkTagMask link = (1<<31 - 1) << 31
+	linkNumber  link = 1<<31 - 1
+
+	bucketBit uint32 = 1 << 30
+)
+
+// relink is what replaces old to lead to node n.
+func relink(old link, n uint32) link {
+	return linkLinked | (old+linkTagUnit)&linkTagMask | link(n)
+}
+
+const (
+	pieceBits = 8
+	pieceSize = 1 << pieceBits
+)
+
+// piece is a part of a shard's bucket array.
+type piece [pieceSize]atomic.Uint64
+
+// shard is one list with its buckets and timers.
+type shard struct {
+	id     uint32
+	max    uint32 // buckets
+	pieces []atomic.Pointer[piece]
+
+	_     [64]byte
+	size  atomic.Uint32 // buckets in use, a power of two
+	_     [64]byte
+	count atomic.Int64 // entries alive
+	_     [64]byte
+	wheel wheel
+}
+
+// slot returns bucket b's word, making its piece if need be.
+func (s *shard) slot(b uint32) *atomic.Uint64 {
+	p := s.pieces[b>>pieceBits].Load()
+	if p == nil {
+		step("bucket: piece")
+		s.pieces[b>>pieceBits].CompareAndSwap(nil, new(piece))
+		p = s.pieces[b>>pieceBits].Load()
+	}
+	return &p[b&(pieceSize-1)]
+}
+
+// grow doubles the buckets once there are more entries than buckets.
+func (s *shard) grow() {
+	n := s.size.Load()
+	if n < s.max && s.count.Load() > int64(n) {
+		step("bucket: double")
+		s.size.CompareAndSwap(n, 2*n)
+	}
+}
+
+// bucket returns the node from which to search for entries of hash. A bucket
+// touched for the first time is put into the list by whoever claims it; while
+// that one has not finished, the bucket it was split from serves.
+func (t *Table) bucket(s *shard, hash uint64) *atomic.Uint64 {
+	b := uint32(hash) & (s.size.Load() - 1)
+	word := s.slot(b)
+	if linked(word.Load()) {
+		return word
+	}
+	step("bucket: claim")
+	if word.CompareAndSwap(0, linkMarked) {
+		t.open(s, b, word)
+		return word
+	}
+	return s.ancestor(b)
+}
+
+func linked(l link) bool { return l&(linkMarked|linkLinked) == linkLinked }
+
+// ancestor returns the nearest linked bucket from which b was split. Bucket 0
+// is linked from the start.
+func (s *shard) ancestor(b uint32) *atomic.Uint64 {
+	for {
+		b &^= 1 << (bits.Len32(b) - 1)
+		if p := s.pieces[b>>pieceBits].Load(); p != nil {
+			if word := &p[b&(pieceSize-1)]; linked(word.Load()) {
+				return word
+			}
+		}
+	}
+}
+
+// open puts bucket b, claimed by the caller, into the list. Until it is there
+// nobody but the caller changes its word; from then on anybody may, and the
+// first to do so removes the mark.
+func (t *Table) open(s *shard, b uint32, word *atomic.Uint64) {
+	k := key{order: bucketOrder(b)}
+	from := s.ancestor(b)
+	for {
+		w := walk{t: t, s: s}
+		w.seek(from, &k)
+		l := linkMarked | relink(word.Load(), uint32(w.link&linkNumber))
+		word.Store(l)
+		step("bucket: link")
+		if w.prev.CompareAndSwap(w.link, relink(w.link, b|bucketBit)) {
+			step("bucket: opened")
+			word.CompareAndSwap(l, l&^linkMarked)
+			return
+		}
+	}
+}
+
+// walk is a place in a list: prev is the word that leads to the current node,
+// link its value when read. prev still holding link proves that the current
+// node is in the list, at this place.
+type walk struct {
+	t    *Table
+	s    *shard
+	prev *atomic.Uint64
+	link link
+
+	// The current node, set by load.
+	e     *entry // nil for a bucket or the end
+	next  link   // e's
+	ctl   control
+	order uint64
+
+	run int // entries of the sought order that seek has passed
+}
+
+func (w *walk) start(from *atomic.Uint64) {
+	w.prev, w.link = from, from.Load()
+}
+
+// load reads the node the link leads to, unlinking dead entries on its way
+// (Michael 2002). It reports false if the list changed here: begin again.
+func (w *walk) load() bool {
+	for {
+		n := uint32(w.link & linkNumber)
+		if n == 0 {
+			w.e, w.order = nil, ^uint64(0)
+			return true
+		}
+		if n&bucketBit != 0 {
+			w.e, w.order = nil, bucketOrder(n&^bucketBit)
+			return true
+		}
+		e := w.t.entries.at(n)
+		w.e, w.next, w.ctl, w.order = e, e.next.Load(), control(e.ctl.Load()), e.order.Load()
+		if w.prev.Load() != w.link {
+			return false
+		}
+		switch {
+		case w.next&linkMarked != 0:
+			if !w.unlink(n) {
+				return false
+			}
+		case w.ctl.life() == dead:
+			step("list: mark")
+			e.next.CompareAndSwap(w.next, relink(w.next, uint32(w.next&linkNumber))|linkMarked)
+		default:
+			return true
+		}
+	}
+}
+
+// unlink takes the marked entry n out of the list and frees it.
+func (w *walk) unlink(n uint32) bool {
+	to := relink(w.link, uint32(w.next&linkNumber))
+	step("list: unlink")
+	if !w.prev.CompareAndSwap(w.link, to) {
+		return false
+	}
+	w.link = to
+	step("list: free")
+	w.t.entries.put(w.s.id, n)
+	return true
+}
+
+// advance moves past the node load has read.
+func (w *walk) advance() {
+	if w.e != nil {
+		w.prev, w.link = &w.e.next, w.next
+		return
+	}
+	w.start(w.s.slot(uint32(w.link&linkNumber) &^ bucketBit))
+}
+
+// current is the number of the entry load has read.
+func (w *walk) current() uint32 { return uint32(w.link & linkNumber) }
+
+// seek goes to the first node not before k, and reports whether it is the
+// entry with that key. Invalid templates are never that one and stand before it.
+func (w *walk) seek(from *atomic.Uint64, k *key) bool {
+again:
+	w.run = 0
+	for w.start(from); ; w.advance() {
+		if !w.load() {
+			goto again
+		}
+		if w.order > k.order || w.atEnd() {
+			return false
+		}
+		if w.e == nil || w.order < k.order {
+			continue
+		}
+		c := w.e.compare(k)
+		if control(w.e.ctl.Load()).gen() != w.ctl.gen() {
+			goto again // what was compared may be another incarnation
+		}
+		if c > 0 || c == 0 && !w.ctl.has(ctlInvalid) {
+			return c == 0
+		}
+		w.run++
+	}
+}
+
+func (w *walk) atEnd() bool { return w.link&linkNumber == 0 }
+
+// crowded reports whether maxRun entries share one place in the order: those
+// of one client address, port and protocol. It goes on from where a seek
+// ended; it only looks, and may be wrong while others change the list.
+func (w walk) crowded(k *key) bool {
+	for w.e != nil && w.order == k.order && w.run < maxRun {
+		w.run++
+		w.advance()
+		if !w.load() {
+			return false
+		}
+	}
+	return w.run >= maxRun
+}

@@ -1,0 +1,119 @@
+package conntrack
+
+import (
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
+
+// Packet advances c's connection by one packet: state, timer, counts on the
+// real server, and the mark on its template (ipvs.md 2.4, 3). It brings c up to
+// date. It reports false, and does nothing, if that incarnation has ended.
+func (t *Table) Packet(now clock.Instant, c *Conn, dir Dir, ev Event) bool {
+	e, _ := t.living(c.Ref)
+	if e == nil {
+		return false
+	}
+	timeout := time.Duration(unstamp(e.timeout.Load())) * time.Millisecond
+	if ev != EventNone {
+		was, is, ok := t.transit(now, c, e, dir, ev)
+		if !ok {
+			return false
+		}
+		t.follow(c, was, is, dir, ev)
+		timeout = t.timeout(c.Protocol, is.state(), timeout)
+		restamp(&e.timeout, c.Ref.gen(), uint64(timeout.Milliseconds()))
+		c.State, c.Flags = is.state(), c.Flags&^(FlagInactive|FlagNoOutput)|is.flags()
+	}
+	expires, ok := t.extend(now, c.Ref, e, timeout)
+	if !ok {
+		return false
+	}
+	c.Timeout, c.Expires = timeout, expires
+	if dir == DirIn {
+		c.InPackets = countPacket(e, c.Ref.gen())
+	}
+	return true
+}
+
+// transit moves the connection's control word on.
+func (t *Table) transit(now clock.Instant, c *Conn, e *entry, dir Dir, ev Event) (was, is control, ok bool) {
+	secure := t.secure.Load()
+	for {
+		was = control(e.ctl.Load())
+		x := expiry(e.expiry.Load())
+		if !was.is(c.Ref.gen()) || x.of(c.Ref.gen()) && x.over(now) && !was.controls() {
+			return 0, 0, false
+		}
+		is = was.transition(c.Protocol, dir, ev, secure)
+		if is == was {
+			return was, is, true
+		}
+		step("packet: state")
+		if e.ctl.CompareAndSwap(uint64(was), uint64(is)) {
+			return was, is, true
+		}
+	}
+}
+
+// follow does what a transition entails elsewhere. Its caller made it, alone.
+func (t *Table) follow(c *Conn, was, is control, dir Dir, ev Event) {
+	step("packet: follow")
+	if c.Server != nil {
+		switch {
+		case was.has(ctlInactive) && !is.has(ctlInactive):
+			c.Server.Promote()
+		case !was.has(ctlInactive) && is.has(ctlInactive):
+			c.Server.Demote()
+		}
+	}
+	if is.state() != was.state() && established(c.Protocol, is.state()) || ev == EventUDP && dir == DirOut {
+		t.assure(c.Control)
+	}
+}
+
+// countPacket counts a packet from the client.
+func countPacket(e *entry, gen uint64) uint32 {
+	for {
+		w := e.usage.Load()
+		n := uint32(unstamp(w)) + 1
+		step("packet: count")
+		if stampOf(w) != gen || e.usage.CompareAndSwap(w, stamped(gen, uint64(n))) {
+			return n
+		}
+	}
+}
+
+// transition is the control word after an event. Without the server's packets
+// a connection follows the client's alone (ipvs.md 3.1).
+func (c control) transition(proto ipvs.Protocol, dir Dir, ev Event, secure bool) control {
+	var m *machine
+	switch {
+	case proto == ipvs.TCP && secure:
+		m = &tcpSecure
+	case proto == ipvs.TCP:
+		m = &tcpNormal
+	case proto == ipvs.SCTP:
+		m = &sctpMachine
+	default:
+		return c
+	}
+	via := viaInput
+	switch {
+	case dir == DirOut:
+		c &^= ctlNoOutput
+		via = viaOutput
+	case c.has(ctlNoOutput):
+		via = viaInputOnly
+	}
+	to, ok := m.next(via, ev, c.state())
+	if !ok {
+		return c
+	}
+	c = c.with(to) | ctlInactive
+	if m.active[to] {
+		c &^= ctlInactive
+	}
+	return c
+}

@@ -1,0 +1,272 @@
+package conntrack
+
+import (
+	"math/bits"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
+
+const (
+	// DefaultShards is how many lists and timing wheels a table has.
+	DefaultShards = 16
+	// DefaultMaxEntries is how many connections and templates a table holds.
+	DefaultMaxEntries = 1 << 22
+
+	maxShards    = 256
+	firstBuckets = 4096 // over all shards: the kernel's default, conn_tab_bits 12
+
+	// maxRun bounds how many connections of one protocol a single client address
+	// and port may have, because a search passes them all (see package comment).
+	// Templates are exempt: a client has one per service.
+	maxRun = 512
+
+	newTimeout   = 3 * time.Second // until the first transition (ipvs.md 2.3)
+	laterTimeout = time.Minute     // of an expired entry that controls others (2.4)
+	maxTimeout   = 31 * 24 * time.Hour
+)
+
+// Config is what a Table is made from. The zero Config is usable.
+type Config struct {
+	Seed       uint64         // of the hash; should be unknown to clients
+	Shards     int            // rounded up to a power of two; 0: DefaultShards
+	MaxEntries int            // connections and templates; 0: DefaultMaxEntries
+	Servers    *ipvs.Registry // the real servers' numbers; nil: an empty one
+}
+
+// Table is a connection table. Its methods may be called by anyone at any
+// time; none of them waits.
+type Table struct {
+	seed    sipKey
+	servers *ipvs.Registry
+	entries *pool[entry]
+	records *pool[atomic.Uint64]
+	shards  []shard
+
+	secure   atomic.Bool
+	timeouts [3]atomic.Uint32 // seconds: TCP ESTABLISHED, TCP FIN_WAIT, UDP
+	turn     atomic.Uint32    // the shard with which the next Tick starts
+}
+
+// New returns an empty table.
+func New(cfg Config) *Table {
+	shards := shardCount(cfg.Shards)
+	limit := cfg.MaxEntries
+	if limit <= 0 {
+		limit = DefaultMaxEntries
+	}
+	limit = min(limit, maxEntries-1)
+	t := &Table{
+		seed:    newSipKey(cfg.Seed),
+		servers: cfg.Servers,
+		entries: newPool[entry](uint32(limit), shards),
+		records: newPool[atomic.Uint64](uint32(limit)*maxRecords+spareRecords, shards),
+		shards:  make([]shard, shards),
+	}
+	if t.servers == nil {
+		t.servers = new(ipvs.Registry)
+	}
+	t.SetTimeouts(ipvs.DefaultTimeouts)
+	buckets := max(firstBuckets/shards, 1)
+	for i := range t.shards {
+		t.shards[i].init(uint32(i), uint32(buckets), uint32(max(limit/shards, buckets)))
+	}
+	return t
+}
+
+func shardCount(n int) int {
+	if n <= 0 {
+		n = DefaultShards
+	}
+	return 1 << bits.Len(uint(min(n, maxShards)-1))
+}
+
+func (s *shard) init(id, buckets, most uint32) {
+	s.id = id
+	s.max = 1 << bits.Len32(most-1)
+	s.pieces = make([]atomic.Pointer[piece], s.max>>pieceBits+1)
+	s.size.Store(buckets)
+	s.slot(0).Store(linkLinked)
+}
+
+// Len is the number of connections and templates.
+func (t *Table) Len() int {
+	n := int64(0)
+	for i := range t.shards {
+		n += t.shards[i].count.Load()
+	}
+	return int(max(n, 0))
+}
+
+// Buckets is the number of hash buckets, which grows with the table.
+func (t *Table) Buckets() int {
+	n := 0
+	for i := range t.shards {
+		n += int(t.shards[i].size.Load())
+	}
+	return n
+}
+
+// shard returns the shard of hash: by bits that neither choose the bucket nor
+// get lost in the order word.
+func (t *Table) shard(hash uint64) *shard {
+	return &t.shards[hash>>32&uint64(len(t.shards)-1)]
+}
+
+func (t *Table) shardOf(e *entry) *shard { return t.shard(hashOf(e.order.Load())) }
+
+// LookupIn finds the connection of a packet from client to virtual, and copies
+// it to c.
+func (t *Table) LookupIn(now clock.Instant, proto ipvs.Protocol, client, virtual netip.AddrPort, c *Conn) bool {
+	k := t.key(proto, client, virtual, false)
+	return t.lookup(now, &k, c)
+}
+
+// LookupTemplate finds a persistence template. client is masked as the service
+// wants it. Protocol 0 is a firewall mark's, with the mark in place of the
+// virtual address.
+func (t *Table) LookupTemplate(now clock.Instant, proto ipvs.Protocol, client netip.Addr, virtual netip.AddrPort, c *Conn) bool {
+	k := t.key(proto, netip.AddrPortFrom(client, 0), virtual, true)
+	return t.lookup(now, &k, c)
+}
+
+func (t *Table) lookup(now clock.Instant, k *key, c *Conn) bool {
+	s := t.shard(k.hash)
+	from := t.bucket(s, k.hash)
+	for {
+		w := walk{t: t, s: s}
+		if !w.seek(from, k) {
+			return false
+		}
+		switch t.take(now, &w, c) {
+		case taken:
+			return true
+		case expired:
+			return false
+		}
+	}
+}
+
+// LookupOut finds the connection of a packet from server to client, and copies
+// it to c. The server is known by its own address under Masquerade and by the
+// virtual one otherwise (ipvs.md 2.2).
+func (t *Table) LookupOut(now clock.Instant, proto ipvs.Protocol, server, client netip.AddrPort, c *Conn) bool {
+	k := t.key(proto, client, netip.AddrPort{}, false)
+	s := t.shard(k.hash)
+	from := t.bucket(s, k.hash)
+	want := pack(server.Addr())
+	first := key{order: k.order} // of the client's entries
+	w := walk{t: t, s: s}
+again:
+	for w.seek(from, &first); ; w.advance() {
+		if !w.load() {
+			goto again
+		}
+		if w.e == nil || w.order != k.order {
+			return false
+		}
+		if !w.e.answers(&k, want, server.Port()) {
+			continue
+		}
+		switch t.take(now, &w, c) {
+		case taken:
+			return true
+		case gone:
+			goto again
+		}
+	}
+}
+
+// answers reports whether packets from server to k's client are the entry's.
+// It may read two incarnations in one; take tells.
+func (e *entry) answers(k *key, server addr, port uint16) bool {
+	m := meta(e.meta.Load())
+	if m.clientPort() != k.meta.clientPort() || m.has(metaTemplate) ||
+		m.protocol() != k.meta.protocol() || m.has(metaClientV6) != k.client.v6 ||
+		e.clientLo.Load() != k.client.lo || e.clientHi.Load() != k.client.hi {
+		return false
+	}
+	if m.method() == ipvs.Masquerade {
+		return m.realPort() == port && m.has(metaRealV6) == server.v6 &&
+			e.realLo.Load() == server.lo && e.realHi.Load() == server.hi
+	}
+	return m.virtualPort() == port && m.has(metaVirtV6) == server.v6 &&
+		e.virtualLo.Load() == server.lo && e.virtualHi.Load() == server.hi
+}
+
+// What take found.
+type found uint8
+
+const (
+	taken   found = iota
+	expired       // its time is over
+	gone          // it died, or is another incarnation by now: search again
+)
+
+// take copies the entry a walk has found to c.
+func (t *Table) take(now clock.Instant, w *walk, c *Conn) found {
+	i, gen := w.current(), w.ctl.gen()
+	if w.ctl.life() == embryo {
+		t.publish(now, i, w.ctl)
+	}
+	x := expiry(w.e.expiry.Load())
+	if x.over(now) && x.of(gen) {
+		ctl := control(w.e.ctl.Load())
+		if !ctl.is(gen) {
+			return gone
+		}
+		if !ctl.controls() {
+			return expired
+		}
+		t.postpone(now, w.e, gen, x)
+	}
+	if !t.read(i, w.e, gen, c) {
+		return gone
+	}
+	return taken
+}
+
+// read copies incarnation gen of entry i to c, and reports whether it lives.
+func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
+	m := meta(e.meta.Load())
+	client := addr{e.clientHi.Load(), e.clientLo.Load(), m.has(metaClientV6)}
+	virtual := addr{e.virtualHi.Load(), e.virtualLo.Load(), m.has(metaVirtV6)}
+	real := addr{e.realHi.Load(), e.realLo.Load(), m.has(metaRealV6)}
+	server := e.server.Load()
+	c.Ref = makeRef(i, gen)
+	c.Protocol = ipvs.Protocol(m.protocol())
+	c.Family = ipvs.IPv4
+	if client.v6 {
+		c.Family = ipvs.IPv6
+	}
+	c.Client = netip.AddrPortFrom(client.unpack(), m.clientPort())
+	c.Virtual = netip.AddrPortFrom(virtual.unpack(), m.virtualPort())
+	c.Real = netip.AddrPortFrom(real.unpack(), m.realPort())
+	c.Method = m.method()
+	c.Server = t.servers.Get(uint32(server >> 32))
+	c.Mark = uint32(server)
+	c.Control = Ref{e.controller.Load()}
+	c.Expires = expiry(e.expiry.Load()).at()
+	c.Timeout = time.Duration(unstamp(e.timeout.Load())) * time.Millisecond
+	c.InPackets = uint32(unstamp(e.usage.Load()))
+	ctl := control(e.ctl.Load())
+	c.State, c.Flags = ctl.state(), ctl.flags()
+	return ctl.is(gen)
+}
+
+func (c control) flags() Flags {
+	f := FlagHashed
+	if c.has(ctlInactive) {
+		f |= FlagInactive
+	}
+	if c.has(ctlNoOutput) {
+		f |= FlagNoOutput
+	}
+	if c.has(ctlTemplate) {
+		f |= FlagTemplate
+	}
+	return f
+}

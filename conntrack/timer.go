@@ -1,0 +1,197 @@
+package conntrack
+
+import (
+	"time"
+
+	"usvs/clock"
+)
+
+const (
+	// maxRecords bounds the timer records of one entry: the one it relies on,
+	// and those that became too late when its expiry was brought forward.
+	maxRecords = 7
+	// manyRecords is when an entry's timer starts to look every second instead
+	// of adding to what becomes too late.
+	manyRecords = 4
+	// spareRecords allows for goroutines that hold a record no entry counts.
+	spareRecords = 4096
+
+	// A timer that wakes too early sleeps again until the entry's expiry, but at
+	// most this long, or four times as long as before: the expiry may be brought
+	// forward, and the record would outlive its entry for that time.
+	shortSleep = 128 * time.Second
+	longerBy   = 4
+)
+
+// A record is a word: when it wakes (37 bits), which entry slot it is for (26).
+// It belongs to the slot: when the slot is used again, so is the record.
+func makeRecord(i uint32, at uint64) uint64      { return at<<26 | uint64(i) }
+func splitRecord(r uint64) (i uint32, at uint64) { return uint32(r & (1<<26 - 1)), r >> 26 }
+
+// timerWord says what an entry slot relies on: records 4, seconds the earliest
+// of them sleeps 20, when it wakes 37 (offset by one, so that zero is none).
+type timerWord uint64
+
+func makeTimer(records int, sleep time.Duration, at uint64) timerWord {
+	secs := min(uint64(max(sleep, 0)/time.Second), 1<<20-1)
+	return timerWord(records)<<60 | timerWord(secs)<<tickBits | timerWord(at+1)&never
+}
+
+func (w timerWord) records() int         { return int(w >> 60) }
+func (w timerWord) sleep() time.Duration { return time.Duration(w>>tickBits&(1<<20-1)) * time.Second }
+
+// at is when the earliest record wakes, or never.
+func (w timerWord) at() uint64 { return (uint64(w&never) - 1) & never }
+
+// wake returns the tick at which a living entry expires.
+func (e *entry) wake() (uint64, bool) {
+	if control(e.ctl.Load()).life() != alive {
+		return 0, false
+	}
+	return dueTick(expiry(e.expiry.Load()).at()), true
+}
+
+func (t *Table) wheelOf(i uint32) uint32 { return i & uint32(len(t.shards)-1) }
+
+// arm ensures that a record wakes no later than entry i expires. It is called
+// after every change of an expiry; mostly there is one already.
+func (t *Table) arm(now clock.Instant, i uint32) {
+	e := t.entries.at(i)
+	for {
+		at, ok := e.wake()
+		tw := timerWord(e.timer.Load())
+		if !ok || tw.at() <= at || tw.records() >= maxRecords {
+			return
+		}
+		step("timer: arm")
+		if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()+1, tickInstant(at).Sub(now), at))) {
+			t.add(now, i, at)
+			return
+		}
+	}
+}
+
+// add files a new record, which the timer word counts already.
+func (t *Table) add(now clock.Instant, i uint32, at uint64) {
+	w := t.wheelOf(i)
+	for {
+		r := t.records.get(w)
+		if r == 0 {
+			return // cannot be: there is one for each that entries may count
+		}
+		t.records.at(r).Store(makeRecord(i, at))
+		if t.file(now, &t.shards[w].wheel, r, at) {
+			return
+		}
+		var ok bool
+		if at, ok = t.overtaken(i, at); !ok {
+			return
+		}
+	}
+}
+
+// refile files a record that was taken out of the wheel.
+func (t *Table) refile(now clock.Instant, w *wheel, r, i uint32, at uint64) {
+	if t.file(now, w, r, at) {
+		return
+	}
+	if at, ok := t.overtaken(i, at); ok {
+		t.add(now, i, at)
+	}
+}
+
+// overtaken deals with a record that was filed in a slot just as the wheel
+// reached it. It may have been found or may lie there for a while; unless it
+// was found, the entry relies on another one, which the caller adds.
+func (t *Table) overtaken(i uint32, at uint64) (uint64, bool) {
+	e := t.entries.at(i)
+	for {
+		tw := timerWord(e.timer.Load())
+		if tw.at() != at || tw.records() >= maxRecords {
+			return 0, false
+		}
+		to := max(at, cursor(t.shards[t.wheelOf(i)].wheel.cursor.Load()).hi()+1)
+		step("timer: overtaken")
+		if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()+1, tw.sleep(), to))) {
+			return to, true
+		}
+	}
+}
+
+// fire handles record r, taken out of a slot that the wheel, now at tick hi,
+// has reached. It changes the timer word first and looks at the expiry again
+// afterwards, as arm is called after a change of expiry and looks at the timer
+// word then: one of the two sees the other.
+func (t *Table) fire(w *wheel, r uint32, hi uint64) {
+	now := tickInstant(hi)
+	i, at := splitRecord(t.records.at(r).Load())
+	if at > hi {
+		t.refile(now, w, r, i, at) // from a coarse slot to a finer one
+		return
+	}
+	e := t.entries.at(i)
+	for {
+		tw := timerWord(e.timer.Load())
+		if tw.at() != at {
+			step("timer: superseded")
+			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()-1, tw.sleep(), tw.at()))) {
+				t.records.put(t.wheelOf(i), r)
+				return
+			}
+			continue
+		}
+		to, ok := t.expire(now, i, e)
+		if !ok {
+			step("timer: done")
+			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()-1, 0, never))) {
+				t.records.put(t.wheelOf(i), r)
+				t.arm(now, i)
+				return
+			}
+			continue
+		}
+		to = tw.doze(now, to)
+		step("timer: doze")
+		if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records(), tickInstant(to).Sub(now), to))) {
+			t.records.at(r).Store(makeRecord(i, to))
+			t.refile(now, w, r, i, to)
+			t.arm(now, i)
+			return
+		}
+	}
+}
+
+// expire ends whatever entry i is if its time is over, and returns when the
+// time of what is there then will be.
+func (t *Table) expire(now clock.Instant, i uint32, e *entry) (uint64, bool) {
+	if ctl := control(e.ctl.Load()); ctl.life() == alive {
+		t.lapse(now, i, ctl.gen())
+	}
+	return e.wake()
+}
+
+// doze returns when a record that has woken too early is to wake next.
+func (w timerWord) doze(now clock.Instant, expires uint64) uint64 {
+	most := max(shortSleep, longerBy*w.sleep())
+	if w.records() >= manyRecords {
+		most = time.Second
+	}
+	return min(expires, dueTick(now.Add(most)))
+}
+
+// Tick ends what has expired by now, handling at most budget timers, and
+// returns when it wants to be called again: now or earlier if some are left,
+// clock.Never if there is nothing to wait for. Anyone may call it at any time.
+func (t *Table) Tick(now clock.Instant, budget int) clock.Instant {
+	next := clock.Never
+	first := t.turn.Load()
+	for n := range uint32(len(t.shards)) {
+		i := (first + n) & uint32(len(t.shards)-1)
+		next = next.Min(t.advance(now, &t.shards[i].wheel, &budget))
+		if budget <= 0 && next <= now {
+			t.turn.Store(i) // the next call goes on here
+			return next
+		}
+	}
+	return next
+}
