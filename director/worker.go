@@ -43,8 +43,9 @@ type Worker struct {
 }
 
 // Handle takes a batch of received frames, changes them in place, and appends
-// what is to be sent, handed to the host or left alone to out.
-func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) {
+// what is to be sent, handed to the host or left alone to out. It returns when it wants
+// Tick to be called.
+func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) clock.Instant {
 	w.begin(now, out)
 	w.d.Table.Tick(now, tickBudget)
 	obs := w.d.observers.Load()
@@ -55,6 +56,7 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 		}
 		w.frame(f)
 	}
+	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline())
 }
 
 // Tick expires connections and neighbours, sends what is due, and returns when

@@ -71,8 +71,9 @@ func (o *Output) Reset() { o.Tx, o.Host, o.Pass, o.used = o.Tx[:0], o.Host[:0], 
 // Handler is the director as a pump sees it: one worker's view.
 type Handler interface {
 	// Handle takes a batch and appends to out. Frames of the batch may be
-	// changed in place and appear in out.
-	Handle(now clock.Instant, batch []*Frame, out *Output)
+	// changed in place and appear in out. It returns when it wants Tick to be
+	// called: a batch may make something due sooner than the last Tick said.
+	Handle(now clock.Instant, batch []*Frame, out *Output) clock.Instant
 	// Tick does timed work, bounded, and returns when it wants to be called again.
 	Tick(now clock.Instant, out *Output) clock.Instant
 }

@@ -137,7 +137,7 @@ func (p *Pump) handle(batch []*Frame) {
 	}
 	p.counters.Received(len(batch), bytes)
 	p.out.Reset()
-	p.cfg.Handler.Handle(p.now, batch, &p.out)
+	p.next = p.next.Min(p.cfg.Handler.Handle(p.now, batch, &p.out))
 	p.flush()
 }
 

@@ -27,10 +27,11 @@ type handler struct {
 	tick   func(now clock.Instant, out *link.Output) clock.Instant
 }
 
-func (h handler) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) {
+func (h handler) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) clock.Instant {
 	if h.handle != nil {
 		h.handle(now, batch, out)
 	}
+	return clock.Never
 }
 
 func (h handler) Tick(now clock.Instant, out *link.Output) clock.Instant {

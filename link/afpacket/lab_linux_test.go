@@ -130,7 +130,7 @@ type forwarder struct {
 	super [2]atomic.Int64 // super-frames received, by port
 }
 
-func (fw *forwarder) Handle(_ clock.Instant, batch []*link.Frame, out *link.Output) {
+func (fw *forwarder) Handle(_ clock.Instant, batch []*link.Frame, out *link.Output) clock.Instant {
 	for _, f := range batch {
 		h := wire.EthernetHeader(f.Bytes())
 		if len(h) < wire.EthernetLen || h.Dst().IsMulticast() {
@@ -144,6 +144,7 @@ func (fw *forwarder) Handle(_ clock.Instant, batch []*link.Frame, out *link.Outp
 		h.SetDst(fw.peers[f.Port])
 		out.Tx = append(out.Tx, f)
 	}
+	return clock.Never
 }
 
 func (fw *forwarder) Tick(clock.Instant, *link.Output) clock.Instant { return clock.Never }

@@ -67,7 +67,7 @@ func newBatch(n int) []*link.Frame {
 // cross is a handler that passes packets from one device to the other.
 type cross struct{ super, partial atomic.Int64 }
 
-func (c *cross) Handle(_ clock.Instant, batch []*link.Frame, out *link.Output) {
+func (c *cross) Handle(_ clock.Instant, batch []*link.Frame, out *link.Output) clock.Instant {
 	for _, f := range batch {
 		if f.GSO != wire.GSONone {
 			c.super.Add(1)
@@ -78,6 +78,7 @@ func (c *cross) Handle(_ clock.Instant, batch []*link.Frame, out *link.Output) {
 		f.Port = 1 - f.Port
 		out.Tx = append(out.Tx, f)
 	}
+	return clock.Never
 }
 
 func (c *cross) Tick(clock.Instant, *link.Output) clock.Instant { return clock.Never }

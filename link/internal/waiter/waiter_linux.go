@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"usvs/clock"
 )
 
 // Event is what ended a Wait.
@@ -29,9 +27,8 @@ type Waiter struct {
 	state   atomic.Int64 // 2 for each call inside, plus 1 once closed
 
 	// Owned by the waiting goroutine.
-	clock    clock.System
 	patience time.Duration
-	deadline clock.Instant // 0: the time does not run yet
+	deadline time.Time // zero: the time does not run yet
 	fds      [2]unix.PollFd
 	ts       unix.Timespec
 	word     [8]byte
@@ -44,7 +41,7 @@ func New(release func()) (*Waiter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	return &Waiter{wakeFd: fd, release: release, clock: clock.NewSystem()}, nil
+	return &Waiter{wakeFd: fd, release: release}, nil
 }
 
 // Enter begins a call that uses descriptors; false means closed.
@@ -96,19 +93,18 @@ func (w *Waiter) signal() { _, _ = unix.Write(w.wakeFd, one[:]) }
 
 // Begin says how long the waiting goroutine is going to wait, in as many Waits
 // as it takes; negative means for ever. The time runs from the first Left.
-func (w *Waiter) Begin(patience time.Duration) { w.patience, w.deadline = patience, 0 }
+func (w *Waiter) Begin(patience time.Duration) { w.patience, w.deadline = patience, time.Time{} }
 
 // Left is how much of that time is left, and whether any is.
 func (w *Waiter) Left() (time.Duration, bool) {
 	if w.patience <= 0 {
 		return w.patience, w.patience < 0
 	}
-	now := w.clock.Now()
-	if w.deadline == 0 {
-		w.deadline = now.Add(w.patience)
+	if w.deadline.IsZero() {
+		w.deadline = time.Now().Add(w.patience)
 		return w.patience, true
 	}
-	left := w.deadline.Sub(now)
+	left := time.Until(w.deadline)
 	return left, left > 0
 }
 
