@@ -3,23 +3,26 @@ package forward
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"net/netip"
 
 	"usvs/wire"
 )
 
 // Offsets of the checksum within a transport header.
 const (
-	tcpChecksum    = 16
-	udpChecksum    = 6
-	sctpChecksum   = 8
-	icmpChecksum   = 2
-	zeroIsNoneUDP  = 0xffff // RFC 768: a sum of zero is sent as all ones
-	sctpChecksumSz = 4
+	tcpChecksum  = 16
+	udpChecksum  = 6
+	sctpChecksum = 8 // of 4 bytes
+	icmpChecksum = 2
 )
+
+// zeroIsNoneUDP is what a UDP checksum of zero, which means none, is sent as (RFC 768).
+const zeroIsNoneUDP = 0xffff
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func be16(b []byte) uint16     { return binary.BigEndian.Uint16(b) }
+func be32(b []byte) uint32     { return binary.BigEndian.Uint32(b) }
 func put16(b []byte, v uint16) { binary.BigEndian.PutUint16(b, v) }
 func put32(b []byte, v uint32) { binary.BigEndian.PutUint32(b, v) }
 
@@ -55,6 +58,17 @@ func partialAt(f *wire.Frame, p *wire.Packet, off int) bool {
 	return f.Partial && int(f.CsumStart) == p.L4 && int(f.CsumOffset) == off
 }
 
+// addrSum is wire.SumAddr for the hot path: the sum of an address in words of
+// 32 bits, which folds to the same.
+func addrSum(a netip.Addr) uint64 {
+	if a.Is4() {
+		b := a.As4()
+		return uint64(be32(b[:]))
+	}
+	b := a.As16()
+	return uint64(be32(b[:])) + uint64(be32(b[4:])) + uint64(be32(b[8:])) + uint64(be32(b[12:]))
+}
+
 // patch16 updates the checksum at b for data whose sum changes from old to new.
 func patch16(b []byte, old, new uint64) {
 	put16(b, wire.UpdateSum(be16(b), old, new))
@@ -72,7 +86,7 @@ func setSCTPChecksum(p *wire.Packet) {
 	if len(b) < wire.SCTPLen {
 		return
 	}
-	field := b[sctpChecksum : sctpChecksum+sctpChecksumSz]
+	field := b[sctpChecksum : sctpChecksum+4]
 	clear(field)
 	binary.LittleEndian.PutUint32(field, crc32.Update(0, castagnoli, b))
 }

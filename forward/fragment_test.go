@@ -256,6 +256,7 @@ func TestIPv6ExtensionHeaders(t *testing.T) {
 		{[]uint8{hop, dst, rt}, 88},
 		{[]uint8{hop, dst, rt, dst}, 88},
 		{[]uint8{dst, rt, dst}, 64},
+		{[]uint8{hop, wire.ProtoMobility}, 48},
 	} {
 		t.Run(fmt.Sprint(c.kinds), func(t *testing.T) {
 			f, p := ipv6WithExtensions(t, c.kinds, counting(2000))

@@ -30,7 +30,7 @@ func DecrementTTL(p *wire.Packet) {
 func RewriteDst(f *wire.Frame, p *wire.Packet, to netip.AddrPort) {
 	old, oldPort := p.Dst, p.DstPort
 	p.Dst = to.Addr()
-	d := change{oldAddr: wire.SumAddr(old, 0), newAddr: wire.SumAddr(p.Dst, 0)}
+	d := change{oldAddr: addrSum(old), newAddr: addrSum(p.Dst)}
 	setDst(p, p.Dst, &d)
 	if !p.Full || !p.Ports {
 		return
@@ -46,7 +46,7 @@ func RewriteDst(f *wire.Frame, p *wire.Packet, to netip.AddrPort) {
 func RewriteSrc(f *wire.Frame, p *wire.Packet, from netip.AddrPort) {
 	old, oldPort := p.Src, p.SrcPort
 	p.Src = from.Addr()
-	d := change{oldAddr: wire.SumAddr(old, 0), newAddr: wire.SumAddr(p.Src, 0)}
+	d := change{oldAddr: addrSum(old), newAddr: addrSum(p.Src)}
 	setSrc(p, p.Src, &d)
 	if !p.Full || !p.Ports {
 		return

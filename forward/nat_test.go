@@ -366,3 +366,38 @@ func ipv6Fragment(t testing.TB, offset int, more bool, data []byte) *wire.Frame 
 	parse(t, f)
 	return f
 }
+
+// TestFinishedUDPChecksumIsNeverZero sweeps a payload word through every value.
+func TestFinishedUDPChecksumIsNeverZero(t *testing.T) {
+	f, p := recipe{src: cip4, dst: vip4, proto: wire.ProtoUDP, payload: []byte{0, 0}}.build(t)
+	seg := wire.NewFrame(200)
+	mangled := 0
+	for v := range 1 << 16 {
+		put16(p.Data[p.End-2:], uint16(v))
+		makePartial(f, p)
+		FinishChecksum(f, p)
+		u := wire.UDP(p.Transport())
+		if u.Checksum() == 0 {
+			t.Fatalf("payload %#x: checksum 0", v)
+		}
+		if u.Checksum() == 0xffff {
+			mangled++
+		}
+		// Every segment's is made the same way: here the only one.
+		f.GSO, f.GSOSize = wire.GSOUDP, 2
+		Segment(f, p, func() *wire.Frame { return seg }, func(g *wire.Frame) {
+			if got := wire.UDP(g.Bytes()[p.L4:]).Checksum(); got != u.Checksum() {
+				t.Fatalf("payload %#x: segment %#x, datagram %#x", v, got, u.Checksum())
+			}
+		})
+		f.GSO = wire.GSONone
+	}
+	require.Equal(t, 1, mangled)
+}
+
+func TestAddrSumIsSumAddr(t *testing.T) {
+	for _, a := range []netip.Addr{cip4.Addr(), cip6.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified(),
+		netip.MustParseAddr("255.255.255.255"), netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")} {
+		require.Equal(t, wire.Fold(wire.SumAddr(a, 0)), wire.Fold(addrSum(a)), a)
+	}
+}

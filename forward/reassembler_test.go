@@ -496,6 +496,23 @@ func TestIPv6FragmentHeaders(t *testing.T) {
 	require.Equal(t, 104, out.FragSize)
 	require.Equal(t, uint32(0x1234), out.FragID)
 
+	// Congestion experienced by one is the datagram's (RFC 3168 5.3).
+	f = ipv6Fragment(t, 0, true, udp[40:96])
+	wire.IPv6(f.Bytes()).SetFlow(2, 0x12345)
+	require.False(t, r.Add(1, f, parse(t, f), out))
+	f = ipv6Fragment(t, 56, false, udp[96:])
+	wire.IPv6(f.Bytes()).SetFlow(3, 0x12345)
+	require.True(t, r.Add(1, f, parse(t, f), out))
+	require.Equal(t, []uint32{3, 0x12345}, []uint32{uint32(wire.IPv6(out.Bytes()).TrafficClass()), wire.IPv6(out.Bytes()).FlowLabel()})
+
+	// More than an IPv6 packet holds.
+	f = ipv6Fragment(t, 65528, false, counting(16))
+	require.False(t, r.Add(1, f, parse(t, f), out))
+	require.Equal(t, uint64(1), r.Stats().Drops[DropTooLong])
+	f = ipv6Fragment(t, 0, false, udp[40:])
+	require.False(t, r.Add(1, f, parse(t, f), wire.NewFrame(50)))
+	require.Equal(t, uint64(2), r.Stats().Drops[DropTooLong])
+
 	// A fragment header in front of another is nobody's doing.
 	inner := append([]byte{wire.ProtoUDP, 0, 0, 1, 0, 0, 0, 9}, udp[40:96]...)
 	f = ipv6Fragment(t, 0, true, inner)

@@ -290,3 +290,27 @@ func TestFlowPort(t *testing.T) {
 		require.InDelta(t, flows/buckets, n, flows/buckets/5)
 	}
 }
+
+// TestOuterUDPChecksumIsNeverZero sweeps an inner word through every value.
+func TestOuterUDPChecksumIsNeverZero(t *testing.T) {
+	tun := tunnels()[4]
+	require.Equal(t, ipvs.TunnelCsum, tun.Params.Flags)
+	f, p := recipe{src: cip4, dst: vip4, proto: wire.ProtoUDP, payload: []byte{0, 0}, bare: true}.build(t)
+	inner := bytes.Clone(f.Bytes())
+	mangled := 0
+	for v := range 1 << 16 {
+		put16(inner[len(inner)-2:], uint16(v))
+		f.Reset()
+		f.Medium = wire.IP
+		f.SetBytes(inner)
+		require.Equal(t, wire.None, p.Parse(f.Bytes(), f.Medium))
+		require.True(t, Encapsulate(f, p, tun, true, 1))
+		switch wire.UDP(p.Transport()).Checksum() {
+		case 0:
+			t.Fatalf("payload %#x: checksum 0", v)
+		case 0xffff:
+			mangled++
+		}
+	}
+	require.Equal(t, 1, mangled)
+}
