@@ -3,7 +3,6 @@ package host
 import (
 	"errors"
 	"fmt"
-	"net"
 
 	"usvs/link"
 	"usvs/wire"
@@ -25,8 +24,7 @@ type Handoff struct {
 	name   string
 	medium wire.Medium // what dev takes
 	mac    wire.MAC    // Ethernet: of the interface that receives
-	undo   func()      // removes what was made for dev
-	claim  *net.UnixListener
+	undo   func()      // removes what was made for dev; nil: that goes away with it
 }
 
 // OpenHandoff makes a way into the host's stack: a private veth pair, or a TUN
@@ -51,9 +49,8 @@ func (h *Handoff) Interface() string { return h.name }
 // Close takes the way in down.
 func (h *Handoff) Close() error {
 	err := h.dev.Close()
-	h.undo()
-	if h.claim != nil {
-		h.claim.Close()
+	if h.undo != nil {
+		h.undo()
 	}
 	return err
 }
@@ -61,21 +58,21 @@ func (h *Handoff) Close() error {
 // NewWriter returns a writer for one goroutine. It changes the frames' link
 // headers. Frames with a VLAN tag keep it, and so go nowhere.
 func (h *Handoff) NewWriter() link.Writer {
-	w := &handoffWriter{Writer: h.dev.NewWriter(), mac: h.mac}
+	w := h.dev.NewWriter()
 	if h.medium == wire.IP {
-		return &bareWriter{Writer: w.Writer}
+		return &bareWriter{Writer: w}
 	}
-	return w
+	return &addressedWriter{Writer: w, mac: h.mac}
 }
 
-// handoffWriter addresses frames to the interface that is to receive them.
-type handoffWriter struct {
+// addressedWriter addresses frames to the interface that is to receive them.
+type addressedWriter struct {
 	link.Writer
 	mac wire.MAC
 }
 
 // WriteBatch implements link.Writer.
-func (w *handoffWriter) WriteBatch(fs []*link.Frame) (int, error) {
+func (w *addressedWriter) WriteBatch(fs []*link.Frame) (int, error) {
 	for _, f := range fs {
 		if f.Medium == wire.IP {
 			prependEthernet(f)

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,18 +160,32 @@ func serveEcho(conn net.PacketConn) {
 // service; everything else on the VIP is the host's, though all of the VIP's
 // datagrams, and here all of its packets, are hidden and come back.
 func TestHandoff(t *testing.T) {
-	for _, rpFilter := range []string{"0", "1", "2"} {
-		t.Run("rp_filter "+rpFilter, func(t *testing.T) {
-			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
-				lab.Home.Sysctl("net.ipv4.conf.all.rp_filter", rpFilter)
-				w := newWireLab(t, lab)
-				handoff, err := OpenHandoff()
-				require.NoError(t, err)
-				defer handoff.Close()
-				testHandoff(t, w, handoff)
+	for name, open := range handoffKinds {
+		for _, rpFilter := range []string{"0", "1", "2"} {
+			t.Run(name+" with rp_filter "+rpFilter, func(t *testing.T) {
+				netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+					lab.Home.Sysctl("net.ipv4.conf.all.rp_filter", rpFilter)
+					w := newWireLab(t, lab)
+					handoff := mustOpen(t, open)
+					defer handoff.Close()
+					testHandoff(t, w, handoff)
+				})
 			})
-		})
+		}
 	}
+}
+
+var handoffKinds = map[string]func() (*Handoff, error){"veth": openVethHandoff, "tun": openTunHandoff}
+
+// mustOpen skips a test for want of /dev/net/tun.
+func mustOpen(t *testing.T, open func() (*Handoff, error)) *Handoff {
+	t.Helper()
+	h, err := open()
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		netnstest.Skip(t, "%v", err)
+	}
+	require.NoError(t, err)
+	return h
 }
 
 func testHandoff(t *testing.T, w *wireLab, handoff *Handoff) {
@@ -221,32 +237,50 @@ func quickEcho(ns *netnstest.Namespace, addr string) error {
 	return err
 }
 
-// TestHandoffBareIP: frames from a TUN device have no link header.
-func TestHandoffBareIP(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
-		handoff, err := OpenHandoff()
-		require.NoError(t, err)
-		defer handoff.Close()
-		lab.Home.AddAddr("lo", vip4.String()+"/32")
-		lab.Home.AddAddr("lo", vip6.String()+"/128")
-		lab.Home.Run("ip", "route", "add", "10.0.0.0/24", "dev", "lo")
-		w := handoff.NewWriter()
-		for _, tc := range []struct{ vip, src netip.Addr }{{vip4, peer4}, {vip6, peer6}} {
-			conn := lab.Home.ListenPacket("udp", netip.AddrPortFrom(tc.vip, 53).String())
+// TestHandoffMedia: frames with and without link header, by both kinds.
+func TestHandoffMedia(t *testing.T) {
+	for name, open := range handoffKinds {
+		t.Run(name, func(t *testing.T) {
+			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+				handoff := mustOpen(t, open)
+				defer handoff.Close()
+				lab.Home.AddAddr("lo", vip4.String()+"/32")
+				lab.Home.AddAddr("lo", vip6.String()+"/128")
+				w := handoff.NewWriter()
+				for _, medium := range []wire.Medium{wire.IP, wire.Ethernet} {
+					deliver(t, lab, w, medium, peer4, vip4)
+					deliver(t, lab, w, medium, peer6, vip6)
+				}
+			})
+		})
+	}
+}
+
+// deliver hands over a tagged frame, runts and a datagram, of which the last
+// is for a socket. A new IPv6 address takes a moment, hence the repetitions.
+func deliver(t *testing.T, lab *netnstest.Lab, w link.Writer, medium wire.Medium, src, vip netip.Addr) {
+	t.Helper()
+	conn := lab.Home.ListenPacket("udp", netip.AddrPortFrom(vip, 53).String())
+	defer conn.Close()
+	datagram := udpPacket(src, vip, 1234, 53, []byte("hello"))
+	if medium == wire.Ethernet {
+		head := packet{src: src, dst: vip}.frame(wire.MAC{2, 9})[:wire.EthernetLen]
+		datagram = slices.Concat(head, datagram)
+	}
+	require.Eventually(t, func() bool {
+		var fs []*link.Frame
+		for _, b := range [][]byte{{}, {0x45}, bytes.Repeat([]byte{0x81, 0}, 40), datagram} {
 			f := wire.NewFrame(2000)
-			f.SetBytes(udpPacket(tc.src, tc.vip, 1234, 53, []byte("hello")))
-			f.Medium = wire.IP
-			n, err := w.WriteBatch([]*link.Frame{f})
-			require.NoError(t, err)
-			assert.Equal(t, 1, n)
-			buf := make([]byte, 100)
-			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-			got, from, err := conn.ReadFrom(buf)
-			require.NoError(t, err)
-			assert.Equal(t, "hello", string(buf[:got]))
-			assert.Equal(t, netip.AddrPortFrom(tc.src, 1234).String(), from.String())
+			f.SetBytes(b)
+			f.Medium = medium
+			fs = append(fs, f)
 		}
-	})
+		_, _ = w.WriteBatch(fs) // some are refused
+		buf := make([]byte, 100)
+		_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		n, from, err := conn.ReadFrom(buf)
+		return err == nil && string(buf[:n]) == "hello" && from.String() == netip.AddrPortFrom(src, 1234).String()
+	}, 10*time.Second, time.Millisecond)
 }
 
 // udpPacket is a bare IP packet with a complete checksum.
