@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"usvs/conntrack"
+	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
 	"usvs/wire"
@@ -15,6 +16,9 @@ const isakmpPort = 500
 // input handles a packet to a virtual service's address (ipvs.md 5.2).
 func (w *Worker) input(f *link.Frame) {
 	p, s := &w.p, w.snap
+	if p.Version == 4 && p.L4-p.L3 > wire.IPv4Len {
+		forward.RecordRoute(p, p.Dst) // as the host's stack does on receipt
+	}
 	switch {
 	case !s.active(p.Version):
 		w.local(f)

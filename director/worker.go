@@ -115,6 +115,9 @@ func (w *Worker) concerns(f *link.Frame, p *wire.Packet) bool {
 // ip splits traffic to virtual services from everything else.
 func (w *Worker) ip(f *link.Frame) {
 	p := &w.p
+	if f.Partial && p.Proto == wire.ProtoSCTP {
+		forward.FinishChecksum(f, p) // no device completes a CRC32c half made elsewhere
+	}
 	if w.snap.Marks4 != nil || w.snap.Marks6 != nil {
 		f.Mark = w.mark(f)
 	}

@@ -28,7 +28,7 @@ func compareVerdict(want []string, got []Emission) string {
 	return fmt.Sprintf("recorded %v, here %v", want, have)
 }
 
-func compareFrames(want, got []Emission) string {
+func (m mask) compareFrames(want, got []Emission) string {
 	for i := range max(len(want), len(got)) {
 		switch {
 		case i >= len(got):
@@ -37,7 +37,7 @@ func compareFrames(want, got []Emission) string {
 			return fmt.Sprintf("one frame too many:\n  here     %s", show(got[i]))
 		}
 		a, b := want[i], got[i]
-		if a.Link != b.Link || !bytes.Equal(maskFrame(a.Data), maskFrame(b.Data)) {
+		if a.Link != b.Link || !bytes.Equal(m.frame(a.Data), m.frame(b.Data)) {
 			return fmt.Sprintf("frame %d differs:\n  recorded %s\n  here     %s", i+1, show(a), show(b))
 		}
 	}
@@ -46,22 +46,64 @@ func compareFrames(want, got []Emission) string {
 
 func show(e Emission) string { return e.Link + " " + hex.EncodeToString(e.Data) }
 
-// maskFrame zeroes what does not repeat: the identification, with the header
-// checksum, of packets the director made itself.
-func maskFrame(data []byte) []byte {
+// mask knows what of a frame does not repeat.
+type mask struct{ guePorts []uint16 }
+
+// frame zeroes what does not repeat: of packets the director made itself,
+// the IPv4 identification (not that of DF packets, which is 0) and the IPv6
+// flow label; the identification of IPv6 fragments; the source port, and so
+// the checksum, of GUE.
+func (m mask) frame(data []byte) []byte {
 	b := bytes.Clone(data)
 	var p wire.Packet
-	if p.Parse(b, wire.Ethernet) != wire.None || p.Version != 4 {
+	if p.Parse(b, wire.Ethernet) != wire.None {
 		return b
 	}
-	own := p.IsICMPError() || p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0
-	tunnel := p.Proto == wire.ProtoIPIP || p.Proto == wire.ProtoIPv6 || p.Proto == wire.ProtoGRE
-	h := p.V4()
-	if (own || tunnel) && !(tunnel && h.DF()) {
+	switch p.Version {
+	case 4:
+		m.ipv4(&p)
+	case 6:
+		m.ipv6(&p)
+	}
+	return b
+}
+
+func (m mask) ipv4(p *wire.Packet) {
+	tunnel := p.Proto == wire.ProtoIPIP || p.Proto == wire.ProtoIPv6 || p.Proto == wire.ProtoGRE || m.isGUE(p)
+	reset := p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0
+	echo := p.Proto == wire.ProtoICMP && p.Full && p.Data[p.L4] == wire.ICMPEchoReply
+	if h := p.V4(); (tunnel || reset || echo || p.IsICMPError()) && !h.DF() {
 		h.SetID(0)
 		h.SetChecksum(0)
 	}
-	return b
+	m.gue(p)
+}
+
+func (m mask) ipv6(p *wire.Packet) {
+	reset := p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0
+	echo := p.Proto == wire.ProtoICMPv6 && p.Full && p.Data[p.L4] == wire.ICMPv6EchoReply
+	if reset || echo || p.IsICMPError() {
+		p.V6().SetFlow(p.V6().TrafficClass(), 0)
+	}
+	if p.Fragment {
+		clear(p.Data[p.FragHeader+4 : p.FragHeader+8])
+	}
+	m.gue(p)
+}
+
+func (m mask) isGUE(p *wire.Packet) bool {
+	return p.Proto == wire.ProtoUDP && (p.FragOffset != 0 && len(m.guePorts) > 0 || slices.Contains(m.guePorts, p.DstPort))
+}
+
+func (m mask) gue(p *wire.Packet) {
+	if !m.isGUE(p) || !p.Ports || len(p.Transport()) < wire.UDPLen {
+		return
+	}
+	u := wire.UDP(p.Transport())
+	clear(u[:2])
+	if u.Checksum() != 0 {
+		u.SetChecksum(0xffff)
+	}
 }
 
 func compareText(what string, want []string, got string) string {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"usvs/clock"
@@ -227,46 +226,5 @@ func (w *world) addRoute(words []string) error {
 	hop := w.routes.Lookup(via)
 	w.net.Routes = append(w.net.Routes, route.Route{Prefix: p, Kind: route.Unicast, Port: hop.Port, Via: via})
 	w.reroute()
-	return nil
-}
-
-// sysctl sets one key of net.ipv4.vs; others are the kernel's own affair.
-func (w *world) sysctl(key, value string) error {
-	n, err := strconv.Atoi(value)
-	if err != nil {
-		return fmt.Errorf("sysctl %s=%q: not a number", key, value)
-	}
-	s, on := &w.sysctls, n != 0
-	seconds := time.Duration(n) * time.Second
-	switch key {
-	case "net.ipv4.vs.cache_bypass":
-		s.CacheBypass = on
-	case "net.ipv4.vs.conn_reuse_mode":
-		s.ConnReuseMode = n
-	case "net.ipv4.vs.expire_nodest_conn":
-		s.ExpireNodestConn = on
-	case "net.ipv4.vs.expire_quiescent_template":
-		s.ExpireQuiescentTemplate = on
-	case "net.ipv4.vs.nat_icmp_send":
-		s.NATICMPSend = on
-	case "net.ipv4.vs.pmtu_disc":
-		s.PMTUDisc = on
-	case "net.ipv4.vs.schedule_icmp":
-		s.ScheduleICMP = on
-	case "net.ipv4.vs.sloppy_tcp":
-		s.SloppyTCP = on
-	case "net.ipv4.vs.sloppy_sctp":
-		s.SloppySCTP = on
-	case "net.ipv4.vs.secure_tcp":
-		s.SecureTCP = n
-		w.dir.Table.SetSecureTCP(n > 1)
-	case "net.ipv4.vs.lblc_expiration":
-		s.LBLCExpiration = seconds
-	case "net.ipv4.vs.lblcr_expiration":
-		s.LBLCRExpiration = seconds
-	default:
-		return nil
-	}
-	w.ctl.SetSysctls(w.sysctls)
 	return nil
 }
