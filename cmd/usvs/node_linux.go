@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -207,8 +208,8 @@ func (n *node) eachMember(do func(member) error) {
 
 // run works until ctx is done. ready is called when frames flow and the
 // control socket answers.
-func (n *node) run(ctx context.Context, hup <-chan os.Signal, reload func() error, ready func()) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() error, ready func()) error {
+	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
 	ln, err := api.Listen(controlAddress)
 	if err != nil {
@@ -246,10 +247,10 @@ func (n *node) run(ctx context.Context, hup <-chan os.Signal, reload func() erro
 	case <-done:
 	case <-time.After(stopGrace):
 	}
-	if err := context.Cause(ctx); err != context.Canceled {
-		return err
+	if outer.Err() != nil {
+		return nil // asked to stop
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 func (n *node) newPumps() []*link.Pump {
@@ -313,10 +314,9 @@ func (n *node) status() map[string]map[string]uint64 {
 func statNames(s link.Stats) map[string]uint64 {
 	m := map[string]uint64{"rx frames": s.RxFrames, "rx bytes": s.RxBytes, "tx frames": s.TxFrames, "tx bytes": s.TxBytes}
 	for d, v := range s.Drops {
-		if v > 0 {
-			m["drop "+link.Drop(d).String()] = v
-		}
+		m["drop "+link.Drop(d).String()] = v
 	}
+	maps.DeleteFunc(m, func(_ string, v uint64) bool { return v == 0 })
 	return m
 }
 
