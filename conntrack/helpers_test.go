@@ -159,3 +159,6 @@ func checkLists(tb testing.TB, t *Table) {
 		tb.Fatalf("%d entries in the lists, %d counted", living, t.Len())
 	}
 }
+
+// masked is a template's client: any port.
+func masked(c netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(c.Addr(), 0) }

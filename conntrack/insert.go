@@ -65,7 +65,7 @@ func (t *Table) make(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Resu
 	if i == 0 {
 		return 0, Full
 	}
-	if r := t.hold(n.Control); r != Inserted {
+	if r := t.hold(now, n.Control); r != Inserted {
 		t.entries.put(s.id, i)
 		return 0, r
 	}

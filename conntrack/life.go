@@ -7,15 +7,15 @@ import (
 	"usvs/ipvs"
 )
 
-// hold makes an entry control one more, unless it is dead.
-func (t *Table) hold(r Ref) Result {
+// hold makes an entry control one more, unless it is dead or its time is over.
+func (t *Table) hold(now clock.Instant, r Ref) Result {
 	if r.IsZero() {
 		return Inserted
 	}
 	e := t.entries.at(r.index())
 	for {
 		ctl := control(e.ctl.Load())
-		if !ctl.is(r.gen()) {
+		if !ctl.is(r.gen()) || e.over(now, ctl) {
 			return ControlGone
 		}
 		if ctl&childrenMask == childrenMask {
@@ -102,6 +102,12 @@ func (t *Table) Expire(_ clock.Instant, r Ref) bool {
 			return true
 		}
 	}
+}
+
+// over reports whether an entry that is ctl has reached its end.
+func (e *entry) over(now clock.Instant, ctl control) bool {
+	x := expiry(e.expiry.Load())
+	return x.of(ctl.gen()) && x.over(now) && !ctl.controls()
 }
 
 // living returns r's entry and control word, or nil if it has died.

@@ -114,7 +114,7 @@ func (m *model) packet(now clock.Instant, c *modelConn, dir Dir, ev Event) {
 		if ev != EventNone {
 			c.Timeout = time.Duration(m.timeouts.UDP) * time.Second
 		}
-		if dir == DirOut && c.control != nil {
+		if dir == DirOut && ev == EventUDP && c.control != nil {
 			c.control.State = TemplateAssured
 		}
 	case ipvs.TCP:

@@ -42,8 +42,7 @@ func (t *Table) transit(now clock.Instant, c *Conn, e *entry, dir Dir, ev Event)
 	secure := t.secure.Load()
 	for {
 		was = control(e.ctl.Load())
-		x := expiry(e.expiry.Load())
-		if !was.is(c.Ref.gen()) || x.of(c.Ref.gen()) && x.over(now) && !was.controls() {
+		if !was.is(c.Ref.gen()) || e.over(now, was) {
 			return 0, 0, false
 		}
 		is = was.transition(c.Protocol, dir, ev, secure)

@@ -52,7 +52,9 @@ type Table struct {
 }
 
 // New returns an empty table.
-func New(cfg Config) *Table {
+func New(cfg Config) *Table { return newTable(cfg, firstBuckets) }
+
+func newTable(cfg Config, buckets int) *Table {
 	shards := shardCount(cfg.Shards)
 	limit := cfg.MaxEntries
 	if limit <= 0 {
@@ -70,7 +72,7 @@ func New(cfg Config) *Table {
 		t.servers = new(ipvs.Registry)
 	}
 	t.SetTimeouts(ipvs.DefaultTimeouts)
-	buckets := max(firstBuckets/shards, 1)
+	buckets = max(buckets/shards, 1)
 	for i := range t.shards {
 		t.shards[i].init(uint32(i), uint32(buckets), uint32(max(limit/shards, buckets)))
 	}

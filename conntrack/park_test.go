@@ -1,0 +1,451 @@
+//go:build parkpoints
+
+package conntrack
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+
+	"github.com/stretchr/testify/require"
+)
+
+// These tests stop goroutines in the middle of what they do and have another
+// one do everything the table can do. If it had to wait for one that is
+// stopped, the test would hang, and go test would print who waits for whom.
+
+// actor is a goroutine that stops at steps. Only one runs at a time.
+type actor struct {
+	stopped chan string // at which step; closed when it is done
+	resume  chan struct{}
+	skip    int // steps to pass before the next stop
+}
+
+// running is the actor whose steps count; nil while the test itself is at work.
+var running *actor
+
+// passed are the names of all steps at which an actor was stopped.
+var passed sync.Map
+
+func init() {
+	hook := func(name string) {
+		a := running
+		if a == nil {
+			return
+		}
+		if a.skip > 0 {
+			a.skip--
+			return
+		}
+		passed.Store(name, true)
+		a.stopped <- name
+		<-a.resume
+	}
+	stepHook.Store(&hook)
+}
+
+// start runs act until its step number skip, and reports whether it stopped there.
+func start(act func(), skip int) (*actor, bool) {
+	a := &actor{stopped: make(chan string), resume: make(chan struct{}), skip: skip}
+	running = a
+	go func() {
+		act()
+		close(a.stopped)
+	}()
+	_, ok := <-a.stopped
+	running = nil
+	return a, ok
+}
+
+// next runs a until its next step, and reports whether it stopped there.
+func (a *actor) next() bool {
+	running = a
+	a.resume <- struct{}{}
+	_, ok := <-a.stopped
+	running = nil
+	return ok
+}
+
+// finish lets a run to its end.
+func (a *actor) finish() {
+	a.resume <- struct{}{}
+	<-a.stopped
+}
+
+// scene is a small table in which something is about to happen.
+type scene struct {
+	tb      testing.TB
+	table   *Table
+	servers []*ipvs.RealServer
+	now     clock.Instant
+	next    int // number of the next client that is nobody else's
+}
+
+func newScene(tb testing.TB) *scene {
+	reg, all := servers(2, ipvs.DirectRoute)
+	return &scene{
+		tb: tb, servers: all, now: t0, next: 1000,
+		table: newTable(Config{Seed: 7, Shards: 1, MaxEntries: 1 << 15, Servers: reg}, 4),
+	}
+}
+
+// add inserts connection n, which must not be there.
+func (s *scene) add(n int, control Ref) Conn {
+	spec := tcpSpec(n, s.servers[0])
+	spec.Control = control
+	var c Conn
+	require.Equal(s.tb, Inserted, s.table.Insert(s.now, spec, &c))
+	return c
+}
+
+func (s *scene) template(n int, timeout time.Duration) Conn {
+	spec := templateSpec(n, s.servers[0], timeout)
+	var c Conn
+	require.Equal(s.tb, Inserted, s.table.Insert(s.now, spec, &c))
+	return c
+}
+
+func templateSpec(n int, rs *ipvs.RealServer, timeout time.Duration) *Spec {
+	spec := tcpSpec(n, rs)
+	spec.Client, spec.Template, spec.Timeout = masked(spec.Client), true, timeout
+	spec.Virtual = netip.AddrPortFrom(testVIP.Addr(), uint16(n))
+	return spec
+}
+
+// deeds are what an actor does: prepare the scene, then act on it.
+var deeds = map[string]func(s *scene) (act func()){
+	"insert": func(s *scene) func() {
+		return func() { s.insertMaybe(tcpSpec(1, s.servers[0])) }
+	},
+	"insert a child": func(s *scene) func() {
+		tmpl := s.template(1, time.Minute)
+		return func() {
+			spec := tcpSpec(1, s.servers[0])
+			spec.Control = tmpl.Ref
+			s.insertMaybe(spec)
+		}
+	},
+	"insert where one is": func(s *scene) func() {
+		s.add(1, Ref{})
+		return func() { s.insertMaybe(tcpSpec(1, s.servers[0])) }
+	},
+	"insert where one has expired": func(s *scene) func() {
+		s.add(1, Ref{})
+		s.now = s.now.Add(4 * time.Second)
+		return func() { s.insertMaybe(tcpSpec(1, s.servers[0])) }
+	},
+	"insert until it grows": func(s *scene) func() {
+		for n := range 4 {
+			s.add(n+1, Ref{})
+		}
+		return func() { s.insertMaybe(tcpSpec(5, s.servers[0])) }
+	},
+	"look up in a new bucket": func(s *scene) func() {
+		for n := range 40 {
+			s.add(n+1, Ref{})
+		}
+		return func() {
+			for n := range 40 {
+				s.look(n + 1)
+			}
+		}
+	},
+	"packets": func(s *scene) func() {
+		tmpl := s.template(1, time.Minute)
+		c := s.add(1, tmpl.Ref)
+		return func() {
+			s.table.Packet(s.now, &c, DirIn, TCPEvent(2))    // SYN
+			s.table.Packet(s.now, &c, DirIn, TCPEvent(16))   // ACK
+			s.table.Packet(s.now, &c, DirOut, TCPEvent(16))  // ACK
+			s.table.Packet(s.now, &c, DirIn, TCPEvent(16|4)) // RST: a shorter timeout
+			s.table.Packet(s.now, &c, DirIn, TCPEvent(2))    // SYN
+			s.table.Rearm(s.now, tmpl.Ref)
+		}
+	},
+	"shorten": func(s *scene) func() {
+		c := s.add(1, Ref{})
+		s.table.Packet(s.now, &c, DirIn, TCPEvent(16))
+		s.pass(5 * time.Second) // the timer sleeps long
+		return func() { s.table.Packet(s.now, &c, DirIn, TCPEvent(4)) }
+	},
+	"expire": func(s *scene) func() {
+		tmpl := s.template(1, time.Minute)
+		c := s.add(1, tmpl.Ref)
+		s.add(2, Ref{})
+		return func() {
+			s.table.Expire(s.now, c.Ref)
+			s.table.Expire(s.now, tmpl.Ref)
+		}
+	},
+	"invalidate": func(s *scene) func() {
+		tmpl := s.template(1, time.Minute)
+		return func() { s.table.Invalidate(tmpl.Ref) }
+	},
+	"template outlived by its child": func(s *scene) func() {
+		tmpl := s.template(1, time.Second)
+		s.add(1, tmpl.Ref)
+		s.now = s.now.Add(2 * time.Second)
+		return func() {
+			var c Conn
+			s.table.LookupTemplate(s.now, ipvs.TCP, client(1).Addr(), templateSpec(1, s.servers[0], 0).Virtual, &c)
+			s.table.Rearm(s.now, tmpl.Ref)
+		}
+	},
+	"tick": func(s *scene) func() {
+		tmpl := s.template(1, time.Second)
+		s.add(1, tmpl.Ref)
+		for n := range 6 {
+			c := s.add(n+2, Ref{})
+			s.table.Packet(s.now, &c, DirIn, TCPEvent(2))
+			if n%2 == 0 {
+				s.table.Packet(s.now, &c, DirIn, TCPEvent(4))
+			}
+		}
+		s.now = s.now.Add(4 * time.Second)
+		return func() {
+			for range 3 {
+				drainTicks(s.table, s.now, 1)
+			}
+		}
+	},
+	"insert into a new piece": func(s *scene) func() {
+		for n := range pieceSize {
+			s.add(n+1, Ref{})
+		}
+		return func() {
+			for n := range 8 {
+				s.insertMaybe(tcpSpec(pieceSize+n+1, s.servers[0]))
+			}
+		}
+	},
+	"tick over a record that is too late": func(s *scene) func() {
+		c := s.add(1, Ref{})
+		s.table.Packet(s.now, &c, DirIn, TCPEvent(16))
+		s.pass(5 * time.Second)
+		s.table.Packet(s.now, &c, DirIn, TCPEvent(4))
+		s.now = s.now.Add(140 * time.Second)
+		return func() { drainTicks(s.table, s.now, 100) }
+	},
+	"tick far": func(s *scene) func() {
+		s.template(1, 300*time.Second)
+		s.add(1, Ref{})
+		s.now = s.now.Add(400 * time.Second)
+		return func() { drainTicks(s.table, s.now, 3) }
+	},
+}
+
+func (s *scene) insertMaybe(spec *Spec) {
+	var c Conn
+	s.table.Insert(s.now, spec, &c)
+}
+
+func (s *scene) look(n int) bool {
+	var c Conn
+	return s.table.LookupIn(s.now, ipvs.TCP, client(n), testVIP, &c)
+}
+
+func (s *scene) pass(d time.Duration) {
+	s.now = s.now.Add(d)
+	drainTicks(s.table, s.now, 1<<20)
+}
+
+// work does everything a table can do, with the entries the stopped ones are
+// busy with and with others. stopped is how many there are.
+func (s *scene) work(stopped int) {
+	s.contend()
+	s.mine(stopped)
+	s.contend()
+	n := 0
+	s.table.List(s.now, func(*ipvs.ConnEntry) bool { n++; return true })
+	require.LessOrEqual(s.tb, n, int(s.table.entries.fresh.Load()))
+}
+
+// contend uses the connections the deeds are about.
+func (s *scene) contend() {
+	for n := 1; n <= 8; n++ {
+		var c Conn
+		if r := s.table.Insert(s.now, tcpSpec(n, s.servers[0]), &c); r != Inserted {
+			require.Equal(s.tb, Exists, r)
+		}
+		require.True(s.tb, s.look(n))
+		require.True(s.tb, s.table.LookupOut(s.now, ipvs.TCP, testVIP, client(n), &c))
+		require.True(s.tb, s.table.Packet(s.now, &c, DirIn, TCPEvent(2)))
+		if n%2 == 0 {
+			require.True(s.tb, s.table.Expire(s.now, c.Ref))
+			require.False(s.tb, s.look(n))
+			require.Equal(s.tb, Inserted, s.table.Insert(s.now, tcpSpec(n, s.servers[0]), &c))
+		}
+		spec := templateSpec(n, s.servers[0], time.Minute)
+		if r := s.table.Insert(s.now, spec, &c); r != Inserted {
+			require.Equal(s.tb, Exists, r)
+		}
+		require.True(s.tb, s.table.Rearm(s.now, c.Ref))
+	}
+}
+
+// mine inserts connections nobody else knows, enough for the table to grow,
+// and has them expire. A stopped goroutine may hold up one of them.
+func (s *scene) mine(stopped int) {
+	rs, first := s.servers[1], s.next
+	s.next += 50
+	for n := first; n < s.next; n++ {
+		var c Conn
+		require.Equal(s.tb, Inserted, s.table.Insert(s.now, tcpSpec(n, rs), &c))
+		require.True(s.tb, s.table.Packet(s.now, &c, DirIn, TCPEvent(2)))
+		require.True(s.tb, s.look(n))
+	}
+	for _, d := range []time.Duration{time.Second, 30 * time.Second, 45 * time.Second, tick} {
+		s.pass(d)
+	}
+	for n := first; n < s.next; n++ {
+		require.False(s.tb, s.look(n))
+	}
+	require.LessOrEqual(s.tb, int(rs.References()), stopped)
+}
+
+// check verifies that nothing was lost once all are through.
+func (s *scene) check() {
+	checkLists(s.tb, s.table)
+	checkEmpty(s.tb, s.table, s.now, s.servers)
+}
+
+// TestParkAtEveryStep stops one goroutine at each of its steps in turn.
+func TestParkAtEveryStep(t *testing.T) {
+	for _, name := range deedNames() {
+		for k := 0; ; k++ {
+			s := newScene(t)
+			a, stopped := start(deeds[name](s), k)
+			if stopped {
+				s.work(1)
+				a.finish()
+			}
+			s.check()
+			if t.Failed() {
+				t.Fatalf("%s, step %d", name, k)
+			}
+			if !stopped {
+				break
+			}
+		}
+	}
+}
+
+// TestParkBetweenSteps lets a goroutine go on one step at a time, and
+// everything change between any two.
+func TestParkBetweenSteps(t *testing.T) {
+	for _, name := range deedNames() {
+		s := newScene(t)
+		a, stopped := start(deeds[name](s), 0)
+		for n := 0; stopped && n < 300; n++ {
+			s.work(1)
+			stopped = a.next()
+		}
+		if stopped {
+			a.finish() // it chases a table that changes between any two steps
+		}
+		s.check()
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
+// TestParkWhileTimePasses lets a goroutine go on slowly, while the others only
+// keep the clock.
+func TestParkWhileTimePasses(t *testing.T) {
+	for _, name := range deedNames() {
+		for k := 0; ; k++ {
+			s := newScene(t)
+			a, stopped := start(deeds[name](s), k)
+			last := !stopped
+			for stopped {
+				s.pass(time.Duration(1+k%7) * time.Second)
+				stopped = a.next()
+			}
+			s.check()
+			if t.Failed() {
+				t.Fatalf("%s, step %d", name, k)
+			}
+			if last {
+				break
+			}
+		}
+	}
+}
+
+func deedNames() []string { return slices.Sorted(maps.Keys(deeds)) }
+
+// TestParkMany stops several goroutines somewhere at the same time, and lets
+// them go on at the same time.
+func TestParkMany(t *testing.T) {
+	names := deedNames()
+	for seed := range uint64(150) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		s := newScene(t)
+		var actors []*actor
+		story := ""
+		for range 2 + rng.IntN(4) {
+			name, skip := names[rng.IntN(len(names))], rng.IntN(40)
+			story += fmt.Sprintf("%s at %d; ", name, skip)
+			act := s.improvise(name)
+			if a, ok := start(act, skip); ok {
+				actors = append(actors, a)
+			}
+			if rng.IntN(3) == 0 {
+				s.now = s.now.Add(time.Duration(rng.IntN(5000)) * time.Millisecond)
+			}
+		}
+		s.work(len(actors))
+		var wg sync.WaitGroup
+		for _, a := range actors {
+			wg.Go(a.finish)
+		}
+		wg.Wait()
+		s.check()
+		if t.Failed() {
+			t.Fatalf("seed %d: %s", seed, story)
+		}
+	}
+}
+
+// improvise prepares a deed in a scene where others are at it already.
+func (s *scene) improvise(name string) func() {
+	for n := range pieceSize + 10 {
+		c := Conn{}
+		if s.table.LookupIn(s.now, ipvs.TCP, client(n), testVIP, &c) {
+			s.table.Expire(s.now, c.Ref)
+		}
+		if s.table.LookupTemplate(s.now, ipvs.TCP, client(n).Addr(), templateSpec(n, s.servers[0], 0).Virtual, &c) {
+			s.table.Invalidate(c.Ref)
+		}
+	}
+	return deeds[name](s)
+}
+
+// TestParkSteps holds the tests above to having stopped somebody at every step
+// there is in the source. It runs last.
+func TestParkSteps(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	call := regexp.MustCompile(`\bstep\("([^"]+)"\)`)
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, m := range call.FindAllStringSubmatch(string(src), -1) {
+			if _, ok := passed.Load(m[1]); !ok {
+				t.Errorf("%s: nobody was stopped at %q", file, m[1])
+			}
+		}
+	}
+}
