@@ -65,8 +65,8 @@ func parseHost(s string, r Resolver) (netip.Addr, bool) {
 	if a, ok := parseInetAton(s); ok {
 		return a, true
 	}
-	if s == "" || r == nil {
-		return netip.Addr{}, false
+	if s == "" || strings.Contains(s, ":") || r == nil {
+		return netip.Addr{}, false // no name has a colon; a resolver may read one as IPv6
 	}
 	a, ok := r.LookupHost(s)
 	a = a.Unmap()
@@ -123,14 +123,15 @@ func parseAtonPart(s string, bits int) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// parseMulticast reads a multicast group. Unlike other addresses it has to be
-// written in full. What is not IPv6 is judged as IPv4.
+// parseMulticast reads a multicast group, which unlike other addresses has to
+// be written in full. With a colon it is IPv6, and wrong as such if it is wrong.
 func parseMulticast(s string) (group netip.Addr, family string, ok bool) {
-	if a, ok := parseIPv6(s); ok {
-		return a, "IPv6", a.AsSlice()[0] == 0xff
+	if strings.Contains(s, ":") {
+		a, ok := parseIPv6(s)
+		return a, "IPv6", ok && a.AsSlice()[0] == 0xff
 	}
 	a, err := netip.ParseAddr(s)
-	return a, "IPv4", err == nil && a.Is4() && a.IsMulticast()
+	return a, "IPv4", err == nil && a.IsMulticast()
 }
 
 // formatAddr writes an address as inet_ntop(3) does, which shows IPv4

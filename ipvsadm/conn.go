@@ -64,10 +64,10 @@ func (l *connListing) row(c *ipvs.ConnEntry) {
 	expire := fmt.Sprintf("%02d:%02d", secs/60, secs%60)
 	client := l.names.endpoint(c.Client.Addr(), c.Client.Port(), c.Protocol)
 	virtual := l.names.endpoint(c.Virtual.Addr(), c.Virtual.Port(), c.Protocol)
-	real := l.names.endpoint(c.Real.Addr(), c.Real.Port(), c.Protocol)
+	server := l.names.endpoint(c.Real.Addr(), c.Real.Port(), c.Protocol)
 	if l.engines && c.PEName != "" {
-		fmt.Fprintf(l.w, connEngineRow, c.Protocol, expire, c.State, client, virtual, real, c.PEName, c.PEData)
+		fmt.Fprintf(l.w, connEngineRow, c.Protocol, expire, c.State, client, virtual, server, c.PEName, c.PEData)
 		return
 	}
-	fmt.Fprintf(l.w, connRow, c.Protocol, expire, c.State, client, virtual, real)
+	fmt.Fprintf(l.w, connRow, c.Protocol, expire, c.State, client, virtual, server)
 }

@@ -104,11 +104,10 @@ func (s *session) writeServices(entries []ipvs.ServiceEntry, o optionSet) {
 	}
 }
 
-// listTimeouts and listDaemons fail without a word.
 func (s *session) listTimeouts() *verdict {
 	t, err := s.backend.Timeouts()
 	if err != nil {
-		return quietly(readFailed(cmdList, err))
+		return failedSilently(err)
 	}
 	fmt.Fprintf(s.out, "Timeout (tcp tcpfin udp): %d %d %d\n", t.TCP, t.TCPFin, t.UDP)
 	return nil
@@ -117,7 +116,7 @@ func (s *session) listTimeouts() *verdict {
 func (s *session) listDaemons() *verdict {
 	daemons, err := s.backend.Daemons()
 	if err != nil {
-		return quietly(readFailed(cmdList, err))
+		return failedSilently(err)
 	}
 	for _, state := range []ipvs.DaemonState{ipvs.DaemonMaster, ipvs.DaemonBackup} {
 		for i := range daemons {
@@ -127,6 +126,15 @@ func (s *session) listDaemons() *verdict {
 		}
 	}
 	return nil
+}
+
+// failedSilently is how the original fails to list timeouts and daemons.
+func failedSilently(err error) *verdict {
+	v := readFailed(cmdList, err)
+	if v.status == statusRead {
+		v.text = ""
+	}
+	return v
 }
 
 func (s *session) writeDaemon(d *ipvs.Daemon) {

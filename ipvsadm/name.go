@@ -19,13 +19,17 @@ func newNames(r Resolver, numeric bool) names {
 	return names{resolver: r}
 }
 
+// maxEndpoint is where the original's buffer for host:port ends, in bytes. No
+// numeric one is as long; a long host name loses its port to it.
+const maxEndpoint = 59
+
 // endpoint writes host:port, an IPv6 host in brackets.
 func (n names) endpoint(a netip.Addr, port uint16, proto ipvs.Protocol) string {
 	host := n.host(a)
 	if a.Is6() {
 		host = "[" + host + "]"
 	}
-	return host + ":" + n.port(port, proto)
+	return cut(host+":"+n.port(port, proto), maxEndpoint)
 }
 
 func (n names) host(a netip.Addr) string {

@@ -1,6 +1,10 @@
 package ipvsadm
 
-import "strings"
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
 
 // space is what isspace(3) accepts in the C locale.
 const space = " \t\n\v\f\r"
@@ -28,6 +32,24 @@ func parseInt(s string, min, max int64) (int64, bool) {
 		n = -n
 	}
 	return n, n >= min && n <= max
+}
+
+// parseLeadingInt reads a number as atoi(3) does: what follows the digits does
+// not matter, and without any it is 0.
+func parseLeadingInt(s string) int32 {
+	s = strings.TrimLeft(s, space)
+	end := 0
+	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") {
+		end++
+	}
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	n, err := strconv.ParseInt(s[:end], 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0
+	}
+	return int32(n) // saturates at 64 bits, wraps at 32
 }
 
 func allDigits(s string) bool {

@@ -245,8 +245,8 @@ func (p *parser) persistent(arg string) *verdict {
 
 func (p *parser) netmask(arg string) *verdict {
 	if p.service.Family == ipvs.IPv6 {
-		n, ok := parseInt(arg, 1, 128)
-		if !ok {
+		n := parseLeadingInt(arg)
+		if n < 1 || n > 128 {
 			return fail("illegal ipv6 netmask specified")
 		}
 		p.spec.PrefixLen = uint8(n)

@@ -18,7 +18,7 @@ func Words(line string) []string {
 	fields := strings.FieldsFunc(line, func(r rune) bool {
 		return r == ' ' || r == '\t' || r == '\r' || r == '\n'
 	})
-	return slices.DeleteFunc(fields, func(w string) bool { return w == prog })
+	return slices.DeleteFunc(fields, func(w string) bool { return w == programName })
 }
 
 // restore executes -R: every line of the input is a command line. It neither
@@ -48,7 +48,10 @@ func (s *session) restore() *verdict {
 	if err := in.Err(); err != nil {
 		return readStopped(err)
 	}
-	return quietly(last)
+	if last != nil {
+		last.text = "" // it was written when its line ended
+	}
+	return last
 }
 
 // line executes a line of restore input and says whether it is the last.
@@ -70,17 +73,9 @@ func readStopped(err error) *verdict {
 	return fail("cannot read rules: %v", err)
 }
 
-// quietly is v without its text, which was written already or is not wanted.
-func quietly(v *verdict) *verdict {
-	if v == nil {
-		return nil
-	}
-	return &verdict{status: v.status, final: v.final}
-}
-
 // RunSave is the script ipvsadm-save: -S, with -n if that is given.
 func RunSave(args []string, b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer) int {
-	line := []string{prog, "-S"}
+	line := []string{programName, "-S"}
 	for _, arg := range args[min(1, len(args)):] {
 		if !strings.HasPrefix(arg, "-") {
 			break
@@ -90,7 +85,7 @@ func RunSave(args []string, b Backend, r Resolver, stdin io.Reader, stdout, stde
 			return statusRead
 		}
 		if arg != "-" {
-			line = []string{prog, "-S", "-n"}
+			line = []string{programName, "-S", "-n"}
 		}
 	}
 	return Run(line, b, r, stdin, stdout, stderr)

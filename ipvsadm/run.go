@@ -8,8 +8,8 @@ import (
 	"usvs/ipvs"
 )
 
-// prog is the name the command goes by where nobody gave it one.
-const prog = "ipvsadm"
+// programName is the name the command goes by where nobody gave it one.
+const programName = "ipvsadm"
 
 // session executes command lines, one or those of a restore.
 type session struct {
@@ -26,7 +26,7 @@ type session struct {
 
 func newSession(b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer) *session {
 	return &session{
-		prog:     prog,
+		prog:     programName,
 		backend:  b,
 		resolver: r,
 		stdin:    stdin,

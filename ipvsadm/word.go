@@ -53,7 +53,6 @@ const (
 	optConnection
 	optService
 	optScheduler
-	optPE
 	optPersistent
 	optNetmask
 	optServer
@@ -72,6 +71,7 @@ const (
 	optSyncID
 	optExact
 	optOPS
+	optPE
 	optSchedFlags
 	optMcastGroup
 	optMcastPort
@@ -89,10 +89,10 @@ const (
 
 // optionNames are the names used in messages.
 var optionNames = [optCount]string{
-	"numeric", "connection", "service-address", "scheduler", "pe", "persistent", "netmask",
+	"numeric", "connection", "service-address", "scheduler", "persistent", "netmask",
 	"real-server", "forwarding-method", "weight", "u-threshold", "l-threshold",
 	"mcast-interface", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn",
-	"nosort", "syncid", "exact", "ops", "sched-flags", "mcast-group", "mcast-port", "mcast-ttl",
+	"nosort", "syncid", "exact", "ops", "pe", "sched-flags", "mcast-group", "mcast-port", "mcast-ttl",
 	"sync-maxlen", "tun-info", "tun-type", "tun-port", "tun-nocsum", "tun-csum", "tun-remcsum",
 }
 
