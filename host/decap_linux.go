@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
@@ -65,6 +66,9 @@ func RunDecapsulator(ctx context.Context, opts DecapsulatorOptions) error {
 		return err
 	}
 	defer claim.Close()
+	if err := checkTunnels(); err != nil {
+		return err
+	}
 	d := &decapsulator{}
 	watcher, err := NewWatcher([]string{"lo"}, func(t *route.Table) { d.table.Store(t) })
 	if err != nil {
@@ -81,6 +85,18 @@ func RunDecapsulator(ctx context.Context, opts DecapsulatorOptions) error {
 		defer quiet.CloseLasting()
 	}
 	return d.run(ctx, claim, opts)
+}
+
+func checkTunnels() error {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open a netlink socket: %w", err)
+	}
+	defer handle.Close()
+	if name := tunnelInTheWay(handle); name != "" {
+		return fmt.Errorf("%s is up and unpacks the same packets: no decapsulator is needed, or set it down first", name)
+	}
+	return nil
 }
 
 func (d *decapsulator) run(ctx context.Context, claim *net.UnixListener, opts DecapsulatorOptions) error {
@@ -170,6 +186,9 @@ func tunnelError(err error) error {
 
 func prepareTunnelSocket(c syscall.RawConn, device string) (err error) {
 	ctlErr := c.Control(func(fd uintptr) {
+		// GUE without checksum is allowed in IPv6 too (RFC 6935). Raw sockets
+		// and IPv4 do not know the option.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_NO_CHECK6_RX, 1)
 		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, tunnelBufferBytes) != nil {
 			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, tunnelBufferBytes)
 		}

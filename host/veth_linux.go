@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
+	"net/netip"
 	"os"
 	"regexp"
 
@@ -180,31 +182,54 @@ func silence(name string, receive bool) error {
 	return errors.Join(setSysctl(conf("addr_gen_mode"), none), setSysctl(conf("accept_ra"), "0"), setSysctl(conf("autoconf"), "0"))
 }
 
-// acceptAnySource turns the check of source addresses off. The kernel uses the
-// larger of the interface's and the whole host's rp_filter, so where the host
-// has it on it can only be made loose (2): any source that some route leads to.
-// Loose checking in turn refuses everything on an interface without an address;
-// one of 127.0.0.0/8 will do, which is the host's in any case and which, with
-// scope host, is never chosen as a source.
+// acceptAnySource turns the check of source addresses off.
 func acceptAnySource(handle *netlink.Handle, l netlink.Link, number int) error {
-	all, err := readSysctlInt(sysctlPath("net", "ipv4", "conf", "all", "rp_filter"))
+	name := l.Attrs().Name
+	value, addr, err := sourceCheck(number)
 	if err != nil {
 		return err
 	}
-	own := sysctlPath("net", "ipv4", "conf", l.Attrs().Name, "rp_filter")
-	if all == 0 {
-		return setSysctl(own, "0")
-	}
-	if err := setSysctl(own, "2"); err != nil {
+	if err := setSysctl(rpFilterPath(name), value); err != nil {
 		return err
 	}
-	addr := net.IPv4(127, 85, 83, byte(1+number%254))
-	err = handle.AddrAdd(l, &netlink.Addr{
-		IPNet: &net.IPNet{IP: addr, Mask: net.CIDRMask(32, 32)},
-		Scope: unix.RT_SCOPE_HOST,
-	})
+	if !addr.IsValid() {
+		return nil
+	}
+	err = handle.AddrAdd(l, netlinkAddr(addr))
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add %v to %s, for the sake of rp_filter: %w", addr, l.Attrs().Name, err)
+		return fmt.Errorf("add %v to %s, for the sake of rp_filter: %w", addr, name, err)
 	}
 	return nil
+}
+
+func rpFilterPath(name string) string { return sysctlPath("net", "ipv4", "conf", name, "rp_filter") }
+
+// sourceCheck says what makes an interface without addresses take packets from
+// any source: the value of its rp_filter, and an address if it needs one.
+//
+// The kernel uses the larger of the interface's and the whole host's rp_filter,
+// so where the host has it on it can only be made loose (2): any source that
+// some route leads to. Loose checking in turn refuses everything on an interface
+// without an address. One of 127.0.0.0/8 will do: it is the host's in any case,
+// and, with scope host, never chosen as a source.
+func sourceCheck(number int) (rpFilter string, addr netip.Prefix, err error) {
+	all, err := readSysctlInt(rpFilterPath("all"))
+	if err != nil || all == 0 {
+		return "0", netip.Prefix{}, err
+	}
+	return "2", netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 85, 83, byte(1 + number%254)}), 32), nil
+}
+
+// netlinkAddr is an address for an interface of this host: loopback addresses
+// with scope host; IPv6 at once usable, but not as a source unless asked for.
+func netlinkAddr(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+	if p.Addr().IsLoopback() {
+		a.Scope = unix.RT_SCOPE_HOST
+	}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+		a.ValidLft, a.PreferedLft = math.MaxUint32, 0 // valid for ever, deprecated
+	}
+	return a
 }
