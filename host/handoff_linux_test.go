@@ -335,3 +335,55 @@ func helpHandoff() error {
 	fmt.Println("ready")
 	select {}
 }
+
+// countWriter is a device that takes everything.
+type countWriter int
+
+func (w *countWriter) WriteBatch(fs []*link.Frame) (int, error) {
+	*w += countWriter(len(fs))
+	return len(fs), nil
+}
+
+type countDevice struct{ countWriter }
+
+func (d *countDevice) NewWriter() link.Writer { return &d.countWriter }
+func (d *countDevice) Close() error           { return nil }
+
+// TestHandoffRewrites: link headers come and go, the packet and its metadata
+// stay, and nothing is allocated.
+func TestHandoffRewrites(t *testing.T) {
+	mac := wire.MAC{2, 0, 0, 0, 0, 7}
+	for _, medium := range []wire.Medium{wire.Ethernet, wire.IP} {
+		dev := &countDevice{}
+		w := (&Handoff{dev: dev, medium: medium, mac: mac}).NewWriter()
+		ether, bare := wire.NewFrame(2000), wire.NewFrame(2000)
+		p := packet{src: other6, dst: vip6, proto: wire.ProtoTCP}
+		etherBytes, bareBytes := p.frame(wire.MAC{2, 1}), p.ip()
+		fs := []*link.Frame{ether, bare}
+		write := func() {
+			ether.Reset()
+			ether.SetBytes(etherBytes)
+			ether.Partial, ether.CsumStart, ether.CsumOffset = true, wire.EthernetLen+wire.IPv6Len, 16
+			ether.GSO, ether.GSOSize = wire.GSOTCP6, 1000
+			bare.Reset()
+			bare.Medium = wire.IP
+			bare.SetBytes(bareBytes)
+			bare.Partial, bare.CsumStart, bare.CsumOffset = true, wire.IPv6Len, 16
+			_, _ = w.WriteBatch(fs)
+		}
+		write()
+		assert.Equal(t, countWriter(2), dev.countWriter)
+		assert.Equal(t, wire.GSOTCP6, ether.GSO)
+		for _, f := range fs {
+			assert.Equal(t, medium, f.Medium)
+			start := len(f.Bytes()) - len(bareBytes)
+			assert.Equal(t, bareBytes, f.Bytes()[start:])
+			assert.Equal(t, start+wire.IPv6Len, int(f.CsumStart))
+			if medium == wire.Ethernet {
+				assert.Equal(t, mac, wire.EthernetHeader(f.Bytes()).Dst())
+				assert.Equal(t, uint16(wire.TypeIPv6), wire.EthernetHeader(f.Bytes()).Type())
+			}
+		}
+		assert.Zero(t, testing.AllocsPerRun(100, write))
+	}
+}
