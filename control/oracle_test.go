@@ -78,7 +78,7 @@ var notHere = []string{"stats-traffic", "stats-bignum", "sysctl-defaults", "daem
 // TestOracle plays the recorded command lines on a Control: the answers of the
 // kernel are its own to give.
 func TestOracle(t *testing.T) {
-	paths, err := filepath.Glob("../ipvsadm/testdata/oracle/*.txt")
+	paths, err := filepath.Glob("../testdata/oracle/text/*.txt")
 	require.NoError(t, err)
 	require.Greater(t, len(paths), 100)
 	for _, path := range paths {

@@ -13,7 +13,7 @@ import (
 
 // recordedLines are the command lines of all recordings.
 func recordedLines(tb testing.TB) []string {
-	paths, err := filepath.Glob("testdata/oracle/*.txt")
+	paths, err := filepath.Glob("../testdata/oracle/text/*.txt")
 	require.NoError(tb, err)
 	var lines []string
 	for _, path := range append(paths, "testdata/usage.txt") {

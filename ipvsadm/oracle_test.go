@@ -76,7 +76,7 @@ func oracleNames(recording string) book {
 
 // TestOracle plays what a real ipvsadm on a real kernel was recorded doing.
 func TestOracle(t *testing.T) {
-	paths, err := filepath.Glob("testdata/oracle/*.txt")
+	paths, err := filepath.Glob("../testdata/oracle/text/*.txt")
 	require.NoError(t, err)
 	require.Len(t, paths, 119)
 	played, skipped := 0, 0

@@ -26,15 +26,18 @@ conntrack                  -> ipvs
 forward                    -> conntrack
 link                       -> clock wire
 link/vnet                  -> wire
-link/afpacket              -> link link/vnet
-link/tun                   -> link link/vnet
+link/afpacket              -> link link/vnet link/internal/waiter
+link/tun                   -> link link/vnet link/internal/waiter
 link/pcap                  -> link
 link/linktest              -> link
 link/netnstest             -> wire
 director                   -> sched forward arp localstack link marks route
 ipvsadm                    -> ipvs
-ipvsadm/resolve            -> ipvsadm
+ipvsadm/resolve            -> ipvs
 control                    -> director ipvsadm
+oracle                     -> control
+integration                ->
+link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
 demo                       -> api host
@@ -46,11 +49,12 @@ internal/fuzzall           ->
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    link/afpacket link/tun link/netnstest host api demo
+golang.org/x/sys                    link/afpacket link/tun link/internal/waiter link/netnstest host api demo
 golang.org/x/net                    link/afpacket host
 github.com/vishvananda/netlink      link/tun link/afpacket link/netnstest host demo
 github.com/google/nftables          host
 github.com/mdlayher/packet          link/afpacket
+github.com/mdlayher/netlink         host
 github.com/songgao/water            link/tun
 github.com/google/gopacket          link/pcap
 github.com/spf13/cobra              cmd/usvs
