@@ -38,9 +38,22 @@ func runIPVSAdm(tool string, args []string, address string) int {
 	}
 	code := run(args, client, resolve.SystemResolver(), os.Stdin, os.Stdout, os.Stderr)
 	if _, err := client.Info(); errors.Is(err, ipvsadm.ErrUnreachable) && code == 2 {
-		fmt.Fprintf(os.Stderr, "No usvs director answers on %s: start one with `usvs run -i INTERFACE`.\n", address)
+		fmt.Fprintln(os.Stderr, noDirector(address))
 	}
 	return code
+}
+
+// noDirector says what to do when nobody answers on the control socket.
+func noDirector(address string) string {
+	return fmt.Sprintf("No usvs director answers on %s in this network namespace: start one with `usvs run -i INTERFACE`.", address)
+}
+
+// explained turns the error of a call that reached no director into advice.
+func explained(err error) error {
+	if errors.Is(err, ipvsadm.ErrUnreachable) {
+		return errors.New(noDirector(controlAddress))
+	}
+	return err
 }
 
 func status(code int) error {
@@ -61,7 +74,7 @@ func newIPTablesCmd(name string, v6 bool) *cobra.Command {
 			out, err := client.Iptables(v6, args)
 			fmt.Print(out)
 			if err != nil {
-				fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+				fmt.Fprintf(os.Stderr, "%s: %v\n", name, explained(err))
 				return exitStatus(2)
 			}
 			return nil
@@ -79,7 +92,7 @@ func newStatusCmd() *cobra.Command {
 			defer client.Close()
 			raw, err := client.Status()
 			if err != nil {
-				return err
+				return explained(err)
 			}
 			var groups map[string]map[string]uint64
 			if err := json.Unmarshal(raw, &groups); err != nil {

@@ -44,7 +44,7 @@ look, not under production load.`,
 			if ctx.Err() != nil {
 				return nil
 			}
-			return err
+			return explained(err)
 		},
 	}
 	cmd.Flags().IntVarP(&most, "count", "c", 0, "stop after this many frames; 0: never")
