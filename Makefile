@@ -6,7 +6,7 @@ UNITDIR  ?= /etc/systemd/system
 DESTDIR  ?=
 
 # What the integration tests use, as Debian packages.
-DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps
+DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool
 
 .PHONY: all build deps test check lint parkpoints fuzz demo bench install uninstall clean
 

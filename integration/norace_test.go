@@ -1,0 +1,7 @@
+//go:build !race
+
+package integration
+
+var buildFlags []string
+
+const raceEnabled = false
