@@ -6,6 +6,15 @@ import (
 	"usvs/wire"
 )
 
+// Addresses of the tests.
+var (
+	vip4, vip6     = netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("2001:db8:1::80")
+	host4, host6   = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
+	peer4, peer6   = netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")
+	other4, other6 = netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8:7::7")
+	rs4, rs6       = netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("2001:db8::9")
+)
+
 // packet describes an IP packet for a test to make.
 type packet struct {
 	src, dst   netip.Addr

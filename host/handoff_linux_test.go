@@ -177,15 +177,20 @@ func TestHandoff(t *testing.T) {
 
 var handoffKinds = map[string]func() (*Handoff, error){"veth": openVethHandoff, "tun": openTunHandoff}
 
-// mustOpen skips a test for want of /dev/net/tun.
 func mustOpen(t *testing.T, open func() (*Handoff, error)) *Handoff {
 	t.Helper()
 	h, err := open()
+	needTun(t, err)
+	return h
+}
+
+// needTun skips a test for want of /dev/net/tun.
+func needTun(t *testing.T, err error) {
+	t.Helper()
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 		netnstest.Skip(t, "%v", err)
 	}
 	require.NoError(t, err)
-	return h
 }
 
 func testHandoff(t *testing.T, w *wireLab, handoff *Handoff) {

@@ -108,14 +108,6 @@ func seen(ns *netnstest.Namespace, set string) map[uint16]bool {
 	return ids
 }
 
-var (
-	vip4, vip6     = netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("2001:db8:1::80")
-	host4, host6   = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
-	peer4, peer6   = netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")
-	other4, other6 = netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8:7::7")
-	rs4, rs6       = netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("2001:db8::9")
-)
-
 func testHidden(withServers bool) *director.Hidden {
 	h := &director.Hidden{
 		Addrs: map[netip.Addr]struct{}{vip4: {}, vip6: {}},
