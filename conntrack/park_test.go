@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -431,6 +433,22 @@ func (s *scene) improvise(name string) func() {
 		}
 	}
 	return deeds[name](s)
+}
+
+// TestParkJostle runs the concurrent tests with goroutines that give way at
+// random steps, so that they meet where they otherwise rarely do.
+func TestParkJostle(t *testing.T) {
+	stop := stepHook.Load()
+	defer stepHook.Store(stop)
+	var n atomic.Uint64
+	jostle := func(string) {
+		if mix := n.Add(1) * 0x9e3779b97f4a7c15; mix>>61 == 0 {
+			runtime.Gosched()
+		}
+	}
+	stepHook.Store(&jostle)
+	t.Run("linearizable", TestLinearizable)
+	t.Run("stress", TestStress)
 }
 
 // TestParkSteps holds the tests above to having stopped somebody at every step

@@ -121,7 +121,7 @@ func (t *Table) shard(hash uint64) *shard {
 func (t *Table) shardOf(e *entry) *shard { return t.shard(hashOf(e.order.Load())) }
 
 // LookupIn finds the connection of a packet from client to virtual, and copies
-// it to c.
+// it to c. If there is none, c holds nothing of use, as with every lookup.
 func (t *Table) LookupIn(now clock.Instant, proto ipvs.Protocol, client, virtual netip.AddrPort, c *Conn) bool {
 	k := t.key(proto, client, virtual, false)
 	return t.lookup(now, &k, c)
