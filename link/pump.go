@@ -136,9 +136,32 @@ func (p *Pump) handle(batch []*Frame) {
 		bytes += f.Len()
 	}
 	p.counters.Received(len(batch), bytes)
-	p.out.Reset()
-	p.next = p.next.Min(p.cfg.Handler.Handle(p.now, batch, &p.out))
-	p.flush()
+	for len(batch) > 0 {
+		n := share(batch)
+		p.out.Reset()
+		p.next = p.next.Min(p.cfg.Handler.Handle(p.now, batch[:n], &p.out))
+		p.flush()
+		batch = batch[n:]
+	}
+}
+
+// pieceBytes is what share takes a piece of a packet that is cut to hold.
+const pieceBytes = 512
+
+// share is how many frames of a batch the handler gets at once: as many as do
+// not use up the output's frames even if each is cut to pieces.
+func share(batch []*Frame) int {
+	left := MaxExtra
+	for i, f := range batch {
+		size := pieceBytes
+		if f.GSO != wire.GSONone && f.GSOSize > 0 {
+			size = int(f.GSOSize)
+		}
+		if left -= 2 + f.Len()/size; left < 0 && i > 0 {
+			return i
+		}
+	}
+	return len(batch)
 }
 
 func (p *Pump) tick() {
