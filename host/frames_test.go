@@ -11,6 +11,7 @@ var (
 	vip4, vip6     = netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("2001:db8:1::80")
 	host4, host6   = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
 	peer4, peer6   = netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")
+	hostLink       = netip.MustParseAddr("fe80::1")
 	other4, other6 = netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8:7::7")
 	rs4, rs6       = netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("2001:db8::9")
 )

@@ -168,7 +168,7 @@ func TestHandoff(t *testing.T) {
 					w := newWireLab(t, lab)
 					handoff := mustOpen(t, open)
 					defer handoff.Close()
-					testHandoff(t, w, handoff)
+					testHandoff(t, w, handoff, hookIngress)
 				})
 			})
 		}
@@ -193,13 +193,24 @@ func needTun(t *testing.T, err error) {
 	require.NoError(t, err)
 }
 
-func testHandoff(t *testing.T, w *wireLab, handoff *Handoff) {
+// TestHandoffPastPrerouting: with the other hook, packets handed over pass it too.
+func TestHandoffPastPrerouting(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		w := newWireLab(t, lab)
+		handoff, err := OpenHandoff()
+		require.NoError(t, err)
+		defer handoff.Close()
+		testHandoff(t, w, handoff, hookPrerouting)
+	})
+}
+
+func testHandoff(t *testing.T, w *wireLab, handoff *Handoff, at hook) {
 	w.Home.AddAddr("lo", vip4.String()+"/32")
 	w.Home.AddAddr("lo", vip6.String()+"/128")
 	w.client.AddRoute(vip4.String()+"/32", "10.0.0.1")
 	w.client.AddRoute(vip6.String()+"/128", "2001:db8::1")
 	hidden := &director.Hidden{Addrs: map[netip.Addr]struct{}{vip4: {}, vip6: {}}}
-	s, err := NewSuppressor()
+	s, err := newSuppressor(at)
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, s.Apply(hidden, []string{"eth0"}))

@@ -16,7 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/director"
+	"usvs/link"
 	"usvs/link/netnstest"
+	"usvs/link/tun"
 	"usvs/wire"
 )
 
@@ -38,6 +40,7 @@ func (w *wireLab) connect(t *testing.T) {
 	w.Veth(w.Home, "eth0", w.client, "eth0")
 	w.Home.AddAddr("eth0", "10.0.0.1/24")
 	w.Home.AddAddr("eth0", "2001:db8::1/64")
+	w.Home.AddAddr("eth0", hostLink.String()+"/64")
 	w.client.AddAddr("eth0", "10.0.0.2/24")
 	w.client.AddAddr("eth0", "2001:db8::2/64")
 	w.mac = w.Home.MAC("eth0")
@@ -108,6 +111,13 @@ func seen(ns *netnstest.Namespace, set string) map[uint16]bool {
 	return ids
 }
 
+// awaitSeen waits for a packet to reach the stack; those sent before it have
+// reached it, or never will.
+func awaitSeen(t *testing.T, ns *netnstest.Namespace, set string, id uint16) {
+	t.Helper()
+	require.Eventually(t, func() bool { return seen(ns, set)[id] }, 10*time.Second, time.Millisecond)
+}
+
 func testHidden(withServers bool) *director.Hidden {
 	h := &director.Hidden{
 		Addrs: map[netip.Addr]struct{}{vip4: {}, vip6: {}},
@@ -142,7 +152,7 @@ func randomPacket(r *rand.Rand, id uint16) packet {
 	dst := []netip.Addr{host4, vip4, other4, peer4, netip.MustParseAddr("198.51.101.1")}
 	if v6 {
 		src = []netip.Addr{peer6, rs6}
-		dst = []netip.Addr{host6, vip6, other6, peer6, netip.MustParseAddr("2001:db8:8::1")}
+		dst = []netip.Addr{host6, hostLink, vip6, other6, peer6, netip.MustParseAddr("2001:db8:8::1")}
 		if p.proto == wire.ProtoICMP {
 			p.proto, p.icmpType = wire.ProtoICMPv6, uint8(pick(1, 2, 3, 4, 127, 128, 129, 200))
 		}
@@ -193,7 +203,7 @@ func compareWithModel(t *testing.T, w *wireLab, h *director.Hidden, firstID uint
 	const packets = 3000
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 0))
-	local := func(a netip.Addr) bool { return a == host4 || a == host6 }
+	local := func(a netip.Addr) bool { return a == host4 || a == host6 || a == hostLink }
 	sent := map[uint16]packet{}
 	hides := map[uint16]bool{}
 	for id := firstID + 1; id <= firstID+packets; id++ {
@@ -250,7 +260,6 @@ func TestSuppressorLeavesAlone(t *testing.T) {
 		require.NoError(t, s.Apply(testHidden(true), []string{"eth0"}))
 		all := packetSocket(t, "eth0", unix.ETH_P_ALL)
 		ip := packetSocket(t, "eth0", unix.ETH_P_IP)
-		vlan := packetSocket(t, "eth0", unix.ETH_P_8021Q)
 
 		p := packet{src: peer4, dst: vip4, proto: 17, dport: 80}
 		frame := p.frame(w.mac)
@@ -265,7 +274,37 @@ func TestSuppressorLeavesAlone(t *testing.T) {
 		tagged := append(append([]byte{}, frame[:12]...), append([]byte{0x81, 0, 0, 5}, frame[12:]...)...)
 		w.send(t, tagged)
 		assert.NotNil(t, nextFrame(ip, 0x0800), "a tagged frame")
-		_ = vlan
+	})
+}
+
+// TestSuppressorOnTun: an interface without link headers.
+func TestSuppressorOnTun(t *testing.T) {
+	netnstest.NeedCommands(t, "nft")
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		watchStack(t, lab.Home)
+		dev, err := tun.Open("eth0", tun.Options{Addresses: []netip.Prefix{netip.PrefixFrom(host4, 24), netip.PrefixFrom(host6, 64)}})
+		needTun(t, err)
+		defer dev.Close()
+		s, err := NewSuppressor()
+		require.NoError(t, err)
+		defer s.Close()
+		require.NoError(t, s.Apply(testHidden(true), []string{"eth0"}))
+		w := dev.NewWriter()
+		for i, p := range []packet{
+			{src: peer4, dst: vip4, proto: 17, dport: 80}, {src: peer4, dst: host4, proto: 17, dport: 80},
+			{src: peer6, dst: vip6, proto: 17, dport: 80}, {src: peer6, dst: host6, proto: 17, dport: 80},
+		} {
+			p.id = uint16(i + 1)
+			f := wire.NewFrame(2000)
+			f.SetBytes(p.ip())
+			f.Medium = wire.IP
+			_, err := w.WriteBatch([]*link.Frame{f})
+			require.NoError(t, err)
+		}
+		awaitSeen(t, lab.Home, "v4", 2)
+		awaitSeen(t, lab.Home, "v6", 4)
+		assert.Equal(t, map[uint16]bool{2: true}, seen(lab.Home, "v4"))
+		assert.Equal(t, map[uint16]bool{4: true}, seen(lab.Home, "v6"))
 	})
 }
 
@@ -296,9 +335,8 @@ func TestSuppressorFollowsInterface(t *testing.T) {
 			require.NoError(t, s.Apply(h, []string{"eth0"}))
 			w.send(t, packet{src: peer4, dst: vip4, proto: 17, dport: 80, id: id}.frame(w.mac))
 			w.send(t, packet{src: peer4, dst: host4, proto: 17, dport: 81, id: id + 1}.frame(w.mac))
-			got := seen(w.Home, "v4")
-			assert.False(t, got[id], "hidden")
-			assert.True(t, got[id+1], "not hidden")
+			awaitSeen(t, w.Home, "v4", id+1)
+			assert.False(t, seen(w.Home, "v4")[id], "hidden")
 			w.Home.Delete("eth0")
 			require.NoError(t, s.Apply(h, []string{"eth0"}), "without the interface")
 			w.connect(t)
