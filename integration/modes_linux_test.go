@@ -113,7 +113,7 @@ func TestPersistence(t *testing.T) {
 		assert.NotEqual(t, first[0], second[0], "the next client's turn is the next server's")
 
 		list := d.ipvsadm("-Lnc")
-		assert.Regexp(t, `(?m)^IP  \d\d:\d\d +ASSURED +192\.168\.40\.21:0 +192\.168\.40\.17:80 +192\.168\.40\.1[12]:80$`, list)
+		assert.Regexp(t, `(?m)^TCP 00:\d\d +ASSURED +192\.168\.40\.21:0 +192\.168\.40\.17:80 +192\.168\.40\.1[12]:80$`, list)
 		assert.Regexp(t, `192\.168\.40\.22:0`, list)
 		assert.Contains(t, d.ipvsadm("-Ln"), "TCP  192.168.40.17:80 rr persistent 20")
 		assert.Contains(t, d.ipvsadm("-Ln --persistent-conn"), "192.168.40.17:80")
