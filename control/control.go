@@ -93,8 +93,8 @@ func New(cfg Config) *Control {
 		trashRun: clock.Never,
 		foldRun:  cfg.Clock.Now().Add(foldPeriod),
 		sysctls:  cfg.Sysctls,
-		marks4:   new(marks.Ruleset),
-		marks6:   new(marks.Ruleset),
+		marks4:   marks.New(marks.IPv4),
+		marks6:   marks.New(marks.IPv6),
 	}
 	c.publishLocked()
 	return c

@@ -1,11 +1,13 @@
 package control
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
 	"usvs/director"
 	"usvs/ipvs"
+	"usvs/marks"
 )
 
 // ownedLocked lists the addresses the director answers for, sorted.
@@ -57,7 +59,7 @@ func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
 	}
 	for _, svc := range c.services {
 		id := svc.vs.ID
-		if _, ok := slices.BinarySearchFunc(owned, id.Addr, netip.Addr.Compare); ok && id.Mark == 0 && c.local(id.Addr) {
+		if id.Mark == 0 && contains(owned, id.Addr) && c.local(id.Addr) {
 			h.Services[director.Endpoint{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port}] = struct{}{}
 		}
 		for _, rs := range svc.reals {
@@ -66,7 +68,51 @@ func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
 			}
 		}
 	}
+	h.Prefixes = append(c.markedLocked(ipvs.IPv4, c.marks4, owned), c.markedLocked(ipvs.IPv6, c.marks6, owned)...)
 	return h
+}
+
+func contains(owned []netip.Addr, a netip.Addr) bool {
+	_, ok := slices.BinarySearchFunc(owned, a, netip.Addr.Compare)
+	return ok
+}
+
+// markedLocked lists, sorted, the destinations that a rule may give a mark
+// that a service takes. A rule without a destination marks what is owned.
+func (c *Control) markedLocked(f ipvs.Family, rules *marks.Ruleset, owned []netip.Addr) []netip.Prefix {
+	var out []netip.Prefix
+	everything := false
+	for _, m := range rules.Markings() {
+		switch {
+		case !c.takenLocked(f, m):
+		case !m.Dst.IsValid():
+			everything = true
+		case m.Dst.IsSingleIP() && !contains(owned, m.Dst.Addr()): // not on this host
+		default:
+			out = append(out, m.Dst)
+		}
+	}
+	if everything {
+		for _, a := range owned {
+			if ipvs.FamilyOf(a) == f {
+				out = append(out, netip.PrefixFrom(a, a.BitLen()))
+			}
+		}
+	}
+	slices.SortFunc(out, comparePrefixes)
+	return slices.Compact(out)
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+// takenLocked reports whether there is a service for a mark that m may give.
+func (c *Control) takenLocked(f ipvs.Family, m marks.Marking) bool {
+	return slices.ContainsFunc(c.services, func(svc *service) bool {
+		id := svc.vs.ID
+		return id.Mark != 0 && id.Family == f && m.Gives(id.Mark)
+	})
 }
 
 // serverEndpoint is where a masquerading server's packets come from. A service

@@ -23,7 +23,7 @@ import (
 func (c *Control) Load(name string, r io.Reader) error {
 	commands, err := parseScript(r)
 	if err != nil {
-		return fmt.Errorf("%s:%w", name, err)
+		return fmt.Errorf("%s:%w", name, err) // "name:line: ..." or "name: ..."
 	}
 	scratch := c.scratch()
 	for _, cmd := range commands {
@@ -68,8 +68,7 @@ func (c *Control) execute(words []string) (note string, err error) {
 	case name == "ipvsadm":
 		return "", c.ipvsadm(words[1:])
 	case name == "iptables", name == "ip6tables":
-		_, err := c.Iptables(name == "ip6tables", words[1:])
-		return "", err
+		return "", c.iptables(name == "ip6tables", words[1:])
 	case first == "echo", first == "set" && len(words) > 1 && strings.HasPrefix(words[1], "-"):
 		return strings.Join(words, " "), nil
 	}
@@ -100,5 +99,14 @@ func (c *Control) ipvsadm(words []string) error {
 	if text == "" {
 		text = fmt.Sprintf("ipvsadm failed with status %d", status)
 	}
+	return errors.New(text)
+}
+
+func (c *Control) iptables(v6 bool, words []string) error {
+	_, err := c.Iptables(v6, words)
+	if err == nil {
+		return nil
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n") // without the hint at -h
 	return errors.New(text)
 }

@@ -1,9 +1,11 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
@@ -173,4 +175,12 @@ func TestLoadBindFails(t *testing.T) {
 	require.ErrorIs(t, err, ipvs.ErrInvalid)
 	require.ErrorContains(t, err, "TCP 10.9.0.1:80")
 	require.Len(t, r.Snapshot().Services, 2)
+}
+
+func TestLoadUnreadable(t *testing.T) {
+	r := newRig(t)
+	r.must(r.load("-A -t 10.9.0.1:80 -s rr"))
+	err := r.Load("rules", iotest.ErrReader(errors.New("the disk is gone")))
+	require.EqualError(t, err, "rules: the disk is gone")
+	require.NotEmpty(t, r.saved())
 }

@@ -42,15 +42,15 @@ type script struct {
 	expanded int // bytes this command got from variables
 }
 
-// parseScript splits text into commands. Assignments take effect here; an
-// error starts with the number of its line.
+// parseScript splits text into commands. Assignments take effect here. An error
+// starts with the number of its line, or with a blank if it has none.
 func parseScript(r io.Reader) ([]command, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxScript+1))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf(" %w", err)
 	}
 	if len(text) > maxScript {
-		return nil, fmt.Errorf("rules file is longer than %d bytes", maxScript)
+		return nil, fmt.Errorf(" longer than %d bytes", maxScript)
 	}
 	s := &script{text: string(text), line: 1, vars: map[string]string{}}
 	var out []command
