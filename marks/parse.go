@@ -113,7 +113,7 @@ func (q *parser) command(g given) error {
 	if g.arg == mayArg && g.value == "" {
 		q.cmd.chain, _ = q.optional()
 	}
-	if strings.IndexByte("DIRLSZ", g.short) < 0 || q.cmd.chain == "" {
+	if strings.IndexByte("DIRLSZ", g.short) < 0 || g.arg == mayArg && q.cmd.chain == "" {
 		return nil
 	}
 	number, ok := q.optional()
@@ -302,7 +302,7 @@ func (q *parser) checkPlace() error {
 	switch {
 	case q.table != "mangle":
 		return &Error{Text: "table `" + q.table + "' is not supported; give -t mangle", Code: 3}
-	case q.cmd.chain == "" || q.cmd.chain == chainName:
+	case q.cmd.chain == chainName, q.cmd.chain == "" && !q.takesRule() && q.cmd.num == 0:
 		return nil
 	case slices.Contains(chains[:], q.cmd.chain):
 		return failure("chain `" + q.cmd.chain + "' is not supported; marks are given in " + chainName + " only")
