@@ -59,17 +59,16 @@ func gueHeader(b []byte) (n int, proto uint8, ok bool) {
 	return n, proto, (proto == wire.ProtoIPIP || proto == wire.ProtoIPv6) && n <= len(b)
 }
 
-// Refusal says why a tunnelled packet was not unpacked.
-type Refusal uint8
+// refusal says why a tunnelled packet was not unpacked.
+type refusal uint8
 
-// Refusals.
 const (
-	Unpacked      Refusal = iota
-	BadTunnel             // the outer headers make no sense, or carry something else than IP
-	BadInner              // the inner packet is malformed
-	NotForVIP             // the inner packet is not to a VIP on the loopback interface
-	OwnSource             // it claims to come from this host
-	CongestionBit         // congestion was marked outside, which the inner packet does not allow (RFC 6040)
+	unpacked      refusal = iota
+	badTunnel             // the outer headers make no sense, or carry something else than IP
+	badInner              // the inner packet is malformed
+	notForVIP             // the inner packet is not to a VIP on the loopback interface
+	ownSource             // it claims to come from this host
+	congestionBit         // congestion was marked outside, which the inner packet does not allow (RFC 6040)
 	refusals
 )
 
@@ -77,7 +76,7 @@ var refusalText = [refusals]string{
 	"unpacked", "malformed tunnel header", "malformed inner packet", "not for a VIP", "from an address of this host", "congestion marked",
 }
 
-func (r Refusal) String() string { return refusalText[r] }
+func (r refusal) String() string { return refusalText[r] }
 
 // unpacker takes packets out of their tunnel.
 type unpacker struct {
@@ -90,37 +89,37 @@ type unpacker struct {
 
 // unpack makes f, which holds a packet as the socket delivers it, the inner
 // packet.
-func (u *unpacker) unpack(f *wire.Frame) Refusal {
+func (u *unpacker) unpack(f *wire.Frame) refusal {
 	congestion := false
 	if u.outer4 {
 		h := wire.IPv4(f.Bytes())
 		if len(h) < wire.IPv4Len || h.HeaderLen() < wire.IPv4Len || h.HeaderLen() > len(h) {
-			return BadTunnel
+			return badTunnel
 		}
 		congestion = h.TOS()&3 == 3
 		f.TrimFront(h.HeaderLen())
 	}
 	n, proto, ok := u.header(f.Bytes())
 	if !ok {
-		return BadTunnel
+		return badTunnel
 	}
 	f.TrimFront(n)
 	f.Medium = wire.IP
 	p := &u.packet
 	if p.Parse(f.Bytes(), wire.IP) != wire.None || (proto == wire.ProtoIPv6) != (p.Version == 6) {
-		return BadInner
+		return badInner
 	}
 	f.Truncate(p.End)
 	switch {
 	case !u.vip(p.Dst):
-		return NotForVIP
+		return notForVIP
 	case u.own(p.Src):
-		return OwnSource
+		return ownSource
 	case congestion && !markCongestion(f.Bytes()):
-		return CongestionBit
+		return congestionBit
 	}
 	findPartial(f, p)
-	return Unpacked
+	return unpacked
 }
 
 // markCongestion moves a congestion mark from the outer header to the inner

@@ -224,7 +224,7 @@ func (d *decapsulator) read(t tunnel) error {
 		for _, f := range b.frames[:b.n] {
 			outcome := u.unpack(f)
 			d.counts[outcome].Add(1)
-			if outcome == Unpacked {
+			if outcome == unpacked {
 				keep = append(keep, f)
 			}
 		}

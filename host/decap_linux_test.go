@@ -148,7 +148,11 @@ func TestDecapsulator(t *testing.T) {
 				w.client.Sysctl("net.ipv4.conf.all.rp_filter", "0")
 				serveVIPs(w)
 				stop := startDecapsulator(t, DecapsulatorOptions{Device: "eth0", GRE: true, GUEPort: guePort})
-				for _, e := range encapsulations {
+				kinds := encapsulations
+				if rpFilter != "0" {
+					kinds = kinds[:1] // the way in is the same
+				}
+				for _, e := range kinds {
 					for _, outer := range [][2]netip.Addr{{peer4, host4}, {peer6, host6}} {
 						tryTunnel(t, w, e, outer[0], outer[1])
 					}

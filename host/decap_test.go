@@ -79,22 +79,22 @@ func TestUnpack(t *testing.T) {
 		name  string
 		inner []byte
 		tos   uint8
-		want  Refusal
+		want  refusal
 	}{
-		{"whole", good.ip(), 0, Unpacked},
-		{"padded", append(good.ip(), 0, 0, 0), 0, Unpacked},
-		{"cut off", good.ip()[:30], 0, BadInner},
-		{"empty", nil, 0, BadInner},
-		{"IPv6 as protocol 4", packet{src: other6, dst: vip6, proto: 6}.ip(), 0, BadInner},
-		{"to somebody else", toOther.ip(), 0, NotForVIP},
-		{"from ourselves", fromOwn.ip(), 0, OwnSource},
-		{"congestion, unable", good.ip(), 3, CongestionBit},
-		{"congestion, able", ect, 3, Unpacked},
+		{"whole", good.ip(), 0, unpacked},
+		{"padded", append(good.ip(), 0, 0, 0), 0, unpacked},
+		{"cut off", good.ip()[:30], 0, badInner},
+		{"empty", nil, 0, badInner},
+		{"IPv6 as protocol 4", packet{src: other6, dst: vip6, proto: 6}.ip(), 0, badInner},
+		{"to somebody else", toOther.ip(), 0, notForVIP},
+		{"from ourselves", fromOwn.ip(), 0, ownSource},
+		{"congestion, unable", good.ip(), 3, congestionBit},
+		{"congestion, able", ect, 3, unpacked},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := tunnelled(tc.inner, tc.tos)
 			assert.Equal(t, tc.want, newTestUnpacker().unpack(f))
-			if tc.want != Unpacked {
+			if tc.want != unpacked {
 				return
 			}
 			assert.Equal(t, wire.IP, f.Medium)
@@ -105,8 +105,8 @@ func TestUnpack(t *testing.T) {
 	}
 	short := wire.NewFrame(100)
 	short.SetBytes([]byte{0x4f, 0, 0})
-	assert.Equal(t, BadTunnel, newTestUnpacker().unpack(short))
-	assert.Equal(t, "not for a VIP", NotForVIP.String())
+	assert.Equal(t, badTunnel, newTestUnpacker().unpack(short))
+	assert.Equal(t, "not for a VIP", notForVIP.String())
 }
 
 func TestMarkCongestionIPv6(t *testing.T) {
@@ -132,7 +132,7 @@ func TestFindPartial(t *testing.T) {
 			binary.BigEndian.PutUint16(body[offset:], tc.field)
 			p.payload = body
 			f := tunnelled(p.ip(), 0)
-			require.Equal(t, Unpacked, newTestUnpacker().unpack(f))
+			require.Equal(t, unpacked, newTestUnpacker().unpack(f))
 			assert.Equal(t, tc.want, f.Partial, "protocol %d, field %#x", proto, tc.field)
 			if tc.want {
 				assert.Equal(t, uint16(wire.IPv4Len), f.CsumStart)
@@ -159,7 +159,7 @@ func FuzzUnpack(f *testing.F) {
 		u.outer4 = kind&4 == 0
 		frame := wire.NewFrame(wire.MaxFrame)
 		frame.SetBytes(b)
-		if u.unpack(frame) != Unpacked {
+		if u.unpack(frame) != unpacked {
 			return
 		}
 		var p wire.Packet
@@ -178,7 +178,7 @@ func TestUnpackAllocatesNothing(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
 		f.Reset()
 		f.SetBytes(b)
-		if u.unpack(f) != Unpacked {
+		if u.unpack(f) != unpacked {
 			t.Fail()
 		}
 	}))

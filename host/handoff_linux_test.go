@@ -162,6 +162,9 @@ func serveEcho(conn net.PacketConn) {
 func TestHandoff(t *testing.T) {
 	for name, open := range handoffKinds {
 		for _, rpFilter := range []string{"0", "1", "2"} {
+			if name == "tun" && rpFilter == "2" {
+				continue // as 1
+			}
 			t.Run(name+" with rp_filter "+rpFilter, func(t *testing.T) {
 				netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 					lab.Home.Sysctl("net.ipv4.conf.all.rp_filter", rpFilter)
