@@ -108,7 +108,7 @@ func playRecording(t *testing.T, path string) {
 
 // recorded runs an ipvsadm line and writes what it did as recordings do.
 func (r *rig) recorded(line string, silent bool) string {
-	cmds, err := parseScript(strings.NewReader(line))
+	cmds, err := parseScript("f", strings.NewReader(line))
 	r.must(err)
 	var stdout, stderr strings.Builder
 	status := ipvsadm.Run(cmds[0].words, r.Control, book{}, strings.NewReader(""), &stdout, &stderr)

@@ -21,9 +21,9 @@ import (
 // keeps its connections, counters and scheduler state; what it lacks is
 // removed, except for timeouts.
 func (c *Control) Load(name string, r io.Reader) error {
-	commands, err := parseScript(r)
+	commands, err := parseScript(name, r)
 	if err != nil {
-		return fmt.Errorf("%s:%w", name, err) // "name:line: ..." or "name: ..."
+		return err
 	}
 	scratch := c.scratch()
 	for _, cmd := range commands {

@@ -42,15 +42,15 @@ type script struct {
 	expanded int // bytes this command got from variables
 }
 
-// parseScript splits text into commands. Assignments take effect here. An error
-// starts with the number of its line, or with a blank if it has none.
-func parseScript(r io.Reader) ([]command, error) {
+// parseScript splits the text of the file called name into commands.
+// Assignments take effect here.
+func parseScript(name string, r io.Reader) ([]command, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxScript+1))
 	if err != nil {
-		return nil, fmt.Errorf(" %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(text) > maxScript {
-		return nil, fmt.Errorf(" longer than %d bytes", maxScript)
+		return nil, fmt.Errorf("%s: longer than %d bytes", name, maxScript)
 	}
 	s := &script{text: string(text), line: 1, vars: map[string]string{}}
 	var out []command
@@ -60,7 +60,7 @@ func parseScript(r io.Reader) ([]command, error) {
 			out = append(out, command{line, s.plain()})
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%d: %w", line, err)
+			return nil, fmt.Errorf("%s:%d: %w", name, line, err)
 		}
 	}
 	return out, nil

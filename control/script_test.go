@@ -61,9 +61,9 @@ func TestScript(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseScript(strings.NewReader(tt.text))
+			got, err := parseScript("f", strings.NewReader(tt.text))
 			if tt.err != "" {
-				require.EqualError(t, err, tt.err)
+				require.EqualError(t, err, "f:"+tt.err)
 				return
 			}
 			require.NoError(t, err)
@@ -79,9 +79,9 @@ func TestScriptBounds(t *testing.T) {
 	for range 60 {
 		b.WriteString("A=$A$A\n")
 	}
-	_, err := parseScript(strings.NewReader(b.String()))
+	_, err := parseScript("f", strings.NewReader(b.String()))
 	require.ErrorContains(t, err, "too long after expansion")
-	_, err = parseScript(strings.NewReader(strings.Repeat("#", maxScript+1)))
+	_, err = parseScript("f", strings.NewReader(strings.Repeat("#", maxScript+1)))
 	require.ErrorContains(t, err, "longer than")
 }
 
@@ -92,7 +92,7 @@ func FuzzScript(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		cmds, err := parseScript(strings.NewReader(text))
+		cmds, err := parseScript("f", strings.NewReader(text))
 		last := 1
 		for _, c := range cmds {
 			if c.line < last || c.line > strings.Count(text, "\n")+1 || len(c.words) == 0 {
