@@ -103,14 +103,7 @@ func (f *realServerFlags) down() error {
 	if err != nil {
 		return err
 	}
-	if err := host.RealServerDown(opts); err != nil {
-		return err
-	}
-	report, err := host.RealServerStatus(opts)
-	if err != nil || len(report.VIPs) > len(opts.VIPs) {
-		return err
-	}
-	return host.StopDecapsulator()
+	return host.RealServerDown(opts)
 }
 
 func (f *realServerFlags) status() error {
