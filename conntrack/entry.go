@@ -73,28 +73,31 @@ func (r Ref) gen() uint64              { return r.word >> 32 }
 // IsZero reports whether r names no entry.
 func (r Ref) IsZero() bool { return r.word == 0 }
 
-// expiry is when an entry ends, in microseconds (50 bits: 35 years), with the
-// low bits of the generation (13), so that a late swap misses the entry's next
+// expiry is when an entry ends, in microseconds (52 bits: 142 years), with the
+// low bits of the generation (11), so that a late swap misses the entry's next
 // incarnation, and the closed bit: the time has come, nobody may move it on.
 type expiry uint64
 
 const (
 	expiryClosed  expiry = 1 << 63
-	expiryGenBits        = 13
+	expiryGenBits        = 11
+	expiryBits           = 52
 	expiryUnit           = time.Microsecond
-	expiryMask    expiry = 1<<50 - 1
+	expiryMask    expiry = 1<<expiryBits - 1
 )
 
 // expiryAt rounds up, so that nothing ends early.
 func expiryAt(gen uint64, at clock.Instant) expiry {
 	at = min(max(at, 0), clock.Instant(expiryMask)*clock.Instant(expiryUnit))
 	us := expiry(at+clock.Instant(expiryUnit)-1) / expiry(expiryUnit)
-	return expiry(gen&(1<<expiryGenBits-1))<<50 | us
+	return expiry(gen&(1<<expiryGenBits-1))<<expiryBits | us
 }
 
-func (x expiry) at() clock.Instant           { return clock.Instant(x&expiryMask) * clock.Instant(expiryUnit) }
-func (x expiry) closed() bool                { return x&expiryClosed != 0 }
-func (x expiry) of(gen uint64) bool          { return x&^expiryClosed>>50 == expiry(gen&(1<<expiryGenBits-1)) }
+func (x expiry) at() clock.Instant { return clock.Instant(x&expiryMask) * clock.Instant(expiryUnit) }
+func (x expiry) closed() bool      { return x&expiryClosed != 0 }
+func (x expiry) of(gen uint64) bool {
+	return x&^expiryClosed>>expiryBits == expiry(gen&(1<<expiryGenBits-1))
+}
 func (x expiry) over(now clock.Instant) bool { return x.closed() || x.at() <= now }
 
 // stamped is a value of 36 bits under the generation it belongs to.

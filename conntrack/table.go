@@ -48,7 +48,6 @@ type Table struct {
 
 	secure   atomic.Bool
 	timeouts [3]atomic.Uint32 // seconds: TCP ESTABLISHED, TCP FIN_WAIT, UDP
-	turn     atomic.Uint32    // the shard with which the next Tick starts
 }
 
 // New returns an empty table.

@@ -23,13 +23,13 @@ const (
 	longerBy   = 4
 )
 
-// A record is a word: when it wakes (37 bits), which entry slot it is for (26).
+// A record is a word: when it wakes (38 bits), which entry slot it is for (26).
 // It belongs to the slot: when the slot is used again, so is the record.
 func makeRecord(i uint32, at uint64) uint64      { return at<<26 | uint64(i) }
 func splitRecord(r uint64) (i uint32, at uint64) { return uint32(r & (1<<26 - 1)), r >> 26 }
 
 // timerWord says what an entry slot relies on: records 4, seconds the earliest
-// of them sleeps 20, when it wakes 37 (offset by one, so that zero is none).
+// of them sleeps 20, when it wakes 38 (offset by one, so that zero is none).
 type timerWord uint64
 
 func makeTimer(records int, sleep time.Duration, at uint64) timerWord {
@@ -179,19 +179,35 @@ func (w timerWord) doze(now clock.Instant, expires uint64) uint64 {
 	return min(expires, dueTick(now.Add(most)))
 }
 
-// Tick ends what has expired by now, handling at most budget timers, and
-// returns when it wants to be called again: now or earlier if some are left,
-// clock.Never if there is nothing to wait for. Anyone may call it at any time.
+// Tick ends what has expired by now, in the order of time, handling at most
+// budget timers. It returns when it wants to be called again: now or earlier if
+// there are more, clock.Never if there is nothing to wait for. Anyone may call
+// it at any time.
 func (t *Table) Tick(now clock.Instant, budget int) clock.Instant {
-	next := clock.Never
-	first := t.turn.Load()
-	for n := range uint32(len(t.shards)) {
-		i := (first + n) & uint32(len(t.shards)-1)
-		next = next.Min(t.advance(now, &t.shards[i].wheel, &budget))
-		if budget <= 0 && next <= now {
-			t.turn.Store(i) // the next call goes on here
-			return next
+	due := nowTick(now)
+	for {
+		next := t.next()
+		to := min(next, due)
+		for i := range t.shards {
+			if !t.advance(&t.shards[i].wheel, to, &budget) {
+				return tickInstant(to)
+			}
+		}
+		if next == never {
+			return clock.Never
+		}
+		if next > due {
+			return tickInstant(next)
 		}
 	}
-	return next
+}
+
+// next returns the tick at which a wheel has to turn next, or never.
+func (t *Table) next() uint64 {
+	first := uint64(never)
+	for i := range t.shards {
+		w := &t.shards[i].wheel
+		first = min(first, w.next(cursor(w.cursor.Load())))
+	}
+	return first
 }

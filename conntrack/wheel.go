@@ -15,8 +15,8 @@ const (
 	levelBits  = 5
 	levelSlots = 1 << levelBits
 	levels     = 6
+	tickBits   = 38 // 87 years
 	never      = 1<<tickBits - 1
-	tickBits   = 37 // 43 years
 )
 
 // dueTick is the first tick by which at has come; nowTick the last that has come.
@@ -43,14 +43,14 @@ type wheel struct {
 	slot [levels][levelSlots]atomic.Uint64 // stacks
 }
 
-// cursor is a wheel's progress: started 1, lo 37, hi-lo 26.
+// cursor is a wheel's progress: started 1, lo 38, hi-lo 25.
 type cursor uint64
 
 const (
 	cursorStarted   cursor = 1 << 63
-	cursorSpanBits         = 26
+	cursorSpanBits         = 25
 	cursorSpan      cursor = 1<<cursorSpanBits - 1
-	longestStepBits        = 25 // that a step may cover
+	longestStepBits        = 20 // that a step may cover
 )
 
 func makeCursor(lo, hi uint64) cursor {
@@ -104,32 +104,26 @@ func (t *Table) file(now clock.Instant, w *wheel, r uint32, at uint64) bool {
 	return cursor(w.cursor.Load()).hi() < pos<<(level*levelBits)
 }
 
-// advance turns the wheel to now, handling at most *budget records, and
-// returns when it has to be called again.
-func (t *Table) advance(now clock.Instant, w *wheel, budget *int) clock.Instant {
-	w.begin(now)
-	due := nowTick(now)
+// advance turns the wheel to tick to, handling at most *budget records. It
+// reports false if there are more.
+func (t *Table) advance(w *wheel, to uint64, budget *int) bool {
 	for {
-		c := cursor(w.cursor.Load())
-		lo, hi := c.lo(), c.hi()
-		if lo < hi {
+		c := w.begin(tickInstant(to))
+		switch {
+		case c.lo() < c.hi():
 			if t.drain(w, c, budget) {
 				step("wheel: drained")
-				w.cursor.CompareAndSwap(uint64(c), uint64(makeCursor(hi, hi)))
+				w.cursor.CompareAndSwap(uint64(c), uint64(makeCursor(c.hi(), c.hi())))
 			} else if *budget <= 0 {
-				return tickInstant(hi)
+				return false
 			}
-			continue
+		case c.lo() >= to:
+			return true
+		default:
+			step("wheel: turn")
+			hi := stepTo(c.lo(), min(to, w.next(c)))
+			w.cursor.CompareAndSwap(uint64(c), uint64(makeCursor(c.lo(), hi)))
 		}
-		next := w.next(lo)
-		if due <= lo && next == never {
-			return clock.Never
-		}
-		if due <= lo {
-			return tickInstant(next)
-		}
-		step("wheel: turn")
-		w.cursor.CompareAndSwap(uint64(c), uint64(makeCursor(lo, stepTo(lo, min(due, next)))))
 	}
 }
 
@@ -148,10 +142,12 @@ func stepTo(lo, due uint64) uint64 {
 	}
 }
 
-// next returns the first tick after lo at which a slot has to be drained, or
-// never.
-func (w *wheel) next(lo uint64) uint64 {
-	first := uint64(never)
+// next returns the tick at which a slot has to be drained next, or never.
+func (w *wheel) next(c cursor) uint64 {
+	lo, first := c.lo(), uint64(never)
+	if c.hi() > lo {
+		return c.hi()
+	}
 	for level := range levels {
 		b := uint32(w.busy[level].Load())
 		if b == 0 {
