@@ -26,7 +26,7 @@ type Device interface {
 	Name() string
 	Medium() wire.Medium
 	// ReadBatch waits until a frame arrives, at most wait (negative: for ever),
-	// and fills up to len(fs) frames. It returns 0 and no error when the time
+	// and fills up to len(fs) frames; it may exchange fs's entries. It returns 0 and no error when the time
 	// is up or Wake was called; an error when the device is gone for good or closed.
 	ReadBatch(fs []*Frame, wait time.Duration) (int, error)
 	// Wake makes a waiting ReadBatch return soon. Anyone may call it.

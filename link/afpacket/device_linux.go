@@ -57,12 +57,13 @@ type Device struct {
 	groups []wire.MAC // guarded by mu; joined whenever bound
 
 	// Owned by the goroutine in ReadBatch.
-	slots   []receiveSlot
-	msgs    []unix.Mmsghdr
-	hungry  bool      // the last batch left frames behind
-	down    bool      // the link is, or was when last looked at
-	gone    bool      // there is no interface
-	nextLog time.Time // of a receive error
+	slots    []receiveSlot
+	msgs     []unix.Mmsghdr
+	hungry   bool      // the last batch left frames behind
+	down     bool      // the link is, or was when last looked at
+	gone     bool      // there is no interface
+	troubled bool      // the last batch failed for an unknown reason
+	nextLog  time.Time // of such a reason
 }
 
 var _ link.Device = (*Device)(nil)
@@ -109,6 +110,8 @@ func open(name string, opts Options) (*Device, error) {
 	}
 	d.index.Store(int32(ifi.Index))
 	d.slots, d.msgs = newReceiveSlots(link.BatchSize)
+	d.MTU() // to know what they were if the interface goes
+	d.HardwareAddr()
 	return d, nil
 }
 

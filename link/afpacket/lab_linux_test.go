@@ -164,7 +164,6 @@ func newTriangle(t testing.TB, lab *netnstest.Lab, opts Options) *triangle {
 	tr.fw = &forwarder{peers: [2]wire.MAC{tr.client.MAC("eth0"), tr.server.MAC("eth0")}}
 	for i, name := range []string{"eth0", "eth1"} {
 		tr.fw.devs[i] = openIn(t, tr.router, name, opts)
-		tr.fw.devs[i].HardwareAddr() // for the handler, which must not ask
 	}
 	tr.configure()
 	ctx, cancel := context.WithCancel(context.Background())

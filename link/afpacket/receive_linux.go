@@ -60,18 +60,27 @@ func (d *Device) lookIfDown() {
 	}
 }
 
-// await waits for frames. A link that is down is looked for meanwhile.
+// await waits for frames. A link that is down is looked for meanwhile; the
+// socket has nothing to say then, or only again that the link is down.
 func (d *Device) await(left time.Duration) (woken bool) {
-	if !d.down {
-		return d.wait.Wait(d.rx, left) == waiter.Woken
+	switch {
+	case d.troubled:
+		d.troubled = false
+		return d.wait.Wait(-1, atMost(errorPause, left)) == waiter.Woken
+	case d.down:
+		woken = d.wait.Wait(-1, atMost(lookEvery, left)) == waiter.Woken
+		d.look()
+		return woken
 	}
-	if left < 0 || left > lookEvery {
-		left = lookEvery
+	return d.wait.Wait(d.rx, left) == waiter.Woken
+}
+
+// atMost is limit, or less if less is left; negative means that more is left.
+func atMost(limit, left time.Duration) time.Duration {
+	if left < 0 {
+		return limit
 	}
-	// The socket has nothing to say, or only again that the link is down.
-	woken = d.wait.Wait(-1, left) == waiter.Woken
-	d.look()
-	return woken
+	return min(limit, left)
 }
 
 // receive reads one batch from the socket, without waiting.
@@ -157,7 +166,7 @@ func (d *Device) receiveFailed(errno unix.Errno) {
 		d.hungry = true
 	default:
 		d.complain(errno)
-		d.wait.Wait(-1, errorPause)
+		d.troubled = true
 	}
 }
 

@@ -144,6 +144,11 @@ func (d *Device) next(wait time.Duration) (*link.Frame, error) {
 	if f := d.queued(); f != nil {
 		return f, nil
 	}
+	select {
+	case err := <-d.faults:
+		return nil, err
+	default:
+	}
 	var timeout <-chan time.Time
 	if wait >= 0 {
 		timer := time.NewTimer(wait)

@@ -13,7 +13,10 @@ import (
 	"usvs/wire"
 )
 
-const dialTimeout = 10 * time.Second
+const (
+	dialTimeout  = 10 * time.Second
+	localTimeout = 5 * time.Second
+)
 
 // Veth joins two namespaces by a pair of interfaces, and sets both up.
 func (l *Lab) Veth(a *Namespace, aName string, b *Namespace, bName string) {
@@ -94,7 +97,8 @@ func (n *Namespace) Delete(link string) {
 	n.must("delete "+link, n.nl.LinkDel(n.Link(link)))
 }
 
-// AddAddr adds an address with its prefix length, "10.0.0.1/24", usable at once.
+// AddAddr adds an address with its prefix length, "10.0.0.1/24", and waits until
+// it can be used.
 func (n *Namespace) AddAddr(link, prefix string) {
 	n.tb.Helper()
 	addr, err := netlink.ParseAddr(prefix)
@@ -103,6 +107,17 @@ func (n *Namespace) AddAddr(link, prefix string) {
 		addr.Flags = unix.IFA_F_NODAD
 	}
 	n.must("add "+prefix+" to "+link, n.nl.AddrAdd(n.Link(link), addr))
+	// The kernel takes note of an IPv6 address first and makes it local later.
+	for deadline := time.Now().Add(localTimeout); !n.isLocal(addr.IP); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			n.tb.Fatalf("%s: %s on %s does not become local", n.name, prefix, link)
+		}
+	}
+}
+
+func (n *Namespace) isLocal(ip net.IP) bool {
+	routes, err := n.nl.RouteGet(ip)
+	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }
 
 // AddRoute adds a route to dst ("10.1.0.0/16" or "default") by way of a router.

@@ -16,7 +16,7 @@ import (
 	"usvs/wire"
 )
 
-// inner marks the processes that run one of the tests below on purpose.
+// innerEnv marks the processes that run one of the tests below on purpose.
 const innerEnv = "USVS_NETNSTEST_INNER"
 
 func TestLabHasOnlyLoopback(t *testing.T) {
@@ -149,29 +149,31 @@ func TestDoAndGo(t *testing.T) {
 // The tests named Inner end as their names say; TestOutcomes runs them.
 
 func TestInnerFails(t *testing.T) {
-	innerOnly(t)
+	if !inner() {
+		return
+	}
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		lab.Namespace("x").Do(func() { t.Fatal("on purpose") })
 	})
 }
 
 func TestInnerSkips(t *testing.T) {
-	innerOnly(t)
+	if !inner() {
+		return
+	}
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) { netnstest.Skip(t, "no %s here", "moon") })
 }
 
 func TestInnerTwice(t *testing.T) {
-	innerOnly(t)
+	if !inner() {
+		return
+	}
 	for range 2 {
 		netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {})
 	}
 }
 
-func innerOnly(t *testing.T) {
-	if os.Getenv(innerEnv) == "" {
-		t.Skip("run by TestOutcomes")
-	}
-}
+func inner() bool { return os.Getenv(innerEnv) != "" }
 
 func TestOutcomes(t *testing.T) {
 	for _, tc := range []struct {

@@ -122,6 +122,14 @@ type device struct {
 // Unwrap returns the device behind the tap.
 func (d *device) Unwrap() link.Device { return d.Device }
 
+// Stats are the counters of the device behind the tap, if it has any.
+func (d *device) Stats() link.Stats {
+	if counting, ok := d.Device.(interface{ Stats() link.Stats }); ok {
+		return counting.Stats()
+	}
+	return link.Stats{}
+}
+
 // ReadBatch implements link.Device.
 func (d *device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
 	n, err := d.Device.ReadBatch(fs, wait)

@@ -88,6 +88,7 @@ func TestBothDirectionsOfSeveralDevices(t *testing.T) {
 	n, err := tappedEth.ReadBatch(frames(nil, nil), 0)
 	require.NoError(t, err)
 	assert.Equal(t, 1, n)
+	assert.EqualValues(t, 1, tappedEth.(interface{ Stats() link.Stats }).Stats().RxFrames)
 	super := bytes.Repeat([]byte("s"), 65000)
 	sent, err := tappedTun.NewWriter().WriteBatch(frames([]byte("out"), super, nil))
 	require.NoError(t, err)

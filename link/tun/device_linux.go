@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +46,9 @@ var _ link.Device = (*Device)(nil)
 // free, and configures it, in the calling thread's network namespace. Without a
 // name, or with one like "tun%d", the kernel chooses.
 func Open(name string, opts Options) (*Device, error) {
+	// One thread means one namespace for the device and for netlink.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	attach, headerLen := attachVirtio, vnet.HeaderLen
 	if opts.Plain {
 		attach, headerLen = attachPlain, 0
@@ -60,6 +64,7 @@ func Open(name string, opts Options) (*Device, error) {
 	}
 	d.headerLen = headerLen
 	d.in.init()
+	d.MTU() // to know what it was if the interface goes
 	return d, nil
 }
 

@@ -109,7 +109,7 @@ func (w *Waiter) Left() (time.Duration, bool) {
 }
 
 // Wait waits for fd to become readable; negative, for no descriptor. A wake-up
-// that comes together with data is kept for the next Wait.
+// comes before data, or data that nobody wants could hide it for ever.
 func (w *Waiter) Wait(fd int, patience time.Duration) Event {
 	var ts *unix.Timespec
 	if patience >= 0 {
@@ -121,7 +121,7 @@ func (w *Waiter) Wait(fd int, patience time.Duration) Event {
 	switch {
 	case err != nil || n == 0:
 		return Nothing
-	case w.fds[0].Revents != 0:
+	case w.fds[1].Revents == 0:
 		return Ready
 	}
 	_, _ = unix.Read(w.wakeFd, w.word[:])
