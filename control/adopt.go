@@ -78,7 +78,7 @@ func (a *adoption) service(svc, w *service) {
 		case i < 0:
 			a.did(a.addServerLocked(svc, id, spec), "server added", svc, "server", id)
 		case svc.servers[i].rs.Spec() != spec:
-			a.did(editServer(svc, id, spec), "server changed", svc, "server", id)
+			a.did(a.editServerLocked(svc, id, spec), "server changed", svc, "server", id)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"usvs/ipvs"
 	"usvs/route"
 	"usvs/sched"
+	"usvs/wire"
 )
 
 // fakeClock is moved by hand.
@@ -483,4 +484,25 @@ func TestMinimalConfig(t *testing.T) {
 	require.NoError(t, c.Load("x", bytes.NewBufferString("-A -t 10.9.0.1:80 -s rr")))
 	require.NoError(t, c.Connections(func(*ipvs.ConnEntry) bool { return true }))
 	require.True(t, errors.Is(c.AddService(web, by("rr")), ipvs.ErrExists))
+}
+
+// Direct routing rewrites MAC addresses: through a TUN device it cannot work,
+// and saying so beats black-holing the clients.
+func TestDirectRoutingNeedsEthernet(t *testing.T) {
+	r := newRig(t)
+	r.SetRoutes(route.New(route.Config{
+		Interfaces: []route.Interface{{Name: "eth0"}, {Name: "tun0", Medium: wire.IP}},
+		Routes: []route.Route{
+			{Prefix: netip.MustParsePrefix("10.1.0.0/16"), Kind: route.Unicast, Port: 0},
+			{Prefix: netip.MustParsePrefix("10.2.0.0/16"), Kind: route.Unicast, Port: 1},
+		},
+	}))
+	r.must(r.AddService(web, by("rr")))
+	direct := ipvs.ServerSpec{Method: ipvs.DirectRoute, Weight: 1}
+	r.must(r.AddServer(web, at("10.1.0.11:80"), direct))
+	require.ErrorIs(t, r.AddServer(web, at("10.2.0.11:80"), direct), ErrNeedsEthernet)
+	r.must(r.AddServer(web, at("10.2.0.11:80"), ipvs.ServerSpec{Method: ipvs.Masquerade, Weight: 1}))
+	err := r.EditServer(web, at("10.2.0.11:80"), direct)
+	require.ErrorIs(t, err, ErrNeedsEthernet)
+	require.ErrorContains(t, err, "tun0")
 }

@@ -48,6 +48,9 @@ func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 	if err := checkMixed(svc.vs.ID, id.Addr, spec.Method); err != nil {
 		return err
 	}
+	if err := checkMedium(id.Addr, spec.Method, c.routes); err != nil {
+		return err
+	}
 	srv := c.reviveLocked(svc, id, spec)
 	if srv == nil {
 		var err error
@@ -77,7 +80,7 @@ func (c *Control) EditServer(svcID ipvs.ServiceID, id ipvs.ServerID, spec ipvs.S
 	defer c.mu.Unlock()
 	svc, err := c.serviceLocked(svcID)
 	if err == nil {
-		err = editServer(svc, id, spec)
+		err = c.editServerLocked(svc, id, spec)
 	}
 	if err != nil {
 		return fmt.Errorf("edit server %v of %v: %w", id, svcID, err)
@@ -86,7 +89,7 @@ func (c *Control) EditServer(svcID ipvs.ServiceID, id ipvs.ServerID, spec ipvs.S
 	return nil
 }
 
-func editServer(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) error {
+func (c *Control) editServerLocked(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) error {
 	if err := checkServer(spec); err != nil {
 		return err
 	}
@@ -95,6 +98,9 @@ func editServer(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) error {
 		return ipvs.ErrNoEntry
 	}
 	if err := checkMixed(svc.vs.ID, id.Addr, spec.Method); err != nil {
+		return err
+	}
+	if err := checkMedium(id.Addr, spec.Method, c.routes); err != nil {
 		return err
 	}
 	rs := svc.servers[i].rs

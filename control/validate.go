@@ -1,12 +1,14 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
 
 	"usvs/ipvs"
 	"usvs/route"
+	"usvs/wire"
 )
 
 // maxTimeoutSecs is INT_MAX/HZ of a kernel with HZ=1000 (ipvs.md 3.2).
@@ -84,6 +86,23 @@ func checkMixed(svc ipvs.ServiceID, addr netip.Addr, m ipvs.ForwardMethod) error
 		return nil
 	}
 	return fmt.Errorf("a server of another address family needs a tunnel: %w", ipvs.ErrInvalid)
+}
+
+// ErrNeedsEthernet is returned for direct routing through an interface without
+// MAC addresses.
+var ErrNeedsEthernet = errors.New("direct routing (-g) changes MAC addresses and so needs an Ethernet interface; use -m or -i")
+
+// checkMedium refuses direct routing to a server that is reached through a TUN
+// device. The kernel has no such rule: there a packet always has a way out.
+func checkMedium(addr netip.Addr, m ipvs.ForwardMethod, routes *route.Table) error {
+	if m != ipvs.DirectRoute || routes == nil {
+		return nil
+	}
+	hop := routes.Lookup(addr)
+	if hop.Kind != route.Unicast || routes.Interfaces[hop.Port].Medium == wire.Ethernet {
+		return nil
+	}
+	return fmt.Errorf("%v is reached through %s, a TUN device: %w", addr, routes.Interfaces[hop.Port].Name, ErrNeedsEthernet)
 }
 
 // checkServerAddr refuses addresses no server can have: those that are neither

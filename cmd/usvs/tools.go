@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,12 +75,21 @@ func newIPTablesCmd(name string, v6 bool) *cobra.Command {
 			out, err := client.Iptables(v6, args)
 			fmt.Print(out)
 			if err != nil {
-				fmt.Fprintf(os.Stderr, "%s: %v\n", name, explained(err))
-				return exitStatus(2)
+				return iptablesError(err)
 			}
 			return nil
 		},
 	}
+}
+
+// iptablesError prints what iptables would and returns its exit status.
+func iptablesError(err error) error {
+	var told interface{ ExitStatus() int }
+	if !errors.As(err, &told) {
+		return explained(err)
+	}
+	fmt.Fprintln(os.Stderr, strings.TrimRight(err.Error(), "\n"))
+	return exitStatus(told.ExitStatus())
 }
 
 func newStatusCmd() *cobra.Command {
