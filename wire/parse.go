@@ -84,7 +84,7 @@ func (p *Packet) Parse(frame []byte, m Medium) Malformed {
 	return None
 }
 
-// ParseIP parses b as a bare IPv4 or IPv6 packet, for instance one quoted in
+// ParseQuoted parses b as a bare IPv4 or IPv6 packet, for instance one quoted in
 // an ICMP error or carried in a tunnel. A quote may be cut short: its total
 // length is then not held against it.
 func (p *Packet) ParseQuoted(b []byte, version uint8) Malformed {
