@@ -42,8 +42,7 @@ func (c *Control) reviveLocked(svc *service, id ipvs.ServerID, spec ipvs.ServerS
 		srv.est.reset()
 		srv.rs.SetService(svc.vs)
 	}
-	srv.rs.SetSpec(spec)
-	srv.rs.SetAvailable(true)
+	srv.rs.Revive(spec)
 	return srv
 }
 

@@ -95,6 +95,14 @@ func (rs *RealServer) SetSpec(s ServerSpec) {
 	}
 }
 
+// Revive applies spec to a server that was deleted and is added again. Unlike
+// an edit, it sets the last weight even to 0.
+func (rs *RealServer) Revive(s ServerSpec) {
+	rs.lastWeight.Store(s.Weight)
+	rs.SetSpec(s)
+	rs.available.Store(true)
+}
+
 // Tunnel is the server's encapsulation.
 func (rs *RealServer) Tunnel() TunnelParams { return rs.Spec().Tunnel }
 
