@@ -227,12 +227,13 @@ func (c *Cache) drain(n *Neighbour, leave *queue) []*wire.Frame {
 	}
 }
 
-// flush sends the waiting frames to the neighbour's MAC.
+// flush sends the waiting frames to the neighbour's MAC. If it has become
+// unusable meanwhile, whoever made it so looks at the queue after that.
 func (c *Cache) flush(n *Neighbour, out Sink) {
-	if n.queue.Load() == nil {
+	w := n.word()
+	if !w.usable() || n.queue.Load() == nil {
 		return
 	}
-	mac := n.word().mac()
 	for _, f := range c.drain(n, nil) {
 		g := out.New()
 		if g == nil || g.Cap() < f.Len() {
@@ -241,7 +242,7 @@ func (c *Cache) flush(n *Neighbour, out Sink) {
 		}
 		g.CopyFrom(f)
 		g.Port = n.port
-		wire.EthernetHeader(g.Bytes()).SetDst(mac)
+		wire.EthernetHeader(g.Bytes()).SetDst(w.mac())
 		out.Send(g)
 	}
 }

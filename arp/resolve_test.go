@@ -282,6 +282,24 @@ func TestGratuitousARPAnswersAWaitingFrame(t *testing.T) {
 	require.Equal(t, Stale, state(c, start, rip))
 }
 
+// TestFlushOfALostNeighbour: between finding a neighbour usable and sending to
+// it, another worker may have given it up.
+func TestFlushOfALostNeighbour(t *testing.T) {
+	c, out, _ := newCache(t, Config{})
+	c.Resolve(start, 0, rip, payload(1), out)
+	out.take()
+	n := c.find(0, rip)
+	n.w.Store(uint64(makeWord(wire.MAC{}, Failed, 0)))
+	c.flush(n, out)
+	require.Empty(t, out.take())
+	require.Len(t, c.drain(n, nil), 1, "left to who gave it up")
+}
+
+func TestStateNames(t *testing.T) {
+	require.Equal(t, "REACHABLE", Reachable.String())
+	require.Equal(t, "PERMANENT", Static.String())
+}
+
 func TestResolveOfAKnownNeighbourSendsAtOnce(t *testing.T) {
 	c, out, _ := newCache(t, Config{})
 	learnRIP(c, start, out)

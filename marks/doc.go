@@ -7,7 +7,9 @@
 // ACCEPT and RETURN. Everything else is refused with an error that says what
 // there is. Listings are those of iptables 1.8.9 (legacy), byte for byte,
 // except that the policy's counters stay zero, addresses are never turned into
-// names, and commands that change rules print nothing with -v.
+// names, commands that change rules print nothing with -v, and -S prints what
+// iptables forgets to ("-i +", an inverted full range of ports). A rule that is
+// not there is always "Bad rule", where iptables has two texts for it.
 //
 // A Ruleset is immutable: Apply returns a new one, which is published whole.
 // Only the counters of its rules change, and a rule keeps its counters in the
