@@ -14,5 +14,5 @@
 // director's trace shows were changed as the forwarding method changes them.
 //
 // It must not know what a director does inside: it sees what an operator can
-// see, the commands' output and the trace of the control socket.
+// see, what the commands print, `usvs trace` among them.
 package demo

@@ -35,6 +35,8 @@ type inside struct {
 // returns its exit status, with --keep only when it is told to end.
 func Inside(o Options) int {
 	in := &inside{opts: o, page: &page{w: os.Stdout, color: o.Color}}
+	unix.CloseOnExec(statusFD) // what we start must not hold them
+	unix.CloseOnExec(leaseFD)
 	in.hostPID, _ = os.Readlink("/proc/self") // before /proc is our own
 	go in.dieWithParent(os.Stdin)
 	isolate()
@@ -96,7 +98,7 @@ func (in *inside) playAll() int {
 		in.page.line("%s", in.page.paint(red, "Did not work: "+strings.Join(failed, ", ")+"."))
 		return 1
 	}
-	in.page.line("%s %d requests, each answered by the real server whose turn it was (%.1f s).",
+	in.page.line("%s %d requests through the director, and every real server got exactly its share (%.1f s).",
 		in.page.paint(green, "All well:"), n*len(in.opts.Modes), time.Since(begin).Seconds())
 	return 0
 }
@@ -128,17 +130,15 @@ func inUserNamespace() bool {
 }
 
 // detach lets go of everything that ties the process to the one that started
-// it: the lifeline, and the outputs. It tells the status to it.
+// it: the outputs, which a pipe's reader waits for, and the lifeline. Then it
+// tells the status.
 func (in *inside) detach(status int) error {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	for fd := range 3 {
-		if fd == 0 {
-			continue // the lifeline: it breaks, and that is all right
-		}
+	for _, fd := range []int{syscall.Stdout, syscall.Stderr} {
 		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
 			return err
 		}

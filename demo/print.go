@@ -25,7 +25,7 @@ type page struct {
 const width = 84
 
 func (p *page) line(format string, args ...any) {
-	fmt.Fprintf(p.w, strings.TrimRight(format, " ")+"\n", args...)
+	fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf(format, args...), " "))
 }
 
 // paint colours text where there are colours.
@@ -81,6 +81,25 @@ func (p *page) passage(came, left string, pass passage, o owners) {
 		}
 		p.line("   %-11s %-33s %s", c.label, orDash(c.before), p.paint(yellow, fmt.Sprintf("%-31s <-", orDash(c.after))))
 	}
+}
+
+// What of a long output is shown with an error.
+const (
+	tailLines = 10
+	tailWidth = 160
+)
+
+// tail is the end of an output, indented.
+func tail(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	lines = lines[max(0, len(lines)-tailLines):]
+	for i, line := range lines {
+		if len(line) > tailWidth {
+			line = line[:tailWidth] + "..."
+		}
+		lines[i] = "  " + line
+	}
+	return strings.Join(lines, "\n")
 }
 
 func orDash(s string) string {

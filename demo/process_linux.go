@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,10 +31,12 @@ type process struct {
 }
 
 // command is this program with arguments. It is started from its own image, so
-// that it does not matter if its file is gone, as after `go run`.
+// that it does not matter if its file is gone, as after `go run`. A control
+// socket named in the environment is not the demo's.
 func command(args []string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = "usvs"
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "USVS_") })
 	return cmd
 }
 
@@ -64,7 +68,7 @@ func (ns *namespace) run(args ...string) (string, error) {
 		p.err = fmt.Errorf("not done after %v", patience)
 	}
 	if p.err != nil && !errors.Is(p.err, exec.ErrWaitDelay) {
-		return p.out.String(), fmt.Errorf("%s# usvs %s: %w\n%s", ns.name, strings.Join(args, " "), p.err, p.out.String())
+		return p.out.String(), fmt.Errorf("%s# usvs %s: %w\n%s", ns.name, strings.Join(args, " "), p.err, tail(p.out.String()))
 	}
 	return p.out.String(), nil
 }
@@ -82,11 +86,11 @@ func (p *process) waitFor(what string, good func(out string) bool) error {
 		case <-changed:
 		case <-p.done:
 			if text := p.out.String(); !good(text) {
-				return fmt.Errorf("%s: the process ended (%v):\n%s", what, p.err, text)
+				return fmt.Errorf("%s: the process ended (%v):\n%s", what, p.err, tail(text))
 			}
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not there after %v; the process printed:\n%s", what, patience, text)
+			return fmt.Errorf("%s: not there after %v; the process printed:\n%s", what, patience, tail(text))
 		}
 	}
 }

@@ -24,7 +24,6 @@ const interrupted = 130
 //
 //	usvs demo inside    calling Inside
 //	usvs demo serve     calling Serve
-//	usvs demo watch     calling Watch
 //
 // The error says why there was no demo at all.
 func Run(ctx context.Context, o Options) (int, error) {

@@ -20,10 +20,10 @@ type scene struct {
 	scheduler string
 	servers   []realServer
 
-	realserver bool // real servers get the VIP by `usvs realserver up`
-	hold       bool // the client keeps all its connections open
-	remark     string
-	wayBack    string
+	realserver bool   // real servers get the VIP by `usvs realserver up`
+	hold       bool   // the client keeps all its connections open
+	remark     string // on how connections are made and scheduled
+	wayBack    string // how answers avoid the director; empty if they do not
 }
 
 // realServer is a machine that answers for the VIP.
@@ -90,7 +90,7 @@ func directRouting() *scene {
 			{host("rs3", "", on("lan0", "10.10.100.113/24")), 1},
 		},
 		realserver: true,
-		remark:     "rr takes turns",
+		remark:     "rr: each in turn",
 		wayBack:    "the real server has the VIP too and answers the client itself",
 	}
 }
@@ -119,7 +119,7 @@ func masquerading() *scene {
 			{host("rs2", "10.1.1.1", on("lan1", "10.1.1.79/24")), 2},
 			{host("rs3", "10.1.1.1", on("lan1", "10.1.1.80/24")), 1},
 		},
-		remark: "wrr takes turns by weight",
+		remark: "wrr: in turn, by weight",
 	}
 }
 
@@ -136,7 +136,7 @@ func tunnelling() *scene {
          VIP 10.10.100.107
 `,
 		machines: []machine{
-			host("client", "", on("lan0", "10.10.100.2/24")),
+			host("client", "10.10.100.254", on("lan0", "10.10.100.2/24")),
 			host("director", "10.10.100.254", on("lan0", "10.10.100.1/24")),
 			{name: "router", router: true, nics: []nic{on("lan0", "10.10.100.254/24"), on("lan1", "172.16.52.254/24")}},
 		},
@@ -150,7 +150,7 @@ func tunnelling() *scene {
 		},
 		realserver: true,
 		hold:       true,
-		remark:     "connections stay open, wlc takes the server with the fewest for its weight",
+		remark:     "wlc, and all are kept open",
 		wayBack:    "the real server unpacks the packet and answers the client through its own router",
 	}
 }

@@ -39,9 +39,10 @@ func (st *stage) play() error {
 	if err != nil {
 		return st.withLog(err)
 	}
-	err = st.browse()
-	if err == nil {
-		err = st.list()
+	b := &browser{dial: st.lab.machines["client"].dial, hold: st.hold}
+	defer b.close()
+	if err = st.browse(b); err == nil {
+		err = st.list() // with the connections still open, if they are kept open
 	}
 	// What the trace shows is worth most when the requests failed.
 	return st.withLog(errors.Join(err, st.explain(trace)))
@@ -62,9 +63,7 @@ func (st *stage) withLog(err error) error {
 	if err == nil || st.director == nil {
 		return err
 	}
-	lines := strings.Split(strings.TrimSpace(st.director.out.String()), "\n")
-	lines = lines[max(0, len(lines)-10):]
-	return fmt.Errorf("%w\nthe director's log ends with:\n  %s", err, strings.Join(lines, "\n  "))
+	return fmt.Errorf("%w\nthe director's log ends with:\n%s", err, tail(st.director.out.String()))
 }
 
 // start starts this program on a machine, to run until the scene ends.
@@ -145,7 +144,7 @@ func (st *stage) addService() error {
 // watch starts to follow the director's trace. That it is being followed shows
 // when a frame appears in it, so the client sends some until one does.
 func (st *stage) watch() (*process, error) {
-	p, err := st.start("director", "demo", "watch", fmt.Sprint(traced))
+	p, err := st.start("director", "trace", "--json", "-c", fmt.Sprint(traced))
 	if err != nil {
 		return nil, err
 	}
@@ -170,12 +169,10 @@ func (st *stage) watch() (*process, error) {
 }
 
 // browse makes the requests and judges the answers.
-func (st *stage) browse() error {
+func (st *stage) browse(b *browser) error {
 	client := st.find("client").addr().String()
-	b := &browser{dial: st.lab.machines["client"].dial, hold: st.hold}
-	defer b.close()
 	url := fmt.Sprintf("http://%s/", st.vip.Addr())
-	st.page.line("   %s GET %s, %d times, a new connection each (%s):", st.page.paint(dim, "client#"), url, st.requests, st.remark)
+	st.page.line("   %s GET %s   %d times, a connection each; %s", st.page.paint(dim, "client#"), url, st.requests, st.remark)
 	answered := map[string]int{}
 	roll := &roll{page: st.page}
 	defer roll.end()
@@ -221,10 +218,12 @@ func (st *stage) explain(trace *process) error {
 		answer, ok = firstAnswer(events, syn)
 		return ok
 	})
+	trace.stop()
 	if err != nil {
 		return err
 	}
 	st.page.line("")
+	st.page.command("director", []string{"usvs", "trace"})
 	o := st.owners()
 	st.page.passage("the first SYN came to the director", "and left", syn, o)
 	if err := st.checkForwarded(syn); err != nil {
