@@ -32,9 +32,10 @@ func eventually(t *testing.T, what string, good func() bool) {
 
 // director is a running `usvs run`.
 type director struct {
-	t    *testing.T
-	ns   *netnstest.Namespace
-	proc *netnstest.Process
+	t      *testing.T
+	ns     *netnstest.Namespace
+	proc   *netnstest.Process
+	killed bool
 }
 
 // startDirector starts `usvs run` with arguments and waits until it works. When
@@ -73,10 +74,16 @@ func (d *director) logged(text string) bool { return strings.Contains(d.proc.Out
 // called again.
 func (d *director) stop() {
 	d.t.Helper()
-	if d.t.Failed() {
+	if d.t.Failed() && !d.ended() {
 		d.t.Logf("status of the director on %s:\n%s", d.ns.Name(), d.statusText())
+		for _, list := range []string{"-Ln", "-Ln --stats", "-Lnc"} {
+			out, _ := d.ns.Try(program(), append([]string{"ipvsadm"}, strings.Fields(list)...)...)
+			d.t.Log(out)
+		}
 	}
-	assert.NoError(d.t, d.proc.Stop(), "the director's end")
+	if err := d.proc.Stop(); !d.killed {
+		assert.NoError(d.t, err, "the director's end")
+	}
 	d.checkLog()
 	if d.t.Failed() {
 		d.t.Logf("log of the director on %s:\n%s", d.ns.Name(), d.proc.Output())
@@ -94,6 +101,7 @@ func (d *director) checkLog() {
 // kill ends the director as nobody should.
 func (d *director) kill() {
 	d.t.Helper()
+	d.killed = true
 	d.ns.Run("kill", "-9", strconv.Itoa(d.proc.Pid()))
 	<-d.proc.Done()
 }
