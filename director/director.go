@@ -73,8 +73,10 @@ func (d *Director) NewWorker() *Worker {
 	w.piece = func(g *wire.Frame) { w.emit(g, &w.hop) }
 	w.cut = w.cutPiece
 	w.wrap = w.wrapSegment
+	w.host = w.give
 	for {
 		old := d.workers.Load()
+		w.ipID = uint32(len(*old)) * idStride
 		all := append(append([]*Worker{}, *old...), w)
 		if d.workers.CompareAndSwap(old, &all) {
 			return w
@@ -82,7 +84,11 @@ func (d *Director) NewWorker() *Worker {
 	}
 }
 
-// Counters returns how many frames ended for each reason that occurred.
+// idStride keeps the identifications that workers count up apart.
+const idStride = 0x9e3779b1
+
+// Counters returns how many frames ended for each reason that occurred, and why
+// fragments were not put together.
 func (d *Director) Counters() map[string]uint64 {
 	out := map[string]uint64{}
 	add := func(name string, n uint64) {
@@ -97,6 +103,9 @@ func (d *Director) Counters() map[string]uint64 {
 		for m := range w.count.malformed {
 			add("malformed: "+wire.Malformed(m).String(), w.count.malformed[m].Load())
 		}
+	}
+	for i, n := range d.fragments.Stats().Drops {
+		add(forward.FragmentDrop(i).String(), n)
 	}
 	return out
 }

@@ -59,11 +59,9 @@ func (w *Worker) lookupIn(proto ipvs.Protocol, cport, vport uint16) bool {
 	if !w.d.Table.LookupIn(w.now, proto, netip.AddrPortFrom(p.Src, cport), netip.AddrPortFrom(p.Dst, vport), c) {
 		return false
 	}
-	if w.opens() && w.mustReschedule() && w.d.Table.Expire(w.now, c.Ref) {
+	if w.opens() && w.mustReschedule() || c.Server != nil && !c.Server.Available() && w.snap.Sysctls.ExpireNodestConn {
+		w.d.Table.Expire(w.now, c.Ref) // if it stays, for what it controls, the new one will be this one
 		return false
-	}
-	if c.Server != nil && !c.Server.Available() && w.snap.Sysctls.ExpireNodestConn {
-		return !w.d.Table.Expire(w.now, c.Ref)
 	}
 	return true
 }
@@ -76,15 +74,26 @@ func (w *Worker) opens() bool {
 	case wire.ProtoTCP:
 		return p.TCPFlags&wire.FlagSYN != 0
 	case wire.ProtoSCTP:
-		return p.Full && len(p.Transport()) > wire.SCTPLen && p.Transport()[wire.SCTPLen] == sctpInit
+		return w.chunk() == sctpInit
 	}
 	return false
 }
 
+// SCTP chunk types, and what chunk returns if there is none.
 const (
 	sctpInit  = 1
 	sctpAbort = 6
+	sctpNone  = -1
 )
+
+// chunk is the type of an SCTP packet's first chunk, if its header is there.
+func (w *Worker) chunk() int {
+	const chunkHeaderLen = 4
+	if t := w.p.Transport(); len(t) >= wire.SCTPLen+chunkHeaderLen {
+		return int(t[wire.SCTPLen])
+	}
+	return sctpNone
+}
 
 // mustReschedule decides whether a first packet ends the connection it belongs
 // to (ipvs.md 2.7).
@@ -102,11 +111,11 @@ func (w *Worker) mustReschedule() bool {
 // forwardIn counts a client's packet, advances its connection and transmits it.
 func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
 	c := &w.c
-	if c.Server != nil && !c.Server.Available() {
+	if c.Server == nil || !c.Server.Available() {
 		w.end(DropServerGone) // connection kept, timer not restarted (ipvs.md 2.8)
 		return
 	}
-	w.countIn(c.Server)
+	w.countIn(c.Server, w.p.IPLen())
 	w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
 	w.transmit(f)
 }
@@ -130,20 +139,20 @@ func (w *Worker) event() conntrack.Event {
 	return conntrack.EventNone
 }
 
-func (w *Worker) countIn(rs *ipvs.RealServer) {
-	if rs == nil {
+// countIn counts a packet from a client. Nothing is counted for a server that
+// was deleted (ipvs.md 4.6).
+func (w *Worker) countIn(rs *ipvs.RealServer, bytes int) {
+	if rs == nil || !rs.Available() {
 		return
 	}
-	n := w.p.IPLen()
-	rs.Counters.In(1, n)
+	rs.Counters.In(1, bytes)
 	if vs := rs.Service(); vs != nil {
-		vs.Counters.In(1, n)
+		vs.Counters.In(1, bytes)
 	}
-	w.d.Totals.In(1, n)
+	w.d.Totals.In(1, bytes)
 }
 
-// countOut counts a packet to a client. Nothing is counted for a server that
-// was deleted.
+// countOut counts a packet to a client, as countIn does.
 func (w *Worker) countOut(rs *ipvs.RealServer, bytes int) {
 	if rs == nil || !rs.Available() {
 		return

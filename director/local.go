@@ -19,14 +19,19 @@ func (w *Worker) local(f *link.Frame) {
 		w.pass(f)
 		return
 	}
+	if w.martian(f) {
+		w.end(DropMartian)
+		return
+	}
 	g := w.out.New()
 	if g == nil {
 		w.end(DropNoRoom)
 		return
 	}
 	switch o := w.d.answers.Answer(w.now, w.asked(f), g); {
+	case o.Answered() && !w.reply(f, g):
+		w.end(DropNoRoom)
 	case o.Answered():
-		w.reply(f, g)
 		w.end(Answered)
 	case o == localstack.Limited:
 		w.end(DropRateLimited)
@@ -37,41 +42,82 @@ func (w *Worker) local(f *link.Frame) {
 	}
 }
 
+// martian reports whether no other host can have sent the packet, by its
+// source. Linux drops such packets before IPVS sees them. Without link headers
+// the host itself may be the sender.
+func (w *Worker) martian(f *link.Frame) bool {
+	a := w.p.Src
+	switch {
+	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast():
+		return true
+	case a.Is4() && (a.As4()[0] == 0 || a == broadcast4):
+		return true
+	}
+	return f.Medium == wire.Ethernet && (w.snap.owned.has(a) || w.snap.Routes.IsLocal(a))
+}
+
+var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // asked is the current packet as a question to the local stack.
 func (w *Worker) asked(f *link.Frame) localstack.Request {
 	return localstack.Request{Frame: f, Packet: &w.p, MAC: w.mac(f.Port)}
 }
 
 // reply sends an answer back to the station that asked. A large echo reply
-// goes in fragments, as its request came.
-func (w *Worker) reply(f, g *link.Frame) {
+// goes in fragments, as its request came. It reports false if there was no
+// room for them.
+func (w *Worker) reply(f, g *link.Frame) bool {
 	mtu := w.iface(f.Port).MTU
 	if w.q.Parse(g.Bytes(), g.Medium) != wire.None || mtu == 0 || w.q.IPLen() <= mtu {
 		w.out.Tx = append(w.out.Tx, g)
-		return
+		return true
 	}
-	forward.Fragment(g, &w.q, mtu, w.alloc, w.Send)
+	g.FragID = w.nextID()
+	return forward.Fragment(g, &w.q, mtu, w.alloc, w.Send)
 }
 
 // refuse drops the current packet for a reason its sender is told by an ICMP
 // error, if the rules of ICMP allow one. w.p is what the error quotes.
+//
+// Where the route to the sender does not leave by one of our interfaces, the
+// error goes back to the station the packet came from.
 func (w *Worker) refuse(f *link.Frame, e localstack.Error, why Reason) {
 	w.end(why)
-	g := w.out.New()
-	if g == nil {
+	hop := w.snap.Routes.Lookup(w.p.Src)
+	src := w.errorSource(&hop)
+	if hop.Kind == route.None || hop.Kind == route.Foreign {
+		if g, _ := w.errorAbout(f, src, e); g != nil {
+			w.out.Tx = append(w.out.Tx, g)
+		}
 		return
 	}
-	p := &w.p
-	hop := w.snap.Routes.Lookup(p.Src)
-	if !w.d.answers.Error(w.now, w.asked(f), w.errorSource(&hop), e, g).Answered() {
-		return
-	}
-	w.countError(g)
+	w.complain(f, &hop, src, e)
+}
+
+// complain sends an ICMP error about the current packet from src along hop,
+// unless that leads nowhere.
+func (w *Worker) complain(f *link.Frame, hop *route.Hop, src netip.Addr, e localstack.Error) {
 	if hop.Kind != route.Unicast {
-		w.out.Tx = append(w.out.Tx, g)
 		return
 	}
-	w.emit(g, &hop)
+	if g, _ := w.errorAbout(f, src, e); g != nil {
+		w.emit(g, hop)
+	}
+}
+
+// errorAbout makes an ICMP error about the current packet, counts it, and
+// returns it with its IP packet's length; nil if there is to be none.
+func (w *Worker) errorAbout(f *link.Frame, src netip.Addr, e localstack.Error) (*link.Frame, int) {
+	g := w.out.New()
+	if g == nil || !w.d.answers.Error(w.now, w.asked(f), src, e, g).Answered() {
+		return nil, 0
+	}
+	n := g.Len()
+	if g.Medium == wire.Ethernet {
+		n -= wire.EthernetLen
+	}
+	w.countError(n)
+	return g, n
 }
 
 // errorSource is the address an ICMP error about the current packet comes from:
@@ -87,7 +133,7 @@ func (w *Worker) errorSource(hop *route.Hop) netip.Addr {
 // countError counts an ICMP error as the kernel does: on its way out it is
 // related to the connection it quotes, by the VIP, which finds every
 // connection but a masqueraded one (ipvs.md 4.6).
-func (w *Worker) countError(g *link.Frame) {
+func (w *Worker) countError(bytes int) {
 	p, c := &w.p, &w.tmpl
 	if !p.Ports {
 		return
@@ -96,17 +142,13 @@ func (w *Worker) countError(g *link.Frame) {
 	if !w.d.Table.LookupOut(w.now, ipvs.Protocol(p.Proto), virtual, client, c) || c.Method == ipvs.Masquerade {
 		return
 	}
-	n := g.Len()
-	if g.Medium == wire.Ethernet {
-		n -= wire.EthernetLen
-	}
-	w.countOut(c.Server, n)
+	w.countOut(c.Server, bytes)
 }
 
-// pass declines a frame. If the host's own stack was kept from seeing it, it
-// is handed over now.
+// pass declines a frame. If the host's own stack was kept from seeing it, or
+// any fragment of it, it is handed over now.
 func (w *Worker) pass(f *link.Frame) {
-	if w.snap.Hidden.Hides(&w.p, w.snap.Routes.IsLocal) {
+	if f.Hidden || w.hides() {
 		w.hand(f)
 		return
 	}
@@ -114,8 +156,18 @@ func (w *Worker) pass(f *link.Frame) {
 	w.end(Passed)
 }
 
-// hand gives a frame to the host's own stack.
+func (w *Worker) hides() bool { return w.snap.Hidden.Hides(&w.p, w.snap.Routes.IsLocal) }
+
+func (w *Worker) give(f *link.Frame) { w.out.Host = append(w.out.Host, f) }
+
+// hand gives a frame to the host's own stack. A datagram that was put together
+// from fragments is taken apart again: it need not fit the way there whole.
 func (w *Worker) hand(f *link.Frame) {
-	w.out.Host = append(w.out.Host, f)
+	if f.FragSize == 0 || w.p.IPLen() <= f.FragSize {
+		w.give(f)
+	} else if !forward.Fragment(f, &w.p, f.FragSize, w.alloc, w.host) {
+		w.end(DropNoRoom)
+		return
+	}
 	w.end(Handed)
 }

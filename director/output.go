@@ -20,12 +20,15 @@ func (w *Worker) output(f *link.Frame) {
 	case p.IsICMPError():
 		w.relatedOut(f)
 		return
+	case p.Proto == wire.ProtoAH || p.Proto == wire.ProtoESP:
+		if !w.lookupOut(ipvs.UDP, isakmpPort, isakmpPort) {
+			w.pass(f)
+			return
+		}
 	case !balanced(p.Proto) || !p.Ports:
 		w.pass(f)
 		return
-	}
-	server, client := netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)
-	if !w.d.Table.LookupOut(w.now, ipvs.Protocol(p.Proto), server, client, &w.c) {
+	case !w.lookupOut(ipvs.Protocol(p.Proto), p.SrcPort, p.DstPort):
 		w.outputStray(f)
 		return
 	}
@@ -35,6 +38,11 @@ func (w *Worker) output(f *link.Frame) {
 		return
 	}
 	w.masquerade(f, false)
+}
+
+func (w *Worker) lookupOut(proto ipvs.Protocol, sport, cport uint16) bool {
+	p := &w.p
+	return w.d.Table.LookupOut(w.now, proto, netip.AddrPortFrom(p.Src, sport), netip.AddrPortFrom(p.Dst, cport), &w.c)
 }
 
 func (w *Worker) noteOutput() {
@@ -98,6 +106,5 @@ func (w *Worker) resets() bool {
 	if p.Proto == wire.ProtoTCP {
 		return p.TCPFlags&wire.FlagRST != 0
 	}
-	t := p.Transport()
-	return p.Proto == wire.ProtoSCTP && len(t) > wire.SCTPLen && t[wire.SCTPLen] == sctpAbort
+	return p.Proto == wire.ProtoSCTP && w.chunk() == sctpAbort
 }

@@ -20,6 +20,7 @@ const (
 	Ignored                  // to an owned address, and nothing is to be said to it
 	NotForUs                 // another station's MAC address
 	VLANTagged               // tagged: belongs to a VLAN interface, not to this one
+	Waiting                  // on its way, but the next hop's MAC has to be asked for first
 
 	// Drops.
 	DropMalformed        // wire.Parse refused it; also counted by kind
@@ -32,8 +33,7 @@ const (
 	DropTooBig           // longer than the path's MTU and not to be fragmented; ICMP sent
 	DropNoRoute          // no route to the next hop; ICMP sent
 	DropForeignRoute     // the route leaves by an interface usvs does not run on
-	DropNeighbour        // the next hop does not answer ARP or ND
-	DropNeighbourQueue   // too many frames wait for the next hop's MAC
+	DropNeighbour        // the next hop does not answer ARP or ND; the frame was counted as waiting before
 	DropMTUTooSmall      // a tunnel's MTU below 68 (IPv4) or 1280 (IPv6)
 	DropFamily           // the server's family needs a tunnel
 	DropNoRoom           // no buffer for another frame
@@ -47,16 +47,17 @@ const (
 	DropTunnelError      // an ICMP error about a tunnel, told to the client where it can be
 	DropUnanswerable     // to an owned address, too malformed to be answered
 	DropRateLimited      // an answer withheld by the ICMP rate limit
+	DropMartian          // from an address that no other host can have
 	reasons
 )
 
 var reasonNames = [reasons]string{
-	"forwarded", "answered", "passed", "handed_to_host", "consumed", "ignored", "not_for_us", "vlan_tagged",
+	"forwarded", "answered", "passed", "handed_to_host", "consumed", "ignored", "not_for_us", "vlan_tagged", "waiting",
 	"drop_malformed", "drop_short_transport", "drop_server_gone", "drop_no_server", "drop_table_full",
 	"drop_template_race", "drop_ttl", "drop_too_big", "drop_no_route", "drop_foreign_route",
-	"drop_neighbour", "drop_neighbour_queue", "drop_mtu_too_small", "drop_family", "drop_no_room",
+	"drop_neighbour", "drop_mtu_too_small", "drop_family", "drop_no_room",
 	"drop_fragment", "drop_icmp_checksum", "drop_redirect_loopback", "drop_segment", "drop_local_node",
-	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_unanswerable", "drop_rate_limited",
+	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_unanswerable", "drop_rate_limited", "drop_martian",
 }
 
 // String is the reason's counter name.

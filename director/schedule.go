@@ -24,7 +24,11 @@ const ftpDataPort = 20
 // reports whether w.c now holds one; if not, the frame has met its end.
 func (w *Worker) schedule(f *link.Frame) bool {
 	p := &w.p
-	if !p.Full {
+	switch {
+	case w.martian(f):
+		w.end(DropMartian)
+		return false
+	case !p.Full, p.Proto == wire.ProtoSCTP && w.chunk() == sctpNone:
 		w.end(DropShortTransport)
 		return false
 	}
@@ -56,11 +60,7 @@ func (w *Worker) mayOpen() bool {
 	case wire.ProtoTCP:
 		return p.TCPFlags&wire.FlagRST == 0 && (p.TCPFlags&wire.FlagSYN != 0 || sy.SloppyTCP)
 	case wire.ProtoSCTP:
-		if w.opens() {
-			return true
-		}
-		t := p.Transport()
-		return sy.SloppySCTP && len(t) > wire.SCTPLen && t[wire.SCTPLen] != sctpAbort
+		return w.chunk() == sctpInit || sy.SloppySCTP && w.chunk() != sctpAbort
 	}
 	return true
 }
@@ -94,6 +94,9 @@ func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
 			return false
 		}
 		rs, dport := tmpl.Server, p.DstPort
+		if rs == nil {
+			break // another worker's, and its server went meanwhile
+		}
 		if p.DstPort == id.Port && rs.ID.Port != 0 {
 			dport = rs.ID.Port
 		}
@@ -141,7 +144,7 @@ func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.Spec, vp
 		w.end(DropTableFull)
 		return false
 	}
-	return tmpl.Server != nil
+	return true
 }
 
 // open inserts the packet's connection to rs, or, under one-packet scheduling,

@@ -7,18 +7,26 @@ import (
 	"usvs/clock"
 	"usvs/forward"
 	"usvs/link"
-	"usvs/localstack"
 	"usvs/route"
 	"usvs/wire"
 )
 
 // send emits f towards hop, in fragments if need be, and ends it.
 func (w *Worker) send(f *link.Frame, hop *route.Hop, fragment bool) {
-	if !w.deliver(f, &w.p, hop, fragment) {
+	w.waits, w.lost = false, false
+	w.sent(w.deliver(f, &w.p, hop, fragment))
+}
+
+// sent ends a frame that was sent, entirely if ok and no piece was lost.
+func (w *Worker) sent(ok bool) {
+	switch {
+	case !ok || w.lost:
 		w.end(DropSegment)
-		return
+	case w.waits:
+		w.end(Waiting)
+	default:
+		w.end(Forwarded)
 	}
-	w.end(Forwarded)
 }
 
 // deliver is send for a piece of a frame. It reports false if a packet that
@@ -51,6 +59,7 @@ func (w *Worker) emit(f *link.Frame, hop *route.Hop) {
 	mac, ok := w.d.Neighbours.Lookup(w.now, hop.Port, hop.Via)
 	if !ok {
 		w.d.Neighbours.Resolve(w.now, hop.Port, hop.Via, f, w)
+		w.waits = true
 		return
 	}
 	eth.SetDst(mac)
@@ -125,15 +134,6 @@ func (w *Worker) Conflict(c arp.Conflict) {
 	}
 }
 
-// Unreachable tells the sender of a frame that its next hop does not answer.
-func (w *Worker) Unreachable(f *wire.Frame) {
-	if w.p.Parse(f.Bytes(), f.Medium) != wire.None || w.p.Version == 0 {
-		w.end(DropNeighbour)
-		return
-	}
-	w.refuse(f, localstack.HostUnreachable(), DropNeighbour)
-}
-
 // local is what the neighbour cache asks about the director.
 type local struct{ d *Director }
 
@@ -152,8 +152,9 @@ func (l local) MAC(port int, _ netip.Addr) wire.MAC {
 
 // Ours reports whether mac is one of the director's interfaces'.
 func (l local) Ours(mac wire.MAC) bool {
-	for i := range l.d.snap.Load().Routes.Interfaces {
-		if l.d.snap.Load().Routes.Interfaces[i].MAC == mac {
+	ifs := l.d.snap.Load().Routes.Interfaces
+	for i := range ifs {
+		if ifs[i].MAC == mac {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"usvs/ipvs"
 	"usvs/marks"
 	"usvs/route"
+	"usvs/wire"
 )
 
 // Service is a virtual service as one snapshot has it.
@@ -34,10 +35,11 @@ type Snapshot struct {
 	owned    addrSet
 	servers  addrSet // addresses of masquerading servers
 	endpoint map[Endpoint]*ipvs.RealServer
-	tunnels  map[netip.Addr]*ipvs.RealServer
-	v4, v6   bool // a service of that family exists
-	ftp      bool // a service on TCP port 21 exists
-	anyPort  bool // a service on port 0 exists
+	tunnels  map[Endpoint]*ipvs.RealServer // by outer protocol, address and GUE port
+	v4, v6   bool                          // a service of that family exists
+	m4, m6   bool                          // a fwmark service of that family exists
+	ftp      bool                          // a service on TCP port 21 exists
+	anyPort  bool                          // a service on port 0 exists
 }
 
 // Seal computes what lookups need. It must be called once, before the snapshot
@@ -45,13 +47,15 @@ type Snapshot struct {
 func (s *Snapshot) Seal() *Snapshot {
 	s.byID = make(map[ipvs.ServiceID]*Service, len(s.Services))
 	s.endpoint = map[Endpoint]*ipvs.RealServer{}
-	s.tunnels = map[netip.Addr]*ipvs.RealServer{}
+	s.tunnels = map[Endpoint]*ipvs.RealServer{}
 	var servers []netip.Addr
 	for _, svc := range s.Services {
 		id := svc.VS.ID
 		s.byID[lookupID(id)] = svc
 		s.v4 = s.v4 || id.Family == ipvs.IPv4
 		s.v6 = s.v6 || id.Family == ipvs.IPv6
+		s.m4 = s.m4 || id.Family == ipvs.IPv4 && id.Mark != 0
+		s.m6 = s.m6 || id.Family == ipvs.IPv6 && id.Mark != 0
 		s.ftp = s.ftp || id.Mark == 0 && id.Protocol == ipvs.TCP && id.Port == ftpPort
 		s.anyPort = s.anyPort || id.Mark == 0 && id.Port == 0
 		for _, rs := range svc.Servers {
@@ -60,7 +64,7 @@ func (s *Snapshot) Seal() *Snapshot {
 				servers = append(servers, rs.ID.Addr)
 				s.addEndpoint(id, rs)
 			case ipvs.Tunnel:
-				s.tunnels[rs.ID.Addr] = rs
+				s.tunnels[tunnelEndpoint(rs)] = rs
 			}
 		}
 	}
@@ -69,6 +73,17 @@ func (s *Snapshot) Seal() *Snapshot {
 		s.Routes = route.New(route.Config{})
 	}
 	return s
+}
+
+// tunnelEndpoint is where the outer packets to a tunnelled server go.
+func tunnelEndpoint(rs *ipvs.RealServer) Endpoint {
+	switch t := rs.Tunnel(); t.Type {
+	case ipvs.GUE:
+		return Endpoint{Protocol: ipvs.UDP, Addr: rs.ID.Addr, Port: t.Port}
+	case ipvs.GRE:
+		return Endpoint{Protocol: wire.ProtoGRE, Addr: rs.ID.Addr}
+	}
+	return Endpoint{Protocol: wire.ProtoIPIP, Addr: rs.ID.Addr}
 }
 
 // addEndpoint registers a masquerading server under its own protocol, or under
@@ -128,6 +143,11 @@ func (s *Snapshot) hasMark(f ipvs.Family, mark uint32) bool {
 // the kernel's hooks do nothing for the family.
 func (s *Snapshot) active(version uint8) bool {
 	return version == 4 && s.v4 || version == 6 && s.v6
+}
+
+// marked is active for fwmark services.
+func (s *Snapshot) marked(version uint8) bool {
+	return version == 4 && s.m4 || version == 6 && s.m6
 }
 
 // answersFor reports whether the director, not the host's own stack, answers

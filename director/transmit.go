@@ -79,7 +79,7 @@ func (w *Worker) transmitLocal(f *link.Frame, related bool) {
 			return
 		}
 		w.rewriteIn(f, related)
-	} else if !w.snap.Routes.IsLocal(w.p.Dst) {
+	} else if w.snap.Routes.Lookup(w.p.Dst).Kind != route.Local {
 		w.end(DropLocalNode)
 		return
 	}
@@ -106,6 +106,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 	}
 	w.hop = *hop
 	w.hop.MTU = outer
+	w.waits, w.lost = false, false
 	ok := true
 	if f.GSO == wire.GSONone {
 		ok = w.encapsulate(f, p)
@@ -113,11 +114,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 		// The kernel refuses a tunnelled super-frame: each segment gets its own outer header.
 		ok = forward.Segment(f, p, w.alloc, w.wrap)
 	}
-	if !ok {
-		w.end(DropSegment)
-		return
-	}
-	w.end(Forwarded)
+	w.sent(ok)
 }
 
 // encapsulate puts w.tun's outer header in front of f and sends it along w.hop.
@@ -131,22 +128,25 @@ func (w *Worker) encapsulate(f *link.Frame, p *wire.Packet) bool {
 
 // wrapSegment encapsulates one segment of a super-frame.
 func (w *Worker) wrapSegment(seg *link.Frame) {
-	if w.seg.Parse(seg.Bytes(), seg.Medium) == wire.None {
-		w.encapsulate(seg, &w.seg)
+	if w.seg.Parse(seg.Bytes(), seg.Medium) != wire.None || !w.encapsulate(seg, &w.seg) {
+		w.lost = true
 	}
 }
 
 // cutPiece fragments one segment of a super-frame that must not leave whole.
 func (w *Worker) cutPiece(seg *link.Frame) {
 	if w.seg.Parse(seg.Bytes(), seg.Medium) != wire.None {
+		w.lost = true
 		return
 	}
 	_, fragment := forward.ExceedsMTU(seg, &w.seg, w.hop.MTU)
-	w.deliver(seg, &w.seg, &w.hop, fragment)
+	if !w.deliver(seg, &w.seg, &w.hop, fragment) {
+		w.lost = true
+	}
 }
 
-// nextID returns the identification of the next packet the director makes. A
-// per-worker counter spread over the value space is unique enough: it matters
+// nextID returns the identification of the next packet the director makes.
+// Counters that start apart, one for each worker, are unique enough: it matters
 // only to packets that are fragmented later.
 func (w *Worker) nextID() uint32 {
 	w.ipID++

@@ -37,9 +37,13 @@ type Worker struct {
 	hop   route.Hop // where the pieces of a packet that is cut go
 	ipID  uint32    // of the last packet the director made
 
+	waits bool // the frame, or a piece of it, waits for its next hop
+	lost  bool // a piece of the frame could not be made
+
 	// Made once: a method value made per frame would allocate.
 	alloc            func() *wire.Frame
 	piece, cut, wrap func(*wire.Frame)
+	host             func(*wire.Frame)
 }
 
 // Handle takes a batch of received frames, changes them in place, and appends
@@ -121,22 +125,29 @@ func (w *Worker) ip(f *link.Frame) {
 	if w.snap.Marks4 != nil || w.snap.Marks6 != nil {
 		f.Mark = w.mark(f)
 	}
-	switch {
-	case w.inbound(f):
-		if f = w.whole(f); f != nil {
-			w.input(f)
-		}
-	case w.snap.Routes.IsLocal(p.Dst):
-		w.toHostItself(f)
-	case !w.snap.active(p.Version):
-		w.pass(f)
-	case p.Fragment && !w.snap.servers.has(p.Src):
-		w.pass(f)
-	default:
-		if f = w.whole(f); f != nil {
-			w.output(f)
+	if p.Fragment && w.gathers() {
+		if f = w.whole(f); f == nil {
+			return
 		}
 	}
+	switch {
+	case w.inbound(f):
+		w.input(f)
+	case w.snap.Routes.IsLocal(p.Dst):
+		w.toHostItself(f)
+	case p.Fragment, !w.snap.active(p.Version):
+		w.pass(f)
+	default:
+		w.output(f)
+	}
+}
+
+// gathers reports whether the current fragment's datagram may concern the
+// director. Only a first fragment has the ports that a mark may depend on.
+func (w *Worker) gathers() bool {
+	p, s := &w.p, w.snap
+	return s.owned.has(p.Dst) || s.marked(p.Version) && w.markable() ||
+		s.active(p.Version) && s.servers.has(p.Src) && !s.Routes.IsLocal(p.Dst)
 }
 
 // inbound reports whether the packet is for a virtual service's address: one
@@ -147,13 +158,14 @@ func (w *Worker) inbound(f *link.Frame) bool {
 	if s.owned.has(p.Dst) {
 		return true
 	}
-	if f.Mark == 0 || !s.hasMark(family(p.Version), f.Mark) {
-		return false
-	}
-	if s.Routes.Lookup(p.Dst).Kind == route.Local {
-		return true
-	}
-	return s.Hidden.inPrefixes(p.Dst)
+	return f.Mark != 0 && s.hasMark(family(p.Version), f.Mark) && w.markable()
+}
+
+// markable reports whether the director may take a marked packet to that
+// address, which it does not own.
+func (w *Worker) markable() bool {
+	s := w.snap
+	return s.Routes.Lookup(w.p.Dst).Kind == route.Local || s.Hidden.inPrefixes(w.p.Dst)
 }
 
 func (w *Worker) mark(f *link.Frame) uint32 {
@@ -167,17 +179,15 @@ func (w *Worker) mark(f *link.Frame) uint32 {
 	return rules.Mark(w.portName(f.Port), &w.p, f.Mark)
 }
 
-// whole returns f itself, or, if f is the last missing fragment of a datagram,
-// the datagram, already parsed; nil while fragments are missing.
+// whole returns the datagram, already parsed, if the fragment f is the last of
+// it that was missing, else nil.
 func (w *Worker) whole(f *link.Frame) *link.Frame {
-	if !w.p.Fragment {
-		return f
-	}
 	g := w.out.New()
 	if g == nil {
 		w.end(DropNoRoom)
 		return nil
 	}
+	f.Hidden = w.hides() // what is hidden of a datagram depends on the fragment
 	if !w.d.fragments.Add(w.now, f, &w.p, g) {
 		w.end(Consumed)
 		return nil
