@@ -46,10 +46,10 @@ func TestDemo(t *testing.T) {
 		t.Run(u.name, func(t *testing.T) {
 			t.Run("all modes", func(t *testing.T) { allModes(t, u.command(exe)) })
 			t.Run("kept", func(t *testing.T) { kept(t, u, exe) })
-			t.Run("interrupted", func(t *testing.T) { interruptedBy(t, u.command(exe, "--requests", "100000"), unix.SIGINT) })
-			t.Run("killed", func(t *testing.T) { interruptedBy(t, u.command(exe, "--requests", "100000"), unix.SIGKILL) })
+			t.Run("interrupted", func(t *testing.T) { interruptedBy(t, u.command(exe, "--requests", "10000"), unix.SIGINT) })
+			t.Run("killed", func(t *testing.T) { interruptedBy(t, u.command(exe, "--requests", "10000"), unix.SIGKILL) })
 			t.Run("killed when to be kept", func(t *testing.T) {
-				interruptedBy(t, u.command(exe, "--requests", "100000", "--keep"), unix.SIGKILL)
+				interruptedBy(t, u.command(exe, "--requests", "10000", "--keep"), unix.SIGKILL)
 			})
 		})
 	}
@@ -77,7 +77,7 @@ func (u user) command(exe string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// output runs a demo to its end. It skips the test where there can be none.
+// runDemo runs a demo to its end. It skips the test where there can be none.
 func runDemo(t *testing.T, cmd *exec.Cmd) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), atMost)
@@ -101,9 +101,9 @@ func allModes(t *testing.T, cmd *exec.Cmd) {
 		"LVS-DR", "LVS-NAT", "LVS-TUN",
 		"rs1 rs2 rs3# usvs realserver up --vip 10.10.100.107 --mode tun --dev eth0",
 		"director# usvs run -i eth0 -i eth1 &",
-		"rs1      10.10.100.111          1         4         4  ok ####",
-		"rs1      10.1.1.78              3         6         6  ok ######",
-		"rs2      172.16.52.62           1         3         3  ok ###",
+		"rs1      10.10.100.111          1         4         4  ok ########",
+		"rs1      10.1.1.78              3         6         6  ok ############",
+		"rs2      172.16.52.62           1         3         3  ok ######",
 		"TCP  10.10.100.77:80 wrr",
 		"-> 172.16.52.61:80              Tunnel  2      6          0",
 		"outer from  -                                 10.10.100.1 director            <-",
@@ -223,6 +223,7 @@ func badFlags(t *testing.T, exe string) {
 	for args, want := range map[string]string{
 		"--mode fnat":     "want all, or some of dr,nat,tun",
 		"--requests 0":    "want 1 to",
+		"inside":          "for usvs demo to call",
 		"--nonsense":      "unknown flag",
 		"inside --mode x": "want all",
 	} {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -29,11 +30,16 @@ type inside struct {
 	hostPID string // its number outside
 	kept    atomic.Bool
 	stages  []*stage
+	visitor net.Conn // of Clean; its end tells that this process has ended
 }
 
 // Inside plays the scenes. It is called in the process that Run started, and
 // returns its exit status, with --keep only when it is told to end.
 func Inside(o Options) int {
+	if os.Getpid() != 1 { // isolate would change what others see
+		fmt.Fprintln(os.Stderr, "usvs: demo inside is for usvs demo to call")
+		return 1
+	}
 	in := &inside{opts: o, page: &page{w: os.Stdout, color: o.Color}}
 	unix.CloseOnExec(statusFD) // what we start must not hold them
 	unix.CloseOnExec(leaseFD)
@@ -51,6 +57,7 @@ func Inside(o Options) int {
 		return 1
 	}
 	<-end
+	runtime.KeepAlive(in.visitor)
 	return status
 }
 
@@ -160,22 +167,23 @@ func (in *inside) untilToldToEnd() <-chan struct{} {
 	end := make(chan struct{})
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	knocked := make(chan struct{})
-	go awaitKnock(knocked)
+	knocks := make(chan net.Conn, 1)
+	go awaitKnock(knocks)
 	go func() {
 		select {
 		case <-signals:
-		case <-knocked:
+		case in.visitor = <-knocks:
 		}
 		close(end)
 	}()
 	return end
 }
 
-// awaitKnock waits for a connection of our own user. It is not closed: its end
-// tells Clean that this process has ended.
-func awaitKnock(knocked chan<- struct{}) {
-	ln, err := net.FileListener(os.NewFile(leaseFD, "lease"))
+// awaitKnock sends a connection of our own user, when the name is free again.
+func awaitKnock(knocks chan<- net.Conn) {
+	lease := os.NewFile(leaseFD, "lease")
+	ln, err := net.FileListener(lease)
+	lease.Close()
 	if err != nil {
 		return
 	}
@@ -185,7 +193,8 @@ func awaitKnock(knocked chan<- struct{}) {
 			return
 		}
 		if uid, err := peerUID(conn.(*net.UnixConn)); err == nil && uid == os.Getuid() {
-			close(knocked)
+			ln.Close()
+			knocks <- conn
 			return
 		}
 		conn.Close()

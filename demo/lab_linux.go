@@ -116,10 +116,13 @@ func (l *lab) bridge(lan string) (netlink.Link, error) {
 	return bridge, l.plug.nl.LinkSetUp(bridge)
 }
 
-// explain adds what an operator can do about errors of missing kernel parts.
+// explain adds what an operator can do about missing kernel parts and permits.
 func explain(err error) error {
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("%w (this kernel has no such interfaces, or may not load the module: try modprobe veth bridge)", err)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w (this kernel has no such interfaces, or may not load the module: try modprobe -a veth bridge)", err)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSPC): // ENOSPC: more namespaces than the limit
+		return fmt.Errorf("%w. %s", err, permitAdvice)
 	}
 	return err
 }
@@ -129,7 +132,7 @@ func explain(err error) error {
 func newNamespace(name string) (ns *namespace, err error) {
 	err = inThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make a network namespace: %w", err)
+			return fmt.Errorf("make a network namespace: %w", explain(err))
 		}
 		ns, err = currentNamespace(name)
 		return err
@@ -154,7 +157,7 @@ func currentNamespace(name string) (*namespace, error) {
 	}
 	if err != nil {
 		ns.close()
-		return nil, fmt.Errorf("set up the loopback interface: %w", err)
+		return nil, fmt.Errorf("set up the loopback interface: %w", explain(err))
 	}
 	plainSettings()
 	return ns, nil
@@ -229,10 +232,15 @@ func (ns *namespace) setGateway(gw netip.Addr) error {
 	return nil
 }
 
-// dial connects from the namespace to a numeric address.
-func (ns *namespace) dial(network, addr string) (conn net.Conn, err error) {
+// dial connects from the namespace to a numeric address, with a port of our
+// own if fromPort is not 0.
+func (ns *namespace) dial(network, addr string, fromPort int) (conn net.Conn, err error) {
+	d := net.Dialer{Timeout: requestTimeout}
+	if fromPort != 0 {
+		d.LocalAddr = &net.TCPAddr{Port: fromPort}
+	}
 	err = ns.do(func() error {
-		conn, err = net.DialTimeout(network, addr, requestTimeout)
+		conn, err = d.Dial(network, addr)
 		return err
 	})
 	return conn, err

@@ -52,7 +52,7 @@ func talk(t *testing.T, l *lab, from, to string, addr netip.Addr) {
 	})
 	require.NoError(t, err)
 	defer ln.Close()
-	conn, err := l.machines[from].dial("tcp", ln.Addr().String())
+	conn, err := l.machines[from].dial("tcp", ln.Addr().String(), 0)
 	require.NoError(t, err, "%s to %s", from, to)
 	_, err = io.WriteString(conn, "hello")
 	require.NoError(t, errors.Join(err, conn.Close()))
@@ -78,7 +78,8 @@ func TestLabFails(t *testing.T) {
 func TestExplain(t *testing.T) {
 	assert.ErrorContains(t, explain(unix.EOPNOTSUPP), "modprobe")
 	assert.ErrorIs(t, explain(unix.EOPNOTSUPP), unix.EOPNOTSUPP)
-	assert.Equal(t, unix.EPERM, explain(unix.EPERM))
+	assert.ErrorContains(t, explain(unix.EPERM), permitAdvice)
+	assert.Equal(t, unix.EIO, explain(unix.EIO))
 }
 
 func TestWaitFor(t *testing.T) {

@@ -18,8 +18,8 @@ type Options struct {
 // DefaultRequests is one round of every scheduler.
 const DefaultRequests = rounds
 
-// maxRequests bounds the time a demo may take.
-const maxRequests = 100_000
+// maxRequests bounds the time a demo may take, and the ports it uses.
+const maxRequests = 10_000
 
 // ParseModes reads the value of --mode: a name, several with commas, or all.
 func ParseModes(text string) ([]string, error) {

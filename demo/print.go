@@ -21,8 +21,10 @@ type page struct {
 	color bool
 }
 
-// width of a scene's rule.
-const width = 84
+const (
+	width    = 84 // of a scene's rule
+	barWidth = 24 // of a bar that stands for all requests
+)
 
 func (p *page) line(format string, args ...any) {
 	fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf(format, args...), " "))
@@ -65,7 +67,7 @@ func (p *page) shares(s *scene, answered map[string]int, n int) (good bool) {
 		if got != want {
 			mark, color, good = "WRONG", red, false
 		}
-		bar := strings.Repeat("#", min(got, 24))
+		bar := strings.Repeat("#", got*barWidth/n)
 		p.line("   %-8s %-16v %7d %9d %9d  %s %s", rs.name, rs.addr(), rs.weight, want, got, p.paint(color, mark), bar)
 	}
 	return good

@@ -16,6 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// permitAdvice is what can be done where namespaces are forbidden.
+const permitAdvice = "Run it as root, or allow everybody's namespaces: sysctl user.max_user_namespaces above 0, " +
+	"kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); " +
+	"in a container: --privileged"
+
 // interrupted is the exit status after Ctrl-C, as shells have it.
 const interrupted = 130
 
@@ -36,9 +41,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := inner.start(o); err != nil {
-		return 1, fmt.Errorf("the kernel does not permit new namespaces: %w. "+
-			"Run it as root, or allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1 (Debian), "+
-			"kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container: --privileged", err)
+		return 1, fmt.Errorf("the kernel does not permit new namespaces: %w. %s", err, permitAdvice)
 	}
 	return inner.wait(ctx, o.Keep)
 }
@@ -122,6 +125,7 @@ func (p *innerProcess) wait(ctx context.Context, keep bool) (int, error) {
 	case <-ctx.Done():
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
+		fmt.Fprintln(os.Stderr, "\nusvs: interrupted; nothing of the demo is left")
 		return interrupted, nil
 	case text := <-told:
 		_, err := fmt.Sscanf(text, "%d", &status)

@@ -150,7 +150,7 @@ func (st *stage) watch() (*process, error) {
 	}
 	seen := make(chan struct{})
 	defer close(seen)
-	knock, err := st.lab.machines["client"].dial("udp", netip.AddrPortFrom(st.find("director").addr(), discardPort).String())
+	knock, err := st.lab.machines["client"].dial("udp", netip.AddrPortFrom(st.find("director").addr(), discardPort).String(), 0)
 	if err != nil {
 		return nil, err
 	}

@@ -46,9 +46,16 @@ type answer struct {
 // requestTimeout covers several retransmissions of a lost packet.
 const requestTimeout = 15 * time.Second
 
-// browser makes HTTP requests, each over a connection of its own.
+// firstPort is the client's port for the first request.
+const firstPort = 20_000
+
+// browser makes HTTP requests, each over a connection of its own from a port of
+// its own. A director that does not see the answers, as with DR, keeps a closed
+// connection in FIN_WAIT for two minutes, and a port used again in that time
+// goes to the same real server without being scheduled (IPVS, conn_reuse_mode).
 type browser struct {
-	dial func(network, addr string) (net.Conn, error)
+	dial func(network, addr string, fromPort int) (net.Conn, error)
+	made int
 	hold bool // connections stay open until close
 	held []*http.Transport
 }
@@ -57,11 +64,14 @@ type browser struct {
 func (b *browser) get(url string) (answer, error) {
 	tr := &http.Transport{
 		DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
-			return b.dial(network, addr)
+			b.made++
+			return b.dial(network, addr, firstPort+b.made-1)
 		},
 		DisableKeepAlives: !b.hold,
 	}
-	b.held = append(b.held, tr)
+	if b.hold {
+		b.held = append(b.held, tr)
+	}
 	resp, err := (&http.Client{Transport: tr, Timeout: requestTimeout}).Get(url)
 	if err != nil {
 		return answer{}, err

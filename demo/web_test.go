@@ -33,9 +33,9 @@ func TestServeAndBrowse(t *testing.T) {
 	assert.Equal(t, listening+"\n", line)
 
 	for _, hold := range []bool{false, true} {
-		dials := 0
-		b := &browser{hold: hold, dial: func(network, addr string) (net.Conn, error) {
-			dials++
+		var ports []int
+		b := &browser{hold: hold, dial: func(network, addr string, port int) (net.Conn, error) {
+			ports = append(ports, port)
 			return net.Dial(network, addr)
 		}}
 		for range 3 {
@@ -43,13 +43,15 @@ func TestServeAndBrowse(t *testing.T) {
 			assert.NoError(t, err)
 			assert.Equal(t, answer{"rs7", "127.0.0.1"}, a)
 		}
-		assert.Equal(t, 3, dials, "every request has its own connection")
+		assert.Equal(t, []int{20_000, 20_001, 20_002}, ports, "every request has its own connection")
 		b.close()
 	}
 	cancel()
 	assert.NoError(t, <-served)
 	assert.Error(t, Serve(t.Context(), "rs7", "192.0.2.1:80", io.Discard), "not our address")
 }
+
+func dialAny(network, addr string, _ int) (net.Conn, error) { return net.Dial(network, addr) }
 
 func TestBrowserRefusesOtherAnswers(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
@@ -64,11 +66,11 @@ func TestBrowserRefusesOtherAnswers(t *testing.T) {
 		},
 	} {
 		server := httptest.NewServer(handler)
-		b := &browser{dial: net.Dial}
+		b := &browser{dial: dialAny}
 		_, err := b.get(server.URL)
 		assert.Error(t, err, name)
 		server.Close()
 	}
-	_, err := (&browser{dial: net.Dial}).get("http://" + freeAddr(t) + "/")
+	_, err := (&browser{dial: dialAny}).get("http://" + freeAddr(t) + "/")
 	assert.Error(t, err)
 }
