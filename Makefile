@@ -53,7 +53,7 @@ install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)
 	install -m 0755 usvs $(DESTDIR)$(SBINDIR)/usvs
 	test -e $(DESTDIR)$(SBINDIR)/ipvsadm || ln -s usvs $(DESTDIR)$(SBINDIR)/ipvsadm
-	install -m 0644 packaging/usvs.service $(DESTDIR)$(UNITDIR)/usvs.service
+	sed "s|@SBINDIR@|$(SBINDIR)|" packaging/usvs.service >$(DESTDIR)$(UNITDIR)/usvs.service
 	@echo "installed; edit /etc/usvs.rules and /etc/default/usvs, then: systemctl enable --now usvs"
 
 uninstall:
