@@ -32,11 +32,10 @@ type recordedFrame struct {
 
 // service is one of the recorded director's, with its only real server.
 type service struct {
-	proto     uint8
-	vip, rip  netip.AddrPort
-	method    ipvs.ForwardMethod
-	tunnel    ipvs.TunnelParams
-	configure []string
+	proto    uint8
+	vip, rip netip.AddrPort
+	method   ipvs.ForwardMethod
+	tunnel   ipvs.TunnelParams
 }
 
 // trace is a recording as far as this package has a say in it.
