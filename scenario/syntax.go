@@ -121,12 +121,11 @@ type Again struct {
 // Hangup closes the connections that a Traffic held open: `close NAME`.
 type Hangup struct{ Name string }
 
-// Inject sends a packet from an interface, whatever its stack thinks of it:
+// Inject sends a frame from an interface, whatever its stack thinks of it:
 // `inject client tcp 10.0.0.9:4000 > 10.0.0.1:80 S ttl=2`.
 type Inject struct {
-	From   Interface
-	To     string // the node whose MAC address the frame goes to
-	Packet Packet
+	From  Interface
+	Frame []byte
 }
 
 // Fault changes what a link does: the one between an interface and its switch.

@@ -105,10 +105,11 @@ type Frame struct {
 	Len  int    // before that
 }
 
-// MAC is the address of a node's interface in every World, made of its number
-// among the nodes and the interface's among its own.
+// MAC is the address of a node's interface in every World, made of the node's
+// index among the nodes and the interface's among its own.
 func MAC(node, nic int) wire.MAC {
-	return wire.MAC{0x02, 0x00, 0x00, byte(node + 1), 0x00, byte(nic)}
+	number := node + 1
+	return wire.MAC{2, 0, byte(number >> 16), byte(number >> 8), byte(number), byte(nic)}
 }
 
 // MACOf is the address of a named interface; zero if there is none of the name.
