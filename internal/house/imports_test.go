@@ -36,6 +36,8 @@ ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
 control                    -> director ipvsadm
 oracle                     -> control
+netsim                     -> control netsim/tcp
+netsim/tcp                 -> wire clock
 integration                ->
 link/internal/waiter       ->
 api                        -> control

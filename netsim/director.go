@@ -1,0 +1,258 @@
+package netsim
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"usvs/arp"
+	"usvs/clock"
+	"usvs/conntrack"
+	"usvs/control"
+	"usvs/director"
+	"usvs/forward"
+	"usvs/ipvs"
+	"usvs/ipvsadm"
+	"usvs/link"
+	"usvs/localstack"
+	"usvs/wire"
+)
+
+// DirectorOptions are what `usvs run` is told.
+type DirectorOptions struct {
+	Own      control.Own  // --own
+	VIPs     []netip.Addr // --vip
+	MaxConns int          // --max-conns; 0: 65536
+}
+
+// Director is a host on which usvs runs: the production director, with the
+// production control, between the interfaces and the host's own stack.
+type Director struct {
+	*Host
+	dir    *director.Director
+	ctl    *control.Control
+	worker *director.Worker
+	out    link.Output
+	batch  []*link.Frame
+	timer  *Timer
+	says   *director.Event // the verdict on the frame that is being handled
+	stop   func()          // ends the observation
+}
+
+// Director adds a host on which usvs runs on every interface.
+func (n *Net) Director(name string, opts ...DirectorOptions) *Director {
+	var o DirectorOptions
+	if len(opts) > 0 {
+		o = opts[0]
+	}
+	d := &Director{Host: newHost(n, name), batch: make([]*link.Frame, 1)}
+	d.adopt(d)
+	d.timer = n.NewTimer(d.tick)
+	d.build(o)
+	d.changed = func() {
+		d.ctl.SetRoutes(d.table)
+		d.timer.Set(n.now)
+	}
+	d.changed()
+	if len(n.observers) > 0 {
+		d.explainVerdicts()
+	}
+	return d
+}
+
+// build makes the production parts and joins them, as cmd/usvs does.
+func (d *Director) build(o DirectorOptions) {
+	seed := func(what string) uint64 { return d.net.derived(what + " of " + d.name) }
+	servers := new(ipvs.Registry)
+	table := conntrack.New(conntrack.Config{
+		Seed: seed("connection table"), MaxEntries: orDefault(o.MaxConns, 1<<16), Servers: servers,
+	})
+	d.dir = director.New(director.Config{
+		Table:     table,
+		ARP:       arp.Config{Seed: seed("neighbours")},
+		Fragments: forward.NewReassembler(forward.Limits{}, seed("fragments")),
+		Answers: localstack.New(localstack.Options{
+			Seed: seed("answers"), Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed("limiter")}),
+		}),
+		Conflict: func(c arp.Conflict) {
+			d.net.logf(d.name, "another host answers for VIP %v: %v on %s", c.Addr, c.MAC, d.ports[c.Port].name)
+		},
+	})
+	d.worker = d.dir.NewWorker()
+	d.ctl = control.New(control.Config{
+		Clock: d.net, Rand: d.net.Rand("schedulers of " + d.name), Servers: servers, Conns: table,
+		Totals: &d.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: o.Own, VIPs: o.VIPs,
+		Publish: d.publish,
+	})
+}
+
+func (d *Director) publish(s *director.Snapshot) {
+	d.dir.Publish(d.net.now, s)
+	d.timer.Set(d.net.now) // announcements are due
+}
+
+// Core is the production director.
+func (d *Director) Core() *director.Director { return d.dir }
+
+// Control is the production control.
+func (d *Director) Control() *control.Control { return d.ctl }
+
+// receive takes a frame from a link through the director.
+func (d *Director) receive(p *Port, f *frame) {
+	if p.index < 0 { // the host talks to itself
+		d.Host.receive(p, f)
+		return
+	}
+	f.Medium, f.Port = wire.Ethernet, p.index
+	d.batch[0] = &f.Frame
+	d.out.Reset()
+	next := d.worker.Handle(d.net.now, d.batch, &d.out)
+	if f.rec != nil {
+		f.rec.Verdict = d.says
+	}
+	kept := d.emit(f)
+	if !kept {
+		d.net.release(f)
+	}
+	d.wake(next)
+}
+
+// emit sends what the director made of a frame, nil if it acts by itself, and
+// reports whether f itself was among it.
+func (d *Director) emit(f *frame) (kept bool) {
+	for _, g := range d.out.Tx {
+		if f != nil && g == &f.Frame {
+			kept = true
+			d.transmitOn(f)
+			continue
+		}
+		d.transmitOn(d.net.cloned(g))
+	}
+	d.says = nil // what follows is the host's own doing
+	for _, list := range [...][]*link.Frame{d.out.Host, d.out.Pass} {
+		for _, g := range list {
+			own := f
+			if f == nil || g != &f.Frame {
+				own = d.net.cloned(g)
+			} else {
+				kept = true
+			}
+			d.toHost(own)
+		}
+	}
+	return kept
+}
+
+// cloned copies a frame of the director's own into one of the network's.
+func (n *Net) cloned(g *wire.Frame) *frame {
+	f := n.frame(g.Len())
+	f.CopyFrom(g)
+	return f
+}
+
+func (d *Director) transmitOn(f *frame) {
+	if f.Port < 0 || f.Port >= len(d.ports) {
+		d.drop(f, "no such port")
+		return
+	}
+	d.ports[f.Port].send(f)
+}
+
+func (d *Director) toHost(f *frame) { d.input(d.ports[f.Port], f) }
+
+// tick does the director's and control's timed work.
+func (d *Director) tick() {
+	now := d.net.now
+	d.out.Reset()
+	next := d.worker.Tick(now, &d.out).Min(d.ctl.Tick(now))
+	d.emit(nil)
+	d.timer.Set(max(next, now+1))
+}
+
+// wake makes tick happen at t, or sooner if it will anyway.
+func (d *Director) wake(t clock.Instant) {
+	if t < d.timer.Deadline() {
+		d.timer.Set(max(t, d.net.now+1))
+	}
+}
+
+// explainVerdicts makes the director say what it does with frames.
+func (d *Director) explainVerdicts() {
+	if d.stop == nil {
+		d.stop = d.dir.Observe(func(ev *director.Event) { d.says = ev })
+	}
+}
+
+// explain notes why the director sends a frame.
+func (d *Director) explain(rec *Record) {
+	if d.says == nil {
+		return
+	}
+	rec.Emitter = d.says
+	rec.note(fmt.Sprintf("director %s: %v", d.name, d.says.Reason))
+}
+
+// Exec runs a command on the director's host: what a Host understands, and
+// ipvsadm, iptables and ip6tables in production's grammar.
+func (d *Director) Exec(command string) Result {
+	w, err := words(command)
+	if err != nil {
+		return failed(2, "%v", err)
+	}
+	if len(w) > 0 && w[0] == "sudo" {
+		w = w[1:]
+	}
+	if len(w) > 1 && w[0] == "usvs" && directorCommand(w[1]) {
+		w = w[1:]
+	}
+	if len(w) == 0 || !directorCommand(w[0]) {
+		return d.run(w)
+	}
+	r := d.directorCommand(w)
+	d.timer.Set(d.net.now)
+	return r
+}
+
+func directorCommand(name string) bool {
+	switch name {
+	case "ipvsadm", "ipvsadm-save", "ipvsadm-restore", "iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy":
+		return true
+	}
+	return false
+}
+
+func (d *Director) directorCommand(w []string) Result {
+	var out, errs strings.Builder
+	stdin := strings.NewReader("")
+	var status int
+	switch w[0] {
+	case "ipvsadm":
+		status = ipvsadm.Run(w, d.ctl, nil, stdin, &out, &errs)
+	case "ipvsadm-save":
+		status = ipvsadm.RunSave(w[1:], d.ctl, nil, stdin, &out, &errs)
+	case "ipvsadm-restore":
+		status = ipvsadm.RunRestore(w[1:], d.ctl, nil, stdin, &out, &errs)
+	default:
+		return d.iptables(strings.HasPrefix(w[0], "ip6"), w[1:])
+	}
+	return Result{Stdout: out.String(), Stderr: errs.String(), Status: status}
+}
+
+func (d *Director) iptables(v6 bool, w []string) Result {
+	out, err := d.ctl.Iptables(v6, w)
+	var refused *control.IptablesError
+	switch {
+	case errors.As(err, &refused):
+		return Result{Stdout: out, Stderr: refused.Error() + "\n", Status: refused.ExitStatus()}
+	case err != nil:
+		return failed(1, "%v", err)
+	}
+	return Result{Stdout: out}
+}
+
+// Load makes the state what a rules file says, like `usvs run --rules`.
+func (d *Director) Load(name, rules string) error {
+	defer d.timer.Set(d.net.now)
+	return d.ctl.Load(name, strings.NewReader(rules))
+}

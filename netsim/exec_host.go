@@ -1,0 +1,35 @@
+package netsim
+
+// Exec runs a command on the host and returns what it printed. It understands
+// ip (addr, link, route, neigh), sysctl, `usvs realserver` and arping.
+func (h *Host) Exec(command string) Result {
+	w, err := words(command)
+	if err != nil {
+		return failed(2, "%v", err)
+	}
+	return h.run(w)
+}
+
+func (h *Host) run(w []string) Result {
+	if len(w) > 0 && w[0] == "sudo" {
+		w = w[1:]
+	}
+	if len(w) == 0 {
+		return Result{}
+	}
+	switch w[0] {
+	case "ip":
+		return h.ip(w[1:])
+	case "sysctl":
+		return h.sysctlCommand(w[1:])
+	case "usvs":
+		if len(w) > 1 && w[1] == "realserver" {
+			return h.realServer(w[2:])
+		}
+	case "arping":
+		return h.arping(w[1:])
+	case "modprobe":
+		return Result{} // everything is built in
+	}
+	return failed(127, "%s: command not found", w[0])
+}
