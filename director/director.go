@@ -47,16 +47,19 @@ func New(cfg Config) *Director {
 }
 
 // Publish makes s the snapshot that frames meet from now on, and announces the
-// addresses that became the director's to answer for. s must be sealed. One
-// caller at a time.
+// addresses that became the director's to answer for, and all of them where an
+// interface came up or got another MAC: neighbours remember the old one for
+// half a minute. s must be sealed. One caller at a time.
 func (d *Director) Publish(now clock.Instant, s *Snapshot) {
 	old := d.snap.Swap(s)
-	for _, a := range s.Answered() {
-		if old == nil || !old.answersFor(a) {
-			for port := range s.Routes.Interfaces {
-				if s.Routes.Interfaces[port].Medium == wire.Ethernet {
-					d.Neighbours.Announce(now, port, a)
-				}
+	for port := range s.Routes.Interfaces {
+		if s.Routes.Interfaces[port].Medium != wire.Ethernet {
+			continue
+		}
+		changed := s.stationChanged(old, port)
+		for _, a := range s.Answered() {
+			if changed || !old.answersFor(a) {
+				d.Neighbours.Announce(now, port, a)
 			}
 		}
 	}

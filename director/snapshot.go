@@ -156,6 +156,16 @@ func (s *Snapshot) answersFor(a netip.Addr) bool {
 	return s.owned.has(a) && !s.Routes.IsLocal(a)
 }
 
+// stationChanged reports whether a port came up since the old snapshot, or has
+// another MAC than there.
+func (s *Snapshot) stationChanged(old *Snapshot, port int) bool {
+	if port >= len(old.Routes.Interfaces) {
+		return true
+	}
+	is, was := &s.Routes.Interfaces[port], &old.Routes.Interfaces[port]
+	return is.Up && (!was.Up || is.MAC != was.MAC)
+}
+
 // Answered lists the owned addresses that the director itself answers for.
 func (s *Snapshot) Answered() []netip.Addr {
 	var list []netip.Addr
