@@ -84,6 +84,14 @@ func (p *Port) SetUp(up bool) {
 	}
 }
 
+// SetMAC gives the interface another Ethernet address.
+func (p *Port) SetMAC(mac wire.MAC) {
+	if h := hostOf(p.node); h != nil {
+		p.mac = mac
+		h.reroute()
+	}
+}
+
 // SetMTU sets the longest IP packet that the interface sends.
 func (p *Port) SetMTU(mtu int) {
 	p.mtu = mtu

@@ -2,7 +2,7 @@ package netsim
 
 import (
 	"errors"
-	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 
@@ -30,14 +30,14 @@ type DirectorOptions struct {
 // production control, between the interfaces and the host's own stack.
 type Director struct {
 	*Host
-	dir    *director.Director
-	ctl    *control.Control
-	worker *director.Worker
-	out    link.Output
-	batch  []*link.Frame
-	timer  *Timer
-	says   *director.Event // the verdict on the frame that is being handled
-	stop   func()          // ends the observation
+	dir      *director.Director
+	ctl      *control.Control
+	worker   *director.Worker
+	out      link.Output
+	batch    []*link.Frame
+	timer    *Timer
+	says     verdict // on the frame that is being handled
+	explains bool    // somebody wants to hear it
 }
 
 // Director adds a host on which usvs runs on every interface.
@@ -64,6 +64,7 @@ func (n *Net) Director(name string, opts ...DirectorOptions) *Director {
 // build makes the production parts and joins them, as cmd/usvs does.
 func (d *Director) build(o DirectorOptions) {
 	seed := func(what string) uint64 { return d.net.derived(what + " of " + d.name) }
+	log := slog.New(&logHandler{net: d.net, who: d.name})
 	servers := new(ipvs.Registry)
 	table := conntrack.New(conntrack.Config{
 		Seed: seed("connection table"), MaxEntries: orDefault(o.MaxConns, 1<<16), Servers: servers,
@@ -76,14 +77,14 @@ func (d *Director) build(o DirectorOptions) {
 			Seed: seed("answers"), Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed("limiter")}),
 		}),
 		Conflict: func(c arp.Conflict) {
-			d.net.logf(d.name, "another host answers for VIP %v: %v on %s", c.Addr, c.MAC, d.ports[c.Port].name)
+			log.Warn("another host answers for VIP", "vip", c.Addr, "mac", c.MAC, "interface", d.ports[c.Port].name)
 		},
 	})
 	d.worker = d.dir.NewWorker()
 	d.ctl = control.New(control.Config{
 		Clock: d.net, Rand: d.net.Rand("schedulers of " + d.name), Servers: servers, Conns: table,
 		Totals: &d.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: o.Own, VIPs: o.VIPs,
-		Publish: d.publish,
+		Log: log, Publish: d.publish,
 	})
 }
 
@@ -107,9 +108,12 @@ func (d *Director) receive(p *Port, f *frame) {
 	f.Medium, f.Port = wire.Ethernet, p.index
 	d.batch[0] = &f.Frame
 	d.out.Reset()
+	if d.explains {
+		d.says.conns = d.dir.Totals.Conns.Load()
+	}
 	next := d.worker.Handle(d.net.now, d.batch, &d.out)
 	if f.rec != nil {
-		f.rec.Verdict = d.says
+		d.says.received(f.rec)
 	}
 	kept := d.emit(f)
 	if !kept {
@@ -129,7 +133,7 @@ func (d *Director) emit(f *frame) (kept bool) {
 		}
 		d.transmitOn(d.net.cloned(g))
 	}
-	d.says = nil // what follows is the host's own doing
+	d.says.event = nil // what follows is the host's own doing
 	for _, list := range [...][]*link.Frame{d.out.Host, d.out.Pass} {
 		for _, g := range list {
 			own := f
@@ -177,25 +181,13 @@ func (d *Director) wake(t clock.Instant) {
 	}
 }
 
-// explainVerdicts makes the director say what it does with frames.
-func (d *Director) explainVerdicts() {
-	if d.stop == nil {
-		d.stop = d.dir.Observe(func(ev *director.Event) { d.says = ev })
-	}
-}
-
-// explain notes why the director sends a frame.
-func (d *Director) explain(rec *Record) {
-	if d.says == nil {
-		return
-	}
-	rec.Emitter = d.says
-	rec.note(fmt.Sprintf("director %s: %v", d.name, d.says.Reason))
-}
-
 // Exec runs a command on the director's host: what a Host understands, and
 // ipvsadm, iptables and ip6tables in production's grammar.
-func (d *Director) Exec(command string) Result {
+func (d *Director) Exec(command string) Result { return d.ExecInput(command, "") }
+
+// ExecInput is Exec with standard input for the command, which ipvsadm -R and
+// ipvsadm-restore read.
+func (d *Director) ExecInput(command, stdin string) Result {
 	w, err := words(command)
 	if err != nil {
 		return failed(2, "%v", err)
@@ -209,7 +201,7 @@ func (d *Director) Exec(command string) Result {
 	if len(w) == 0 || !directorCommand(w[0]) {
 		return d.run(w)
 	}
-	r := d.directorCommand(w)
+	r := d.directorCommand(w, stdin)
 	d.timer.Set(d.net.now)
 	return r
 }
@@ -222,9 +214,9 @@ func directorCommand(name string) bool {
 	return false
 }
 
-func (d *Director) directorCommand(w []string) Result {
+func (d *Director) directorCommand(w []string, input string) Result {
 	var out, errs strings.Builder
-	stdin := strings.NewReader("")
+	stdin := strings.NewReader(input)
 	var status int
 	switch w[0] {
 	case "ipvsadm":

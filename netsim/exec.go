@@ -31,6 +31,7 @@ func failed(status int, format string, args ...any) Result {
 type Executor interface {
 	Node
 	Exec(command string) Result
+	ExecInput(command, stdin string) Result
 }
 
 // MustExec is Exec for commands that must succeed. It returns what they print.

@@ -33,3 +33,6 @@ func (h *Host) run(w []string) Result {
 	}
 	return failed(127, "%s: command not found", w[0])
 }
+
+// ExecInput is Exec; none of a host's commands reads standard input.
+func (h *Host) ExecInput(command, _ string) Result { return h.Exec(command) }

@@ -183,8 +183,7 @@ func (h *Host) setLink(p *Port, pairs map[string]string) error {
 		if err != nil {
 			return err
 		}
-		p.mac = mac
-		h.reroute()
+		p.SetMAC(mac)
 	}
 	return nil
 }

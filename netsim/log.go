@@ -21,8 +21,13 @@ type Entry struct {
 
 // String is the entry as a line of text.
 func (e Entry) String() string {
-	d := Since(e.At)
-	return fmt.Sprintf("%4d.%09d %s: %s", d/1e9, d%1e9, e.Who, e.Text)
+	return stamp(e.At) + " " + e.Who + ": " + e.Text
+}
+
+// stamp writes a time as seconds since the start.
+func stamp(t clock.Instant) string {
+	d := Since(t)
+	return fmt.Sprintf("%4d.%09d", d/1e9, d%1e9)
 }
 
 // journal is the log.

@@ -97,7 +97,7 @@ func (n *Net) record(l *Link, from *Port, f *frame, at clock.Instant, fate Fate)
 		Data: append([]byte(nil), f.Bytes()...), Cause: n.cause,
 	}
 	if d, ok := from.node.(*Director); ok {
-		d.explain(rec)
+		d.says.sent(rec, d.name)
 	}
 	f.rec = rec
 	for _, see := range n.observers {

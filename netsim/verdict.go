@@ -1,0 +1,157 @@
+package netsim
+
+import (
+	"fmt"
+	"strings"
+
+	"usvs/director"
+	"usvs/ipvs"
+	"usvs/wire"
+)
+
+// verdict is what a director says about the frame that it is handling, kept
+// while somebody looks.
+type verdict struct {
+	event *director.Event
+	conns uint64 // opened before the frame
+	text  string // who was chosen, and why
+}
+
+// explainVerdicts makes the director say what it does with frames.
+func (d *Director) explainVerdicts() {
+	if d.explains {
+		return
+	}
+	d.explains = true
+	d.dir.Observe(func(ev *director.Event) {
+		d.says.event = ev
+		d.says.text = d.decision(ev)
+	})
+}
+
+// decision says in a line what became of a frame, which service and server had
+// to do with it, and whether a connection was opened for it.
+func (d *Director) decision(ev *director.Event) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s", d.name, strings.ReplaceAll(ev.Reason.String(), "_", " "))
+	if ev.Server == "" {
+		return b.String()
+	}
+	if svc := d.serviceOf(ev); svc != nil {
+		fmt.Fprintf(&b, ", service %v %s", svc.VS.ID, svc.Spec.Scheduler)
+		if svc.Spec.Flags&ipvs.FlagPersistent != 0 {
+			b.WriteString(" persistent")
+		}
+	}
+	fmt.Fprintf(&b, ", server %s %s", ev.Server, ev.Method)
+	if d.dir.Totals.Conns.Load() > d.says.conns {
+		b.WriteString(", new connection")
+	} else {
+		b.WriteString(", connection known")
+	}
+	return b.String()
+}
+
+// serviceOf finds the service that a frame belongs to: one that has the
+// server, and of several the one whose address is in the packet.
+func (d *Director) serviceOf(ev *director.Event) *director.Service {
+	var p wire.Packet
+	if p.Parse(ev.Before, wire.Ethernet) != wire.None {
+		return nil
+	}
+	var found *director.Service
+	for _, svc := range d.dir.Snapshot().Services {
+		for _, rs := range svc.Servers {
+			if rs.ID.String() != ev.Server {
+				continue
+			}
+			id := svc.VS.ID
+			named := id.Mark == 0 && id.Addr == p.Dst && (id.Port == p.DstPort || id.Port == 0)
+			if found == nil || named {
+				found = svc
+			}
+		}
+	}
+	return found
+}
+
+// touched reports whether a verdict is worth a comment: a frame that was
+// merely left alone is not.
+func touched(r director.Reason) bool {
+	switch r {
+	case director.Passed, director.NotForUs, director.VLANTagged, director.Consumed:
+		return false
+	}
+	return true
+}
+
+// received notes the verdict on a frame that arrived.
+func (v *verdict) received(rec *Record) {
+	rec.Verdict = v.event
+	if v.event != nil && touched(v.event.Reason) {
+		rec.note(v.text)
+	}
+}
+
+// sent notes why the director sends a frame.
+func (v *verdict) sent(rec *Record, name string) {
+	ev := v.event
+	if ev == nil {
+		return
+	}
+	rec.Emitter = ev
+	switch {
+	case touched(ev.Reason):
+		note := v.text
+		if list := Changes(ev.Before, rec.Data); len(list) > 0 && ev.Reason == director.Forwarded {
+			note += "; " + strings.Join(list, ", ")
+		}
+		rec.note(note)
+	case ev.Reason == director.Consumed && !isARP(rec.Data):
+		rec.note(name + ": it waited for the next hop's MAC address")
+	}
+}
+
+func isARP(frame []byte) bool {
+	return len(frame) >= wire.EthernetLen && wire.EthernetHeader(frame).Type() == wire.TypeARP
+}
+
+// Changes lists the header fields in which two frames differ, for frames of
+// which one was made of the other.
+func Changes(before, after []byte) []string {
+	var p, q wire.Packet
+	if p.Parse(before, wire.Ethernet) != wire.None || q.Parse(after, wire.Ethernet) != wire.None {
+		return nil
+	}
+	var list []string
+	changed := func(what string, old, now any) {
+		if old != now {
+			list = append(list, fmt.Sprintf("%s %v -> %v", what, old, now))
+		}
+	}
+	old, now := wire.EthernetHeader(before), wire.EthernetHeader(after)
+	changed("source MAC", old.Src(), now.Src())
+	changed("destination MAC", old.Dst(), now.Dst())
+	if p.Version == 0 || q.Version == 0 {
+		return list
+	}
+	if q.Proto != p.Proto && tunnelled(&q) {
+		return append(list, fmt.Sprintf("put into a tunnel packet %v > %v", q.Src, q.Dst))
+	}
+	changed("source", p.Src, q.Src)
+	changed("destination", p.Dst, q.Dst)
+	if p.Ports && q.Ports {
+		changed("source port", p.SrcPort, q.SrcPort)
+		changed("destination port", p.DstPort, q.DstPort)
+	}
+	changed("TTL", p.TTL, q.TTL)
+	return list
+}
+
+func tunnelled(q *wire.Packet) bool {
+	switch q.Proto {
+	case wire.ProtoIPIP, wire.ProtoIPv6, wire.ProtoGRE, wire.ProtoUDP:
+		return true
+	}
+	return false
+}
