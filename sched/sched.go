@@ -38,6 +38,11 @@ type Scheduler interface {
 	// slice is immutable. rs is the server that changed, nil for Bind. An error
 	// is possible only for Bind and leaves the service without a scheduler.
 	Update(change Change, servers []*ipvs.RealServer, rs *ipvs.RealServer) error
+	// Clone copies the scheduler with its state, over the servers that m names.
+	// From then on the two go their own ways.
+	Clone(m Mapping) Scheduler
+	// Explain says by what Schedule would decide now, and changes nothing.
+	Explain(req *Request) Explanation
 }
 
 // constructors by ipvsadm name.
@@ -55,7 +60,7 @@ var constructors = map[string]func(*rand.Rand) Scheduler{
 	"nq":    func(*rand.Rand) Scheduler { return new(nq) },
 	"fo":    func(*rand.Rand) Scheduler { return new(fo) },
 	"ovf":   func(*rand.Rand) Scheduler { return new(ovf) },
-	"twos":  func(rng *rand.Rand) Scheduler { return &twos{rng: rng} },
+	"twos":  func(rng *rand.Rand) Scheduler { return newTwos(rng) },
 }
 
 // New returns a scheduler by its ipvsadm name, without servers: call Update

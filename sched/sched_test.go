@@ -164,7 +164,7 @@ func mustClient(s string) (netip.Addr, uint16) {
 func TestNewKnowsEveryScheduler(t *testing.T) {
 	require.Len(t, constructors, len(names))
 	for _, name := range names {
-		_, err := New(name, nil)
+		_, err := New(name, rand.New(rand.NewPCG(1, 2)))
 		require.NoError(t, err, name)
 	}
 	for _, name := range []string{"none", "", "RR", "fifo"} {

@@ -10,20 +10,20 @@ import (
 // random by weight.
 type twos struct {
 	serverList
-	rng *rand.Rand
+	pcg rand.PCG
+	rng *rand.Rand // over pcg
+}
+
+func newTwos(seeds *rand.Rand) *twos {
+	s := &twos{pcg: *rand.NewPCG(seeds.Uint64(), seeds.Uint64())}
+	s.rng = rand.New(&s.pcg)
+	return s
 }
 
 // Schedule draws two servers, which may coincide, and returns the second only
 // if it is strictly less loaded for its weight.
 func (s *twos) Schedule(*Request) *ipvs.RealServer {
-	var total int64
-	var last *ipvs.RealServer
-	for _, rs := range s.servers {
-		if usable(rs) {
-			total += int64(rs.Weight())
-			last = rs
-		}
-	}
+	total, last := s.total()
 	if last == nil {
 		return nil
 	}
@@ -35,6 +35,17 @@ func (s *twos) Schedule(*Request) *ipvs.RealServer {
 		return b
 	}
 	return a
+}
+
+// total adds the weights of the usable servers up, of which it returns the last.
+func (s *twos) total() (total int64, last *ipvs.RealServer) {
+	for _, rs := range s.servers {
+		if usable(rs) {
+			total += int64(rs.Weight())
+			last = rs
+		}
+	}
+	return total, last
 }
 
 // draw returns the first usable server whose weight, with those before it,
