@@ -16,6 +16,9 @@ const isakmpPort = 500
 // input handles a packet to a virtual service's address (ipvs.md 5.2).
 func (w *Worker) input(f *link.Frame) {
 	p, s := &w.p, w.snap
+	if w.recorder != nil {
+		w.record(Step{Stage: StageInput, Mark: f.Mark, OK: !s.owned.has(p.Dst)})
+	}
 	if p.Version == 4 && p.L4-p.L3 > wire.IPv4Len {
 		forward.RecordRoute(p, p.Dst) // as the host's stack does on receipt
 	}
@@ -56,10 +59,17 @@ func (w *Worker) inputIPsec(f *link.Frame) {
 func (w *Worker) lookupIn(proto ipvs.Protocol, cport, vport uint16) bool {
 	p := &w.p
 	c := &w.c
-	if !w.d.Table.LookupIn(w.now, proto, netip.AddrPortFrom(p.Src, cport), netip.AddrPortFrom(p.Dst, vport), c) {
+	found := w.d.Table.LookupIn(w.now, proto, netip.AddrPortFrom(p.Src, cport), netip.AddrPortFrom(p.Dst, vport), c)
+	if w.recorder != nil {
+		w.recordConn(conntrack.DirIn, found)
+	}
+	if !found {
 		return false
 	}
 	if w.opens() && w.mustReschedule() || c.Server != nil && !c.Server.Available() && w.snap.Sysctls.ExpireNodestConn {
+		if w.recorder != nil {
+			w.record(Step{Stage: StageReuse, Conn: c})
+		}
 		w.d.Table.Expire(w.now, c.Ref) // if it stays, for what it controls, the new one will be this one
 		return false
 	}

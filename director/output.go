@@ -16,6 +16,9 @@ import (
 // server's answer on its way to a client (ipvs.md 5.6).
 func (w *Worker) output(f *link.Frame) {
 	p := &w.p
+	if w.recorder != nil {
+		w.record(Step{Stage: StageOutput, Mark: f.Mark})
+	}
 	switch {
 	case p.IsICMPError():
 		w.relatedOut(f)
@@ -42,7 +45,11 @@ func (w *Worker) output(f *link.Frame) {
 
 func (w *Worker) lookupOut(proto ipvs.Protocol, sport, cport uint16) bool {
 	p := &w.p
-	return w.d.Table.LookupOut(w.now, proto, netip.AddrPortFrom(p.Src, sport), netip.AddrPortFrom(p.Dst, cport), &w.c)
+	found := w.d.Table.LookupOut(w.now, proto, netip.AddrPortFrom(p.Src, sport), netip.AddrPortFrom(p.Dst, cport), &w.c)
+	if w.recorder != nil {
+		w.recordConn(conntrack.DirOut, found)
+	}
+	return found
 }
 
 func (w *Worker) noteOutput() {
@@ -56,6 +63,9 @@ func (w *Worker) noteOutput() {
 func (w *Worker) masquerade(f *link.Frame, related bool) {
 	p, c := &w.p, &w.c
 	hop := w.snap.Routes.Lookup(p.Dst)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageRoute, Dir: conntrack.DirOut, Conn: c, Hop: hop})
+	}
 	switch {
 	case hop.Kind == route.None:
 		w.refuse(f, localstack.HostUnreachable(), DropNoRoute)
@@ -68,6 +78,9 @@ func (w *Worker) masquerade(f *link.Frame, related bool) {
 		return
 	}
 	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageMTU, Dir: conntrack.DirOut, Conn: c, MTU: hop.MTU, OK: !tooBig})
+	}
 	if tooBig {
 		w.refuse(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return

@@ -28,6 +28,27 @@ func (p *Picker) Schedule(req *sched.Request) *ipvs.RealServer {
 	return p.s.Schedule(req)
 }
 
+// Clone copies the picker with its scheduler's state, over the servers that m names.
+func (p *Picker) Clone(m sched.Mapping) *Picker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.s == nil {
+		return &Picker{}
+	}
+	return NewPicker(p.s.Clone(m))
+}
+
+// Explain says by what the scheduler would decide, and changes nothing. It
+// reports false if there is none.
+func (p *Picker) Explain(req *sched.Request) (sched.Explanation, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.s == nil {
+		return sched.Explanation{}, false
+	}
+	return p.s.Explain(req), true
+}
+
 // Update tells the scheduler of a changed list of servers.
 func (p *Picker) Update(change sched.Change, servers []*ipvs.RealServer, rs *ipvs.RealServer) error {
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package director
 import (
 	"net/netip"
 
+	"usvs/conntrack"
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
@@ -32,7 +33,11 @@ func (w *Worker) relatedIn(f *link.Frame) {
 func (w *Worker) lookupQuotedIn() bool {
 	q := &w.q
 	client, virtual := netip.AddrPortFrom(q.Dst, q.DstPort), netip.AddrPortFrom(q.Src, q.SrcPort)
-	return w.d.Table.LookupIn(w.now, ipvs.Protocol(q.Proto), client, virtual, &w.c)
+	found := w.d.Table.LookupIn(w.now, ipvs.Protocol(q.Proto), client, virtual, &w.c)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageConnection, Quoted: q, Conn: &w.c, OK: found})
+	}
+	return found
 }
 
 // relatedOut handles an ICMP error from a server, or a router behind which it
@@ -44,7 +49,11 @@ func (w *Worker) relatedOut(f *link.Frame) {
 		return
 	}
 	server, client := netip.AddrPortFrom(q.Dst, q.DstPort), netip.AddrPortFrom(q.Src, q.SrcPort)
-	if !w.d.Table.LookupOut(w.now, ipvs.Protocol(q.Proto), server, client, &w.c) {
+	found := w.d.Table.LookupOut(w.now, ipvs.Protocol(q.Proto), server, client, &w.c)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageConnection, Dir: conntrack.DirOut, Quoted: q, Conn: &w.c, OK: found})
+	}
+	if !found {
 		w.pass(f)
 		return
 	}

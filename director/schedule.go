@@ -33,6 +33,9 @@ func (w *Worker) schedule(f *link.Frame) bool {
 		return false
 	}
 	svc := w.snap.find(family(p.Version), f.Mark, ipvs.Protocol(p.Proto), p.Dst, p.DstPort)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageService, Service: svc, OK: w.mayOpen()})
+	}
 	if !w.mayOpen() || svc == nil || p.SrcPort == ftpDataPort {
 		w.local(f)
 		return false
@@ -45,7 +48,7 @@ func (w *Worker) schedule(f *link.Frame) bool {
 		w.leave(f, svc)
 		return false
 	}
-	rs := svc.Picker.Schedule(w.request(svc))
+	rs := w.ask(svc)
 	if rs == nil {
 		w.leave(f, svc)
 		return false
@@ -116,19 +119,26 @@ func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
 // is made unfindable.
 func (w *Worker) findTemplate(n *conntrack.Spec, tmpl *conntrack.Conn) bool {
 	t := w.d.Table
-	if !t.LookupTemplate(w.now, n.Protocol, n.Client.Addr(), n.Virtual, tmpl) {
+	found := t.LookupTemplate(w.now, n.Protocol, n.Client.Addr(), n.Virtual, tmpl)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageTemplate, Conn: tmpl, Client: n.Client, Virtual: n.Virtual, Mark: n.Mark, OK: found})
+	}
+	if !found {
 		return false
 	}
 	rs := tmpl.Server
 	if rs != nil && rs.Available() && !(w.snap.Sysctls.ExpireQuiescentTemplate && rs.Weight() == 0) {
 		return true
 	}
+	if w.recorder != nil {
+		w.record(Step{Stage: StageStale, Conn: tmpl})
+	}
 	t.Invalidate(tmpl.Ref)
 	return false
 }
 
 func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.Spec, vport uint16, tmpl *conntrack.Conn) bool {
-	rs := svc.Picker.Schedule(w.request(svc))
+	rs := w.ask(svc)
 	if rs == nil {
 		w.leave(f, svc)
 		return false
@@ -168,9 +178,16 @@ func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control 
 			Protocol: n.Protocol, Client: n.Client, Virtual: n.Virtual, Real: n.Real,
 			Method: n.Method, Server: rs, Control: control, Mark: f.Mark, Flags: conntrack.FlagOnePacket,
 		}
+		if w.recorder != nil {
+			w.record(Step{Stage: StageOpen, Service: svc, Server: rs, Conn: &w.c, OK: true})
+		}
 		return conntrack.Inserted
 	}
-	switch res := w.d.Table.Insert(w.now, n, &w.c); res {
+	res := w.d.Table.Insert(w.now, n, &w.c)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageOpen, Service: svc, Server: rs, Conn: &w.c, OK: res == conntrack.Inserted})
+	}
+	switch res {
 	case conntrack.Inserted:
 		w.countConn(svc, rs)
 		return conntrack.Inserted

@@ -25,6 +25,9 @@ func (w *Worker) transmit(f *link.Frame) { w.transmitAs(f, false) }
 func (w *Worker) transmitAs(f *link.Frame, related bool) {
 	c, p := &w.c, &w.p
 	hop := w.snap.Routes.Lookup(c.Real.Addr())
+	if w.recorder != nil {
+		w.record(Step{Stage: StageRoute, Conn: c, Hop: hop})
+	}
 	switch {
 	case c.Method == ipvs.LocalNode || hop.Kind == route.Local:
 		w.transmitLocal(f, related)
@@ -51,6 +54,9 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 		return
 	}
 	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageMTU, Conn: c, MTU: hop.MTU, OK: !tooBig})
+	}
 	if tooBig {
 		w.refuse(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return
@@ -100,7 +106,12 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 		w.end(DropMTUTooSmall)
 		return
 	}
-	if tooBig, _ := forward.ExceedsMTU(f, p, mtu); tooBig && (w.snap.Sysctls.PMTUDisc || p.Version == 6) {
+	tooBig, _ := forward.ExceedsMTU(f, p, mtu)
+	tooBig = tooBig && (w.snap.Sysctls.PMTUDisc || p.Version == 6)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageMTU, Conn: c, MTU: mtu, OK: !tooBig})
+	}
+	if tooBig {
 		w.refuse(f, localstack.FragNeeded(mtu), DropTooBig)
 		return
 	}

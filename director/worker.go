@@ -37,6 +37,8 @@ type Worker struct {
 	hop   route.Hop // where the pieces of a packet that is cut go
 	ipID  uint32    // of the last packet the director made
 
+	recorder Recorder // nil: nobody asks why
+
 	waits bool // the frame, or a piece of it, waits for its next hop
 	lost  bool // a piece of the frame could not be made
 
@@ -125,6 +127,9 @@ func (w *Worker) ip(f *link.Frame) {
 	if w.snap.Marks4 != nil || w.snap.Marks6 != nil {
 		f.Mark = w.mark(f)
 	}
+	if w.recorder != nil {
+		w.record(Step{Stage: StageMark, Mark: f.Mark})
+	}
 	if p.Fragment && w.gathers() {
 		if f = w.whole(f); f == nil {
 			return
@@ -188,7 +193,11 @@ func (w *Worker) whole(f *link.Frame) *link.Frame {
 		return nil
 	}
 	f.Hidden = w.hides() // what is hidden of a datagram depends on the fragment
-	if !w.d.fragments.Add(w.now, f, &w.p, g) {
+	done := w.d.fragments.Add(w.now, f, &w.p, g)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageFragment, OK: done})
+	}
+	if !done {
 		w.end(Consumed)
 		return nil
 	}
