@@ -17,7 +17,7 @@ import (
 	"usvs/wire"
 )
 
-// bench is a director between a client side (port 0) and a server side (port 1).
+// testbed is a director between a client side (port 0) and a server side (port 1).
 type testbed struct {
 	tb      testing.TB
 	now     clock.Instant
@@ -26,6 +26,7 @@ type testbed struct {
 	out     link.Output
 	servers *ipvs.Registry
 	snap    Snapshot
+	net     route.Config
 }
 
 var (
@@ -48,10 +49,11 @@ func newTestbed(tb testing.TB) *testbed {
 		Answers:   localstack.New(localstack.Options{}),
 	})
 	b.w = b.d.NewWorker()
-	b.snap = Snapshot{Sysctls: ipvs.DefaultSysctls(), Routes: route.New(route.Config{
+	b.net = route.Config{
 		Interfaces: []route.Interface{
 			{Name: "eth0", MAC: dirMAC0, MTU: 1500, Up: true, Addrs: []netip.Prefix{pfx("10.1.0.1/16"), pfx("fd00:1::1/64")}},
 			{Name: "eth1", MAC: dirMAC1, MTU: 1500, Up: true, Addrs: []netip.Prefix{pfx("10.2.0.1/16"), pfx("fd00:2::1/64")}},
+			{Name: "tun0", Medium: wire.IP, MTU: 1500, Up: true, Addrs: []netip.Prefix{pfx("10.6.0.1/16")}},
 		},
 		Routes: []route.Route{
 			{Prefix: pfx("0.0.0.0/0"), Kind: route.Unicast, Port: 0, Via: addr("10.1.0.254")},
@@ -59,9 +61,14 @@ func newTestbed(tb testing.TB) *testbed {
 			{Prefix: pfx("10.1.0.0/16"), Kind: route.Unicast, Port: 0},
 			{Prefix: pfx("10.2.0.0/16"), Kind: route.Unicast, Port: 1},
 			{Prefix: pfx("fd00:2::/64"), Kind: route.Unicast, Port: 1},
+			{Prefix: pfx("10.6.0.0/16"), Kind: route.Unicast, Port: 2},
+			{Prefix: pfx("10.7.0.0/16"), Kind: route.None},
+			{Prefix: pfx("10.8.0.0/16"), Kind: route.Foreign},
 		},
-	}), Owned: []netip.Addr{vip, vip6}}
-	b.publish()
+		Locals: []netip.Addr{addr("127.0.0.1")},
+	}
+	b.snap = Snapshot{Sysctls: ipvs.DefaultSysctls(), Owned: []netip.Addr{vip, vip6}}
+	b.network(func(*route.Config) {})
 	b.d.Neighbours.SetStatic(b.now, 0, addr("10.1.0.254"), gwMAC, b.sink())
 	b.d.Neighbours.SetStatic(b.now, 0, addr("fd00:1::fe"), gwMAC, b.sink())
 	for _, a := range []string{"10.2.0.11", "10.2.0.12", "fd00:2::11"} {
@@ -73,6 +80,13 @@ func newTestbed(tb testing.TB) *testbed {
 func (b *testbed) sink() *Worker {
 	b.w.begin(b.now, &b.out)
 	return b.w
+}
+
+// network changes the host's network.
+func (b *testbed) network(change func(*route.Config)) {
+	change(&b.net)
+	b.snap.Routes = route.New(b.net)
+	b.publish()
 }
 
 func (b *testbed) publish() {
