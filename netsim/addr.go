@@ -155,7 +155,7 @@ func (h *Host) reroute() {
 	cfg := route.Config{Routes: append([]route.Route{
 		{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Kind: route.Local},
 	}, h.static...)}
-	h.prefix = h.prefix[:0]
+	h.broadcasts = h.broadcasts[:0]
 	for _, p := range h.devices {
 		if p.index < 0 {
 			for _, a := range p.addrs {
@@ -167,7 +167,13 @@ func (h *Host) reroute() {
 		cfg.Interfaces = append(cfg.Interfaces, route.Interface{
 			Name: p.name, Medium: wire.Ethernet, MAC: p.mac, MTU: p.mtu, Up: !p.down, Addrs: p.Addrs(),
 		})
-		cfg.Routes = append(cfg.Routes, h.connected(p)...)
+		connected := h.connected(p)
+		cfg.Routes = append(cfg.Routes, connected...)
+		for _, r := range connected {
+			if r.Prefix.Addr().Is4() && r.Prefix.Bits() < 31 {
+				h.broadcasts = append(h.broadcasts, lastOf(r.Prefix))
+			}
+		}
 	}
 	if slices.ContainsFunc(h.ports, func(p *Port) bool { return p.down }) {
 		cfg.Routes = slices.DeleteFunc(cfg.Routes, func(r route.Route) bool {
@@ -188,7 +194,6 @@ func (h *Host) connected(p *Port) []route.Route {
 		if a.IsSingleIP() {
 			continue
 		}
-		h.prefix = append(h.prefix, a)
 		r := route.Route{Prefix: a.Masked(), Kind: route.Unicast, Port: p.index, Src: a.Addr()}
 		if a.Addr().IsLinkLocalUnicast() {
 			r.Metric = 256 // behind a route that names its interface
@@ -200,20 +205,12 @@ func (h *Host) connected(p *Port) []route.Route {
 
 // isBroadcast reports whether a reaches every host of a subnet.
 func (h *Host) isBroadcast(a netip.Addr) bool {
-	if !a.Is4() {
-		return false
-	}
-	if a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return true
-	}
-	for _, p := range h.prefix {
-		if p.Addr().Is4() && p.Bits() < 31 && p.Contains(a) && a == lastOf(p) {
-			return true
-		}
-	}
-	return false
+	return a == limitedBroadcast || slices.Contains(h.broadcasts, a)
 }
 
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// lastOf is the highest address of an IPv4 prefix.
 func lastOf(p netip.Prefix) netip.Addr {
 	b := p.Addr().As4()
 	for i := p.Bits(); i < 32; i++ {

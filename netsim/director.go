@@ -72,7 +72,7 @@ func (d *Director) build(o DirectorOptions) {
 	d.dir = director.New(director.Config{
 		Table:     table,
 		ARP:       arp.Config{Seed: seed("neighbours")},
-		Fragments: forward.NewReassembler(forward.Limits{}, seed("fragments")),
+		Fragments: forward.NewReassembler(forward.Limits{Bytes: 1 << 20}, seed("fragments")),
 		Answers: localstack.New(localstack.Options{
 			Seed: seed("answers"), Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed("limiter")}),
 		}),

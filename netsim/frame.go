@@ -1,6 +1,9 @@
 package netsim
 
-import "usvs/wire"
+import (
+	"usvs/clock"
+	"usvs/wire"
+)
 
 // frame is a frame in flight, on loan from the Net's pool.
 type frame struct {
@@ -8,6 +11,12 @@ type frame struct {
 	to   *Port   // where it arrives
 	rec  *Record // nil if nobody looks
 	hops uint8   // switches it has passed
+
+	// While it is under way:
+	at    clock.Instant // when it arrives
+	seq   uint64
+	chain *fifo
+	next  *frame // behind it in the chain
 }
 
 // smallFrame is how long the frames of the pool are; longer ones are made when

@@ -19,16 +19,16 @@ type Host struct {
 	name string
 	self Node // the host, or the director around it
 
-	ports   []*Port // the Ethernet interfaces
-	devices []*Port // those, lo and tunnels
-	lo      *Port
-	static  []route.Route // added by the operator
-	table   *route.Table
-	prefix  []netip.Prefix // subnets on the interfaces
+	ports      []*Port // the Ethernet interfaces
+	devices    []*Port // those, lo and tunnels
+	lo         *Port
+	static     []route.Route // added by the operator
+	table      *route.Table
+	broadcasts []netip.Addr // of the subnets on the interfaces
 
 	sysctl     hostSettings
 	neigh      neighbours
-	answers    *localstack.Stack
+	answers    *localstack.Stack    // made for the first answer
 	frags      *forward.Reassembler // made for the first fragment
 	pmtu       map[netip.Addr]learnedMTU
 	transports map[uint8]transport
@@ -69,11 +69,9 @@ func (n *Net) Router(name string) *Host {
 }
 
 func newHost(n *Net, name string) *Host {
-	seed := n.derived("host " + name)
 	h := &Host{
 		net: n, name: name, pmtu: map[netip.Addr]learnedMTU{}, transports: map[uint8]transport{},
 		pings: map[uint16]func(PingReply){}, counts: map[string]uint64{}, sysctl: defaultSettings(),
-		answers: localstack.New(localstack.Options{Seed: seed, Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed})}),
 	}
 	h.neigh.init(h)
 	h.udp.init()

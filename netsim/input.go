@@ -168,11 +168,20 @@ func (h *Host) reassemble(f *frame) *frame {
 func (h *Host) answer(p *Port, f *frame) {
 	g := h.net.frame(f.Len() + wire.Headroom)
 	g.Medium = wire.Ethernet
-	if !h.answers.Answer(h.net.now, h.request(p, f), &g.Frame).Answered() {
+	if !h.stack().Answer(h.net.now, h.request(p, f), &g.Frame).Answered() {
 		h.net.release(g)
 		return
 	}
 	h.send(g)
+}
+
+// stack makes answers, as often as Linux's ICMP rate limit lets it.
+func (h *Host) stack() *localstack.Stack {
+	if h.answers == nil {
+		seed := h.net.derived("answers of " + h.name)
+		h.answers = localstack.New(localstack.Options{Seed: seed, Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed})})
+	}
+	return h.answers
 }
 
 func (h *Host) request(p *Port, f *frame) localstack.Request {

@@ -45,8 +45,10 @@ type direction struct {
 	opts LinkOptions
 	rand *rand.Rand // made when first drawn from
 	cut  bool
-	idle clock.Instant // when what waits for bandwidth has been sent
-	last clock.Instant // the latest arrival so far, which later frames do not overtake
+	// under are the frames under way that will arrive in the order of sending.
+	under fifo
+	idle  clock.Instant // when what waits for bandwidth has been sent
+	last  clock.Instant // the latest arrival so far, which later frames do not overtake
 }
 
 // Link joins two ports and returns the link, which is up.
@@ -140,7 +142,7 @@ func (l *Link) send(from *Port, f *frame) {
 	if d.draw(l, from, d.opts.Corrupt) {
 		d.corrupt(f, d.stream(l, from))
 	}
-	n.queue.push(item{at: at, frame: f})
+	n.queue.pushFrame(&d.under, at, f)
 }
 
 // arrival says when a frame that is sent now arrives, or why it does not.
@@ -216,7 +218,7 @@ func (l *Link) duplicate(from *Port, f *frame, at clock.Instant) {
 	if len(l.net.observers) > 0 {
 		l.net.record(l, from, g, at, Duplicated)
 	}
-	l.net.queue.push(item{at: at, frame: g})
+	l.net.queue.pushFrame(&l.dirs[from.side].under, at, g)
 }
 
 // corrupt turns one bit over. A record keeps what was sent.

@@ -300,7 +300,7 @@ func (h *Host) complain(p *Port, f *frame, e localstack.Error) {
 	}
 	g := h.net.frame(smallFrame)
 	g.Medium = wire.Ethernet
-	if !src.IsValid() || !h.answers.Error(h.net.now, h.request(p, f), src, e, &g.Frame).Answered() {
+	if !src.IsValid() || !h.stack().Error(h.net.now, h.request(p, f), src, e, &g.Frame).Answered() {
 		h.net.release(g)
 		return
 	}

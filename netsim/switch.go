@@ -22,7 +22,7 @@ type Switch struct {
 	name   string
 	ports  []*Port
 	ageing time.Duration
-	table  map[station]sighting
+	table  map[station]*sighting
 	counts SwitchStats
 }
 
@@ -34,10 +34,19 @@ type SwitchStats struct {
 	Looped    uint64 // passed too many switches
 }
 
-type station struct {
-	mac  wire.MAC
-	vlan int
+// station is a MAC address and a VLAN in one word.
+type station uint64
+
+func stationOf(m wire.MAC, vlan int) station {
+	return station(m[0])<<40 | station(m[1])<<32 | station(m[2])<<24 | station(m[3])<<16 |
+		station(m[4])<<8 | station(m[5]) | station(vlan&0xffff)<<48
 }
+
+func (s station) mac() wire.MAC {
+	return wire.MAC{byte(s >> 40), byte(s >> 32), byte(s >> 24), byte(s >> 16), byte(s >> 8), byte(s)}
+}
+
+func (s station) vlan() int { return int(s >> 48) }
 
 // sighting is where a station was last heard.
 type sighting struct {
@@ -55,7 +64,7 @@ type Station struct {
 
 // Switch adds a switch.
 func (n *Net) Switch(name string) *Switch {
-	s := &Switch{net: n, name: name, ageing: DefaultAgeing, table: map[station]sighting{}}
+	s := &Switch{net: n, name: name, ageing: DefaultAgeing, table: map[station]*sighting{}}
 	n.add(s)
 	return s
 }
@@ -103,7 +112,7 @@ func (s *Switch) Stations() []Station {
 	var list []Station
 	for k, v := range s.table {
 		if age := s.net.now.Sub(v.at); age <= s.ageing {
-			list = append(list, Station{k.mac, k.vlan, v.port, age})
+			list = append(list, Station{k.mac(), k.vlan(), v.port, age})
 		}
 	}
 	slices.SortFunc(list, func(a, b Station) int {
@@ -143,9 +152,9 @@ func (s *Switch) receive(in *Port, f *frame) {
 		s.flood(in, f)
 		return
 	}
-	seen, ok := s.table[station{dst, in.vlan}]
+	seen := s.table[stationOf(dst, in.vlan)]
 	switch {
-	case !ok || s.net.now.Sub(seen.at) > s.ageing:
+	case seen == nil || s.net.now.Sub(seen.at) > s.ageing:
 		s.flood(in, f)
 	case seen.port == in:
 		s.counts.Filtered++
@@ -161,15 +170,16 @@ func (s *Switch) learn(in *Port, src wire.MAC) {
 	if src.IsMulticast() || src.IsZero() {
 		return
 	}
-	key := station{src, in.vlan}
-	old, ok := s.table[key]
-	if ok && old.port == in && old.at == s.net.now {
+	key := stationOf(src, in.vlan)
+	old := s.table[key]
+	if old == nil {
+		s.table[key] = &sighting{in, s.net.now}
 		return
 	}
-	if ok && old.port != in && s.net.now.Sub(old.at) <= s.ageing {
+	if old.port != in && s.net.now.Sub(old.at) <= s.ageing {
 		s.net.logf(s.name, "%v moved from port %s to %s", src, old.port.name, in.name)
 	}
-	s.table[key] = sighting{in, s.net.now}
+	old.port, old.at = in, s.net.now
 }
 
 // flood sends a frame out of every other port of its VLAN.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"usvs/route"
 	"usvs/wire"
@@ -50,18 +51,20 @@ type udpRoute struct {
 
 // udpSockets are a host's sockets.
 type udpSockets struct {
-	bound map[netip.AddrPort]*UDPSocket // the address may be unspecified
+	bound map[uint32][]*UDPSocket // by port; the address may be unspecified
 	next  uint16
 }
 
 func (s *udpSockets) init() {
-	s.bound, s.next = map[netip.AddrPort]*UDPSocket{}, firstEphemeral
+	s.bound, s.next = map[uint32][]*UDPSocket{}, firstEphemeral
 }
 
 // rerouted forgets what sockets remember of routes.
 func (s *udpSockets) rerouted() {
-	for _, u := range s.bound {
-		u.sent = udpRoute{}
+	for _, list := range s.bound {
+		for _, u := range list {
+			u.sent = udpRoute{}
+		}
 	}
 }
 
@@ -74,11 +77,12 @@ func (h *Host) UDP(local netip.AddrPort) (*UDPSocket, error) {
 	if local.Port() == 0 {
 		local = netip.AddrPortFrom(local.Addr(), h.udp.pick(local.Addr()))
 	}
-	if h.udp.bound[local] != nil {
+	if h.udp.exact(local) != nil {
 		return nil, fmt.Errorf("udp %v: %w", local, ErrPortInUse)
 	}
 	u := &UDPSocket{h: h, local: local}
-	h.udp.bound[local] = u
+	port := uint32(local.Port())
+	h.udp.bound[port] = append(h.udp.bound[port], u)
 	return u, nil
 }
 
@@ -89,7 +93,7 @@ func (s *udpSockets) pick(addr netip.Addr) uint16 {
 		if s.next++; s.next > lastEphemeral {
 			s.next = firstEphemeral
 		}
-		if s.bound[netip.AddrPortFrom(addr, port)] == nil {
+		if s.exact(netip.AddrPortFrom(addr, port)) == nil {
 			return port
 		}
 	}
@@ -100,7 +104,13 @@ func (s *udpSockets) pick(addr netip.Addr) uint16 {
 func (u *UDPSocket) Local() netip.AddrPort { return u.local }
 
 // Close closes the socket.
-func (u *UDPSocket) Close() { delete(u.h.udp.bound, u.local) }
+func (u *UDPSocket) Close() {
+	bound, port := u.h.udp.bound, uint32(u.local.Port())
+	bound[port] = slices.DeleteFunc(bound[port], func(o *UDPSocket) bool { return o == u })
+	if len(bound[port]) == 0 {
+		delete(bound, port)
+	}
+}
 
 // Send sends a datagram from the socket's address, or from the host's choice
 // if it is bound to all of them.
@@ -159,18 +169,43 @@ func putUDP(b []byte, src, dst netip.Addr, srcPort, dstPort uint16) {
 	binary.BigEndian.PutUint16(b[6:], sum)
 }
 
-// find returns the socket for a local address and port.
-func (s *udpSockets) find(a netip.AddrPort) *UDPSocket {
-	if u := s.bound[a]; u != nil {
-		return u
-	}
-	any4 := netip.AddrPortFrom(netip.IPv4Unspecified(), a.Port())
-	if a.Addr().Is4() {
-		if u := s.bound[any4]; u != nil {
+// exact returns the socket that is bound to a.
+func (s *udpSockets) exact(a netip.AddrPort) *UDPSocket {
+	for _, u := range s.bound[uint32(a.Port())] {
+		if u.local == a {
 			return u
 		}
 	}
-	return s.bound[netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())]
+	return nil
+}
+
+// find returns the socket for a local address and port: one bound to the
+// address, else one bound to all of the family, else one bound to all.
+func (s *udpSockets) find(a netip.AddrPort) *UDPSocket {
+	var found *UDPSocket
+	best := 0
+	for _, u := range s.bound[uint32(a.Port())] {
+		if rank := u.rank(a.Addr()); rank > best {
+			found, best = u, rank
+		}
+	}
+	return found
+}
+
+// rank says how well a socket fits an address; 0: not at all.
+func (u *UDPSocket) rank(a netip.Addr) int {
+	switch local := u.local.Addr(); {
+	case local == a:
+		return 3
+	case !local.IsUnspecified():
+		return 0
+	case local.Is4():
+		if a.Is4() {
+			return 2
+		}
+		return 0
+	}
+	return 1
 }
 
 // input delivers a datagram.
