@@ -1,9 +1,7 @@
 package director
 
 import (
-	"math/rand/v2"
 	"net/netip"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -197,75 +195,6 @@ func TestTunnelledSuperFrameDoesNotAllocate(t *testing.T) {
 		b.out.Reset()
 		b.w.Handle(b.now, []*link.Frame{f}, &b.out)
 	}))
-}
-
-// Several workers at once, both directions of the same connections, services
-// changing under them: for the race detector.
-func TestWorkersShareADirector(t *testing.T) {
-	b := newTestbed(t)
-	b.service(tcpID(vip, 80), ipvs.Masquerade, "10.2.0.11:80", "10.2.0.12:80")
-	var wg sync.WaitGroup
-	for g := range 4 {
-		w := b.d.NewWorker()
-		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(g), 7))
-			var out link.Output
-			f := wire.NewFrame(2000)
-			for range 3000 {
-				f.Reset()
-				client := ap(cip, uint16(rng.IntN(50)))
-				flags := []uint8{wire.FlagSYN, wire.FlagACK, wire.FlagFIN | wire.FlagACK, wire.FlagRST}[rng.IntN(4)]
-				if rng.IntN(2) == 0 {
-					f.SetBytes(segment(client, ap(vip, 80), flags, 0))
-				} else {
-					f.SetBytes(segment(ap(netip.MustParseAddr("10.2.0.11"), 80), client, flags, 0))
-					f.Port = 1
-					wire.EthernetHeader(f.Bytes()).SetDst(dirMAC1)
-				}
-				out.Reset()
-				w.Handle(b.now, []*link.Frame{f}, &out)
-			}
-		})
-	}
-	for range 100 {
-		b.publish()
-		b.d.Counters()
-	}
-	wg.Wait()
-	for _, svc := range b.snap.Services {
-		total := int32(0)
-		for _, rs := range svc.Servers {
-			total += rs.Active() + rs.Inactive()
-		}
-		require.EqualValues(t, b.d.Table.Len(), total, "every connection is counted on its server once")
-	}
-}
-
-func FuzzHandle(f *testing.F) {
-	f.Add(segment(ap(cip, 1), ap(vip, 80), wire.FlagSYN, 10), false)
-	f.Add(segment(ap(cip6, 1), ap(vip6, 80), wire.FlagSYN, 10), true)
-	f.Add([]byte{}, false)
-	f.Fuzz(func(t *testing.T, data []byte, bare bool) {
-		b := newTestbed(t)
-		b.service(tcpID(vip, 80), ipvs.Masquerade, "10.2.0.11:80")
-		b.service(tcpID(vip6, 80), ipvs.Tunnel, "[fd00:2::11]:80")
-		fr := wire.NewFrame(wire.MaxFrame)
-		if len(data) > fr.Cap() {
-			return
-		}
-		fr.SetBytes(data)
-		if bare {
-			fr.Medium = wire.IP
-		}
-		b.out.Reset()
-		b.w.Handle(b.now, []*link.Frame{fr}, &b.out)
-		for _, g := range b.out.Tx {
-			var p wire.Packet
-			if p.Parse(g.Bytes(), g.Medium) != wire.None {
-				t.Fatalf("sent a malformed frame % x", g.Bytes())
-			}
-		}
-	})
 }
 
 func BenchmarkEstablished(b *testing.B) {
