@@ -160,7 +160,7 @@ func (c *Conn) Unsent() int { return c.sendq.Len() }
 func (c *Conn) SetKeepAlive(now clock.Instant, idle time.Duration, probes int) {
 	c.keepIdle, c.keepProbes, c.keepUnacked = idle, probes, 0
 	c.heard(now)
-	c.stack.timers.update(c)
+	c.stack.retime(c)
 }
 
 // Read copies received bytes to p. It returns ErrWouldBlock if there are none
@@ -264,7 +264,7 @@ func (c *Conn) end(err error) {
 	for i := range c.timers {
 		c.timers[i] = clock.Never
 	}
-	c.stack.timers.update(c)
+	c.stack.retime(c)
 	c.sendq.Release()
 	c.early.Release()
 	delete(c.stack.conns, c.flow)
@@ -281,7 +281,7 @@ func (c *Conn) leaveBacklog() {
 // linger starts the time after which a connection that only waits is forgotten.
 func (c *Conn) linger(now clock.Instant) {
 	c.timers[timerLinger] = now.Add(c.stack.cfg.TimeWait)
-	c.stack.timers.update(c)
+	c.stack.retime(c)
 }
 
 // deliver tells the application what has happened since the last time.

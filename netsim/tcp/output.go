@@ -181,7 +181,7 @@ func (c *Conn) arm(now clock.Instant) {
 		c.persisting = waiting
 		*t = now.Add(c.rtoNow())
 	}
-	c.stack.timers.update(c)
+	c.stack.retime(c)
 }
 
 func (c *Conn) hasUnsent() bool {
@@ -210,7 +210,7 @@ func (c *Conn) onTimer(now clock.Instant) {
 		c.timers[timerRetransmit] = clock.Never
 		c.retransmit(now)
 	}
-	c.stack.timers.update(c)
+	c.stack.retime(c)
 }
 
 func (c *Conn) retransmit(now clock.Instant) {

@@ -29,6 +29,10 @@ type Config struct {
 	Output func(now clock.Instant, src, dst netip.Addr, segment []byte)
 	// ISN gives an initial sequence number. Required; take it from a seed.
 	ISN func() uint32
+	// Wake tells that Tick wants to be called at t, earlier than was told or
+	// returned before; nil: the caller asks Deadline after each call. Like
+	// Output it must not call the stack.
+	Wake func(t clock.Instant)
 	// MTU is the path's MTU as far as the host knows it; nil means 1500.
 	MTU func(dst netip.Addr) int
 
@@ -94,6 +98,7 @@ type Stack struct {
 	conns     map[flow]*Conn
 	listeners map[netip.AddrPort]*Listener
 	timers    timerHeap
+	told      clock.Instant // the deadline the caller knows of
 	serial    uint64
 	nextPort  uint16
 	out       []byte // the segment being sent
@@ -108,6 +113,7 @@ func New(cfg Config) *Stack {
 		conns:     map[flow]*Conn{},
 		listeners: map[netip.AddrPort]*Listener{},
 		nextPort:  cfg.FirstPort,
+		told:      clock.Never,
 	}
 }
 
@@ -178,7 +184,17 @@ func (s *Stack) Tick(now clock.Instant) clock.Instant {
 		c.onTimer(now)
 		c.deliver(now)
 	}
-	return s.Deadline()
+	s.told = s.Deadline()
+	return s.told
+}
+
+// retime takes in that timers of c have changed.
+func (s *Stack) retime(c *Conn) {
+	s.timers.update(c)
+	if d := s.Deadline(); d < s.told && s.cfg.Wake != nil {
+		s.told = d
+		s.cfg.Wake(d)
+	}
 }
 
 // Deadline is when Tick wants to be called; clock.Never if no timer runs.
