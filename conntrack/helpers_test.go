@@ -64,8 +64,13 @@ func drainTicks(t *Table, now clock.Instant, budget int) clock.Instant {
 // way: entries, records, counts.
 func checkEmpty(tb testing.TB, t *Table, now clock.Instant, all []*ipvs.RealServer) {
 	tb.Helper()
+	drainTicks(t, now, 1<<20)
+	now = now.Add(tick) // for those whose time was over when they came
 	for i := 0; ; i++ {
 		next := drainTicks(t, now, 1<<20)
+		if n := overdue(t, now); n != 0 {
+			tb.Fatalf("%d entries should have ended by %v", n, now)
+		}
 		if next == clock.Never {
 			break
 		}
@@ -85,6 +90,20 @@ func checkEmpty(tb testing.TB, t *Table, now clock.Instant, all []*ipvs.RealServ
 	if msg := lost(t); msg != "" {
 		tb.Fatal(msg)
 	}
+}
+
+// overdue counts entries that should have ended, after a Tick at now.
+func overdue(t *Table, now clock.Instant) int {
+	n := 0
+	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
+		e := t.entries.at(i)
+		ctl := control(e.ctl.Load())
+		due, ok := e.wake()
+		if ok && !ctl.controls() && due <= nowTick(now) && timerWord(e.timer.Load()).records() < maxRecords {
+			n++
+		}
+	}
+	return n
 }
 
 // lost compares what was ever taken from the pools with their free lists. The

@@ -161,6 +161,7 @@ func (w *walk) load() bool {
 		}
 		e := w.t.entries.at(n)
 		w.e, w.next, w.ctl, w.order = e, e.next.Load(), control(e.ctl.Load()), e.order.Load()
+		step("list: look")
 		if w.prev.Load() != w.link {
 			return false
 		}
@@ -218,6 +219,7 @@ again:
 		if w.e == nil || w.order < k.order {
 			continue
 		}
+		step("list: compare")
 		c := w.e.compare(k)
 		if control(w.e.ctl.Load()).gen() != w.ctl.gen() {
 			goto again // what was compared may be another incarnation

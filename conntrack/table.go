@@ -169,6 +169,7 @@ again:
 		if w.e == nil || w.order != k.order {
 			return false
 		}
+		step("list: answers")
 		if !w.e.answers(&k, want, server.Port()) {
 			continue
 		}
@@ -213,6 +214,7 @@ func (t *Table) take(now clock.Instant, w *walk, c *Conn) found {
 	if w.ctl.life() == embryo {
 		t.publish(now, i, w.ctl)
 	}
+	step("conn: take")
 	x := expiry(w.e.expiry.Load())
 	if x.over(now) && x.of(gen) {
 		ctl := control(w.e.ctl.Load())
@@ -236,6 +238,7 @@ func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
 	client := addr{e.clientHi.Load(), e.clientLo.Load(), m.has(metaClientV6)}
 	virtual := addr{e.virtualHi.Load(), e.virtualLo.Load(), m.has(metaVirtV6)}
 	real := addr{e.realHi.Load(), e.realLo.Load(), m.has(metaRealV6)}
+	step("conn: copy")
 	server := e.server.Load()
 	c.Ref = makeRef(i, gen)
 	c.Protocol = ipvs.Protocol(m.protocol())

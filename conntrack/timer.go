@@ -59,6 +59,7 @@ func (t *Table) arm(now clock.Instant, i uint32) {
 	e := t.entries.at(i)
 	for {
 		at, ok := e.wake()
+		step("timer: look")
 		tw := timerWord(e.timer.Load())
 		if !ok || tw.at() <= at || tw.records() >= maxRecords {
 			return
@@ -141,6 +142,7 @@ func (t *Table) fire(w *wheel, r uint32, hi uint64) {
 			continue
 		}
 		to, ok := t.expire(now, i, e)
+		step("timer: decide")
 		if !ok {
 			step("timer: done")
 			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()-1, 0, never))) {

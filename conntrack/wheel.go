@@ -36,8 +36,9 @@ func tickInstant(tk uint64) clock.Instant { return clock.Instant(tk) * clock.Ins
 // find the record.
 type wheel struct {
 	cursor atomic.Uint64 // cursor
-	// busy has, per level, a bit for every slot that may hold records, and a
-	// version, which changes with every record filed, in the upper half.
+	// busy has, per level, a bit for every slot that may hold records, and in
+	// the upper half a version, which changes whenever a bit is set, so that who
+	// is late to clear one fails.
 	busy [levels]atomic.Uint64
 	_    [64]byte
 	slot [levels][levelSlots]atomic.Uint64 // stacks
@@ -94,14 +95,23 @@ func (c cursor) place(at uint64) (level int, pos uint64) {
 func (t *Table) file(now clock.Instant, w *wheel, r uint32, at uint64) bool {
 	level, pos := w.begin(now).place(at)
 	t.records.push(&w.slot[level][pos%levelSlots], r)
+	w.setBusy(level, pos%levelSlots)
+	return cursor(w.cursor.Load()).hi() < pos<<(level*levelBits)
+}
+
+// setBusy sets a slot's bit. If it is set already, nobody can be about to clear
+// it: who drains the slot has not passed it, and we file in no such slot.
+func (w *wheel) setBusy(level int, slot uint64) {
 	for {
 		b := w.busy[level].Load()
+		if b&(1<<slot) != 0 {
+			return
+		}
 		step("wheel: busy")
-		if w.busy[level].CompareAndSwap(b, (b>>32+1)<<32|b&(1<<32-1)|1<<(pos%levelSlots)) {
-			break
+		if w.busy[level].CompareAndSwap(b, (b+1<<32)|1<<slot) {
+			return
 		}
 	}
-	return cursor(w.cursor.Load()).hi() < pos<<(level*levelBits)
 }
 
 // advance turns the wheel to tick to, handling at most *budget records. It

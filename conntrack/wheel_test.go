@@ -262,6 +262,18 @@ func TestRecordsAreFew(t *testing.T) {
 	checkEmpty(t, table, now, all)
 }
 
+func TestDoze(t *testing.T) {
+	now := at(0)
+	sleep := func(records int, before, expires time.Duration) time.Duration {
+		w := makeTimer(records, before, 0)
+		return tickInstant(w.doze(now, dueTick(now.Add(expires)))).Sub(now)
+	}
+	assert.Equal(t, time.Minute, sleep(1, 3*time.Second, time.Minute), "until the end")
+	assert.Equal(t, shortSleep, sleep(1, 3*time.Second, time.Hour), "but not too long")
+	assert.Equal(t, 4*shortSleep, sleep(1, shortSleep, time.Hour), "longer the next time")
+	assert.Equal(t, time.Second, sleep(manyRecords, shortSleep, time.Hour), "unless it keeps being too late")
+}
+
 // TestReusedSlotKeepsItsTimer: a client that opens and closes connections fast
 // does not add a timer record each time.
 func TestReusedSlotKeepsItsTimer(t *testing.T) {
