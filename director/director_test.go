@@ -2,6 +2,7 @@ package director
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -220,4 +221,31 @@ func BenchmarkEstablished(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Several workers on the same service: what they share costs most.
+func BenchmarkEstablishedParallel(b *testing.B) {
+	t := newTestbed(b)
+	t.service(tcpID(vip, 80), ipvs.Masquerade, "10.2.0.11:80")
+	var next atomic.Uint32
+	b.RunParallel(func(pb *testing.PB) {
+		w := t.d.NewWorker()
+		from := ap(cip, uint16(next.Add(1)))
+		var out link.Output
+		batch := make([]*link.Frame, link.BatchSize)
+		for i := range batch {
+			batch[i] = wire.NewFrame(2000)
+		}
+		for data := segment(from, ap(vip, 80), wire.FlagSYN, 0); ; data = segment(from, ap(vip, 80), wire.FlagACK, 0) {
+			for _, f := range batch {
+				f.Reset()
+				f.SetBytes(data)
+				if !pb.Next() {
+					return
+				}
+			}
+			out.Reset()
+			w.Handle(t.now, batch, &out)
+		}
+	})
 }

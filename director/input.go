@@ -149,31 +149,6 @@ func (w *Worker) event() conntrack.Event {
 	return conntrack.EventNone
 }
 
-// countIn counts a packet from a client. Nothing is counted for a server that
-// was deleted (ipvs.md 4.6).
-func (w *Worker) countIn(rs *ipvs.RealServer, bytes int) {
-	if rs == nil || !rs.Available() {
-		return
-	}
-	rs.Counters.In(1, bytes)
-	if vs := rs.Service(); vs != nil {
-		vs.Counters.In(1, bytes)
-	}
-	w.d.Totals.In(1, bytes)
-}
-
-// countOut counts a packet to a client, as countIn does.
-func (w *Worker) countOut(rs *ipvs.RealServer, bytes int) {
-	if rs == nil || !rs.Available() {
-		return
-	}
-	rs.Counters.Out(1, bytes)
-	if vs := rs.Service(); vs != nil {
-		vs.Counters.Out(1, bytes)
-	}
-	w.d.Totals.Out(1, bytes)
-}
-
 func balanced(proto uint8) bool {
 	return proto == wire.ProtoTCP || proto == wire.ProtoUDP || proto == wire.ProtoSCTP
 }

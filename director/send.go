@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"usvs/arp"
-	"usvs/clock"
 	"usvs/forward"
 	"usvs/link"
 	"usvs/route"
@@ -116,8 +115,6 @@ func (w *Worker) neighbour(f *link.Frame) {
 	}
 	w.pass(f)
 }
-
-func (w *Worker) tickNeighbours() clock.Instant { return w.d.Neighbours.Tick(w.now, w) }
 
 // The worker is the neighbour cache's arp.Sink.
 

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"usvs/ipvs"
@@ -218,10 +219,6 @@ func (s *addrSet) has(a netip.Addr) bool {
 
 func hashAddr(a netip.Addr) uint32 {
 	b := a.As16()
-	h := uint32(0x9E3779B1)
-	for i := 0; i < 16; i += 4 {
-		w := uint32(b[i])<<24 | uint32(b[i+1])<<16 | uint32(b[i+2])<<8 | uint32(b[i+3])
-		h = (h ^ w) * 0x61C88647
-	}
-	return h ^ h>>15
+	h := binary.LittleEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(b[8:])
+	return uint32(h * 0xd6e8feb86659fd93 >> 32)
 }

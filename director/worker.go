@@ -31,6 +31,8 @@ type Worker struct {
 	tmpl conntrack.Conn
 	seen Reason // how the last frame ended
 
+	tally tally
+
 	fresh conntrack.Spec
 	req   sched.Request
 	tun   forward.Tunnel
@@ -62,6 +64,7 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 		}
 		w.frame(f)
 	}
+	w.settle()
 	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline())
 }
 
@@ -69,8 +72,9 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 // it wants to be called again. Any worker may call it at any time.
 func (w *Worker) Tick(now clock.Instant, out *link.Output) clock.Instant {
 	w.begin(now, out)
-	next := w.d.Table.Tick(now, tickBudget)
-	return next.Min(w.tickNeighbours())
+	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w))
+	w.settle()
+	return next
 }
 
 func (w *Worker) begin(now clock.Instant, out *link.Output) {
