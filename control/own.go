@@ -68,6 +68,11 @@ func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
 			}
 		}
 	}
+	for _, srv := range c.trash { // whose open connections are translated to their end
+		if srv.rs.Method() == ipvs.Masquerade {
+			h.Servers[serverEndpoint(srv.rs.Service().ID, srv.rs)] = struct{}{}
+		}
+	}
 	h.Prefixes = append(c.markedLocked(ipvs.IPv4, c.marks4, owned), c.markedLocked(ipvs.IPv6, c.marks6, owned)...)
 	return h
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -135,4 +136,18 @@ func TestOwnershipFollows(t *testing.T) {
 	r.SetRoutes(hostWith("10.9.0.1"))
 	r.must(r.DeleteService(web))
 	require.Empty(t, r.Snapshot().Owned)
+}
+
+// The answers of a deleted server's open connections are still translated, so
+// the host must not forward them as they are.
+func TestDeletedServersStayHidden(t *testing.T) {
+	r := newRig(t)
+	r.must(r.load("-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.1.0.11:80 -m\n-a -t 10.9.0.1:80 -r 10.1.0.12:80 -g\n"))
+	hidden := func() []string { _, h := ownership(r.Snapshot()); return h }
+	before := hidden()
+	r.must(r.load("-A -t 10.9.0.1:80 -s rr\n"))
+	require.Equal(t, before, hidden())
+	r.advance(10 * time.Minute)
+	r.SetRoutes(nil)
+	require.Equal(t, []string{"addr 10.9.0.1"}, hidden())
 }
