@@ -12,8 +12,11 @@
 //	transmit.go  next hop, TTL, MTU, then NAT, DR, TUN or local delivery
 //	output.go    real server to client: lookup, state, source rewriting
 //	related.go   ICMP errors about a connection, in both directions
+//	tunnel.go    ICMP errors about a tunnel's outer packet
 //	local.go     what the director answers itself, and what it leaves to the host
 //	send.go      link headers, neighbours, fragments
+//	unreachable.go  frames that waited in vain for their next hop
+//	tally.go     counting, shared counters being touched once per batch
 //
 // # Concurrency
 //
@@ -29,5 +32,7 @@
 //
 //   - An established connection's frame allocates nothing and takes no lock.
 //   - Every frame ends in exactly one verdict; every drop has a named reason.
+//     One that has to wait for its next hop's MAC ends as Waiting, and is
+//     counted again as DropNeighbour should that never answer.
 //   - Malformed input is dropped and counted, never trusted and never fatal.
 package director
