@@ -92,13 +92,13 @@ func BenchmarkLife(b *testing.B) {
 	var c Conn
 	now := t0
 	for i := 0; b.Loop(); i++ {
-		now = now.Add(20 * time.Microsecond) // 50000 a second
+		now = now.Add(200 * time.Microsecond) // 5000 a second
 		t.Insert(now, tcpSpec(100_000+i%20_000_000, all[i%16]), &c)
 		t.Packet(now, &c, DirIn, TCPEvent(2))
 		t.Packet(now, &c, DirIn, TCPEvent(16))
 		t.Packet(now, &c, DirIn, TCPEvent(17))
 		if i%64 == 0 {
-			t.Tick(now, 256)
+			t.Tick(now, 1024)
 		}
 	}
 	b.ReportMetric(float64(t.Len()), "entries")

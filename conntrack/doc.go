@@ -34,6 +34,14 @@
 // As in the kernel, the hash covers the client's address and port and the
 // protocol only, so that one entry serves both directions (ipvs.md 2.1).
 //
+// # Hostile clients
+//
+// The hash is keyed (SipHash-1-3), so nobody without the key can aim at a
+// bucket. Connections of one client address and port do share a place; there
+// may be maxRun of them. The table as a whole has a limit, and Insert says Full
+// at either. One call does a bounded amount of work: a bucket's handful of
+// entries, at most maxRun of them, or Tick's budget.
+//
 // # Invariants
 //
 //   - An entry's words other than next, ctl, expiry, timeout, usage and timer
@@ -50,9 +58,13 @@
 //   - A slot of the wheel is drained after the cursor has reached it; a record is
 //     filed in slots the cursor has not reached, and its owner looks again.
 //
+// Lock order: there are no locks. Within the table nothing is called back but
+// the methods of ipvs.RealServer that count, and yield of Walk and List.
+//
 // # Memory
 //
 // Per connection: 132 bytes of entry, 8 to 16 of bucket, 12 per timer record,
-// usually one, never more than maxRecords. About 160 bytes; nothing is given
-// back, but everything is used again.
+// usually one, never more than maxRecords. That is about 160 bytes, or 650 MB
+// for DefaultMaxEntries. Chunks are made when needed; nothing is given back, but
+// everything is used again, timer records included.
 package conntrack

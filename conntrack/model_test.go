@@ -203,6 +203,19 @@ func TestModel(t *testing.T) {
 	}
 }
 
+func FuzzModel(f *testing.F) {
+	f.Add(uint64(1), uint8(0), uint16(500))
+	f.Add(uint64(2), uint8(37), uint16(900))
+	f.Fuzz(func(t *testing.T, seed uint64, limit uint8, ops uint16) {
+		d := newDuel(t, seed, 1<<(seed%5), int(limit))
+		for d.ops = range int(ops % 1000) {
+			d.step()
+		}
+		checkLists(t, d.table)
+		checkEmpty(t, d.table, d.now, d.servers)
+	})
+}
+
 // step lets time pass and does one operation. Templates move at odd ticks and
 // connections at even ones, so that the two never expire in the same tick,
 // where the order is nobody's business.
