@@ -1,39 +1,59 @@
 package scenario
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // compare looks for the wanted lines in what a command wrote: each of them,
-// in this order, other lines between them allowed.
-func (x *Exec) compare(text string) error {
+// in this order, other lines between them allowed; and for the unwanted ones.
+func (x *Exec) compare(text, world string) error {
 	lines := strings.Split(text, "\n")
 	at := 0
-	for i, want := range x.Output {
-		for at < len(lines) && !sameWords(want, strings.Fields(lines[at])) {
-			at++
+	for _, want := range x.Output {
+		if len(want.Worlds) > 0 && !slices.Contains(want.Worlds, world) {
+			continue
 		}
-		if at == len(lines) {
-			return &unmet{line: x.Lines[i], msg: "the output has no line `" + strings.Join(want, " ") + "`" + after(i) + wrote(text)}
+		if want.No {
+			if find(want, lines) < len(lines) {
+				return &unmet{line: want.Line, msg: "the output has a line `" + want.String() + "`" + wrote(text)}
+			}
+			continue
 		}
-		at++
+		k := find(want, lines[at:])
+		if at+k == len(lines) {
+			return &unmet{line: want.Line, msg: "the output has no line `" + want.String() + "`" + behind(at) + wrote(text)}
+		}
+		at += k + 1
 	}
 	return nil
 }
 
-func after(i int) string {
-	if i == 0 {
+// find returns the index of the first line that is wanted, or their number.
+func find(want OutputLine, lines []string) int {
+	for i, line := range lines {
+		if sameWords(want.Words, strings.Fields(line)) {
+			return i
+		}
+	}
+	return len(lines)
+}
+
+func behind(at int) string {
+	if at == 0 {
 		return ""
 	}
 	return " after the lines above it"
 }
 
-// sameWords compares a line word by word; "*" is any word, and at the end any
-// number of words.
+// sameWords compares a line word by word. "*" in a word is any text; as the
+// last word it is any number of words.
 func sameWords(want, have []string) bool {
 	for i, w := range want {
 		if w == "*" && i == len(want)-1 {
 			return true
 		}
-		if i >= len(have) || w != "*" && w != have[i] {
+		if i >= len(have) || !glob(w, have[i]) {
 			return false
 		}
 	}
@@ -52,4 +72,25 @@ func wrote(text string) string {
 		lines = append(lines[:most:most], "...")
 	}
 	return ":\n\t| " + strings.Join(lines, "\n\t| ")
+}
+
+// glob reports whether a word is like a pattern in which "*" is any text.
+func glob(pattern, word string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == word
+	}
+	word, ok := strings.CutPrefix(word, parts[0])
+	if !ok {
+		return false
+	}
+	last := parts[len(parts)-1]
+	for _, part := range parts[1 : len(parts)-1] {
+		_, rest, found := strings.Cut(word, part)
+		if !found {
+			return false
+		}
+		word = rest
+	}
+	return strings.HasSuffix(word, last)
 }

@@ -126,12 +126,12 @@ func (p *parser) parseLine(line string) error {
 	if rest, ok := strings.CutPrefix(text, "only "); ok {
 		return p.only(rest)
 	}
-	if rest, ok := strings.CutPrefix(text, "|"); ok {
-		return p.output(rest)
-	}
 	worlds, text, err := p.condition(text)
 	if err != nil {
 		return err
+	}
+	if rest, ok := strings.CutPrefix(text, "|"); ok {
+		return p.output(worlds, rest)
 	}
 	return p.statement(worlds, text)
 }
@@ -265,16 +265,16 @@ func (p *parser) command(fails bool, node, command string) (Action, error) {
 	return x, nil
 }
 
-// output reads a line that the command above must write.
-func (p *parser) output(text string) error {
+// output reads a line that the command above must write, or with `|!` must not.
+func (p *parser) output(worlds []string, text string) error {
 	if p.exec == nil {
 		return p.errorf("`|` lines belong below a command")
 	}
-	words := strings.Fields(text)
-	if len(words) == 0 {
+	text, no := strings.CutPrefix(text, "!")
+	o := OutputLine{Line: p.no, Worlds: worlds, Words: strings.Fields(text), No: no}
+	if len(o.Words) == 0 {
 		return p.errorf("an empty line fits every output")
 	}
-	p.exec.Output = append(p.exec.Output, words)
-	p.exec.Lines = append(p.exec.Lines, p.no)
+	p.exec.Output = append(p.exec.Output, o)
 	return nil
 }

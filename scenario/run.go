@@ -91,7 +91,7 @@ func (r *run) failed(s *Step, err error) error {
 func (r *run) do(a Action, o *Options) error {
 	switch a := a.(type) {
 	case *Exec:
-		return r.exec(a)
+		return r.exec(a, o)
 	case *Traffic:
 		return r.send(a, o)
 	case *Again:
@@ -144,7 +144,7 @@ func (r *run) keep(name string, replies []Reply, o *Options) {
 }
 
 // exec runs a command and compares what it wrote.
-func (r *run) exec(x *Exec) error {
+func (r *run) exec(x *Exec, o *Options) error {
 	out, err := r.world.Exec(x.Node, x.Command, r.file.Data[x.Stdin])
 	if err != nil {
 		return err
@@ -156,5 +156,5 @@ func (r *run) exec(x *Exec) error {
 	case !x.Fails && out.Exit != 0:
 		return unmetf("the command failed with exit status %d%s", out.Exit, wrote(text))
 	}
-	return x.compare(text)
+	return x.compare(text, o.World)
 }

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -78,11 +79,23 @@ type Action interface{ action() }
 type Exec struct {
 	Node    string
 	Command string
-	Stdin   string     // a name in File.Data; empty: nothing to read
-	Fails   bool       // `! rs1$ ...`: it must fail
-	Output  [][]string // lines its output must have, in this order; "*" is any word
-	Lines   []int      // where they stand
+	Stdin   string // a name in File.Data; empty: nothing to read
+	Fails   bool   // `! rs1$ ...`: it must fail
+	Output  []OutputLine
 }
+
+// OutputLine is a line that a command's output must have, behind those wanted
+// before it, or that it must not have anywhere. "*" in a word is any text, and
+// as the last word any words.
+type OutputLine struct {
+	Line   int
+	Worlds []string // as Step.Worlds
+	Words  []string
+	No     bool
+}
+
+// String is the line without its columns.
+func (o *OutputLine) String() string { return strings.Join(o.Words, " ") }
 
 // TrafficKind is what is sent.
 type TrafficKind string

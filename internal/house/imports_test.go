@@ -38,6 +38,7 @@ control                    -> director ipvsadm
 oracle                     -> control
 netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
+scenario                   -> netsim
 bench                      -> netsim
 integration                ->
 link/internal/waiter       ->
