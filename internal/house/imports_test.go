@@ -38,6 +38,8 @@ control                    -> director ipvsadm
 oracle                     -> control
 netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
+netsim/netconn             -> netsim
+examples                   ->
 scenario                   -> netsim
 bench                      -> netsim
 integration                ->
