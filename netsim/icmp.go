@@ -41,7 +41,7 @@ func (h *Host) OnICMPError(f func(ICMPError)) { h.errorHooks = append(h.errorHoo
 
 // icmpInput takes the ICMP messages that are not merely answered, and reports
 // whether the packet was one.
-func (h *Host) icmpInput(_ *Port, _ *frame) bool {
+func (h *Host) icmpInput(p *Port) bool {
 	pk := &h.p
 	v6 := pk.Version == 6 && pk.Proto == wire.ProtoICMPv6
 	if pk.Version == 4 && pk.Proto != wire.ProtoICMP || pk.Version == 6 && !v6 {
@@ -49,14 +49,18 @@ func (h *Host) icmpInput(_ *Port, _ *frame) bool {
 	}
 	m := pk.Transport()
 	if len(m) < wire.ICMPLen || !icmpSumOK(pk, m) {
-		return len(m) < wire.ICMPLen || m[0] != wire.ICMPEcho && m[0] != wire.ICMPv6Echo
+		h.count("bad ICMP message")
+		return true
 	}
+	echo := !v6 && m[0] == wire.ICMPEcho || v6 && m[0] == wire.ICMPv6Echo
 	switch {
+	case echo && p.index < 0:
+		h.echoSelf(pk, m)
 	case pk.IsICMPError():
 		h.icmpError(pk, m)
 	case !v6 && m[0] == wire.ICMPEchoReply, v6 && m[0] == wire.ICMPv6EchoReply:
 		h.echoReply(pk, m)
-	case !v6 && m[0] == wire.ICMPEcho && h.sysctl.ignoreEcho:
+	case echo && !v6 && h.sysctl.ignoreEcho:
 	default:
 		return false
 	}
@@ -158,14 +162,33 @@ func (h *Host) Ping(dst netip.Addr, o PingOptions, reply func(PingReply)) error 
 	for i := range m[wire.ICMPLen:] {
 		m[wire.ICMPLen+i] = byte(i)
 	}
-	proto, sum := uint8(wire.ProtoICMP), uint64(0)
 	m[0] = wire.ICMPEcho
 	if dst.Is6() {
-		proto, m[0] = wire.ProtoICMPv6, wire.ICMPv6Echo
+		m[0] = wire.ICMPv6Echo
+	}
+	return h.sendICMP(src, dst, m, o.PacketOptions)
+}
+
+// sendICMP completes a message's checksum and sends it.
+func (h *Host) sendICMP(src, dst netip.Addr, m []byte, o PacketOptions) error {
+	proto, sum := uint8(wire.ProtoICMP), uint64(0)
+	if dst.Is6() {
+		proto = wire.ProtoICMPv6
 		sum = wire.PseudoSum(src, dst, proto, len(m))
 	}
+	m[2], m[3] = 0, 0
 	binary.BigEndian.PutUint16(m[2:], ^wire.Fold(wire.Sum(m, sum)))
-	return h.SendIP(src, dst, proto, m, o.PacketOptions)
+	return h.SendIP(src, dst, proto, m, o)
+}
+
+// echoSelf answers a ping of the host by itself.
+func (h *Host) echoSelf(pk *wire.Packet, m []byte) {
+	reply := append([]byte(nil), m...)
+	reply[0] = wire.ICMPEchoReply
+	if pk.Version == 6 {
+		reply[0] = wire.ICMPv6EchoReply
+	}
+	_ = h.sendICMP(pk.Dst, pk.Src, reply, PacketOptions{})
 }
 
 func (h *Host) echoReply(pk *wire.Packet, m []byte) {

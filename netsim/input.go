@@ -99,7 +99,7 @@ func (h *Host) local(p *Port, f *frame) {
 		f = whole
 	}
 	switch {
-	case h.icmpInput(p, f):
+	case h.icmpInput(p):
 	case h.decapsulate(p, f):
 		return // the frame went on as the inner packet
 	default:

@@ -214,7 +214,8 @@ func (h *Host) emit(f *frame, hop *route.Hop) {
 
 // loopBack delivers a frame to the host itself, after whatever it is doing now.
 func (h *Host) loopBack(f *frame) {
-	f.to = h.lo
+	f.to, f.Medium, f.Port = h.lo, wire.Ethernet, h.lo.index
+	clear(f.Bytes()[:12]) // no MAC addresses within a host
 	h.net.queue.push(item{at: h.net.now, frame: f})
 }
 
