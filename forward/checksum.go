@@ -38,7 +38,7 @@ func FinishChecksum(f *wire.Frame, p *wire.Packet) {
 	f.Partial = false
 	start := int(f.CsumStart)
 	at := start + int(f.CsumOffset)
-	if start < p.L3 || at+2 > p.End {
+	if start < p.L4 || at+2 > p.End {
 		return
 	}
 	if p.Proto == wire.ProtoSCTP && start == p.L4 && f.CsumOffset == sctpChecksum {
