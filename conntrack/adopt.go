@@ -32,6 +32,7 @@ func (t *Table) Adopt(now clock.Instant, c *Conn) bool {
 	e.timeout.Store(stamped(gen, uint64(was.Timeout.Milliseconds())))
 	e.usage.Store(stamped(gen, uint64(was.InPackets)))
 	e.expiry.Store(uint64(expiryAt(gen, was.Expires)))
+	t.arm(now, c.Ref.index())
 	return t.read(c.Ref.index(), e, gen, c)
 }
 
@@ -42,3 +43,6 @@ func (t *Table) AdoptTimeouts(from *Table) {
 	}
 	t.secure.Store(from.secure.Load())
 }
+
+// StateName is the state as /proc/net/ip_vs_conn prints it.
+func (c *Conn) StateName() string { return stateName(c) }

@@ -14,7 +14,7 @@ func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
 	k := t.key(n.Protocol, n.Client, n.Virtual, n.Template)
 	s := t.shard(k.hash)
 	from := t.bucket(s, k.hash)
-	i := uint32(0) // the entry, once it was made
+	i := uint32(0) // the entry, once it was built
 	for {
 		w := walk{t: t, s: s}
 		if w.seek(from, &k) {
@@ -29,7 +29,7 @@ func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
 				return Full
 			}
 			var r Result
-			if i, r = t.make(now, s, n, &k); r != Inserted {
+			if i, r = t.build(now, s, n, &k); r != Inserted {
 				return r
 			}
 		}
@@ -58,9 +58,9 @@ func (t *Table) occupied(now clock.Instant, w *walk, c *Conn) bool {
 	return false
 }
 
-// make makes an entry that is not in the list yet, with everything it counts
+// build makes an entry that is not in the list yet, with everything it counts
 // on: its real server's count and its controller's.
-func (t *Table) make(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Result) {
+func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Result) {
 	i := t.entries.get(s.id)
 	if i == 0 {
 		return 0, Full
@@ -96,15 +96,16 @@ func (t *Table) make(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Resu
 // goroutine that finds an embryo may do so, in case its maker sleeps.
 func (t *Table) publish(now clock.Instant, i uint32, ctl control) {
 	e := t.entries.at(i)
+	s := t.shardOf(e) // now: once alive it may end, and be another shard's
 	step("insert: publish")
 	if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(alive))) {
 		step("insert: count")
-		t.shardOf(e).count.Add(1)
+		s.count.Add(1)
 	}
 	t.arm(now, i)
 }
 
-// discard undoes make for an entry that did not get into the list.
+// discard undoes build for an entry that did not get into the list.
 func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	if i == 0 {
 		return

@@ -484,6 +484,36 @@ func (s *scene) tickToTheEnd() {
 	require.Zero(s.tb, s.table.Len())
 }
 
+// TestParkStrand: somebody files a timer in a slot whose time comes while he
+// sleeps, and somebody else sleeps about to call that slot empty.
+func TestParkStrand(t *testing.T) {
+	for k := 0; ; k++ {
+		for j := 0; ; j++ {
+			s := newScene(t)
+			s.add(1, Ref{})
+			filer, filing := start(func() { s.insertMaybe(tcpSpec(2, s.servers[0])) }, k)
+			s.now = s.now.Add(newTimeout)
+			drainer, draining := start(func() { drainTicks(s.table, s.now, 100) }, j)
+			if filing {
+				filer.finish()
+			}
+			if draining {
+				drainer.finish()
+			}
+			s.check()
+			if t.Failed() {
+				t.Fatalf("steps %d and %d", k, j)
+			}
+			if !filing {
+				return
+			}
+			if !draining {
+				break
+			}
+		}
+	}
+}
+
 // TestParkTwins: two insert the same connection; one of them does.
 func TestParkTwins(t *testing.T) {
 	everyStep(t, func(s *scene) (act, meanwhile, after func()) {

@@ -37,8 +37,7 @@ func tickInstant(tk uint64) clock.Instant { return clock.Instant(tk) * clock.Ins
 type wheel struct {
 	cursor atomic.Uint64 // cursor
 	// busy has, per level, a bit for every slot that may hold records, and in
-	// the upper half a version, which changes whenever a bit is set, so that who
-	// is late to clear one fails.
+	// the upper half a version that changes whenever a bit is set.
 	busy [levels]atomic.Uint64
 	_    [64]byte
 	slot [levels][levelSlots]atomic.Uint64 // stacks
@@ -94,19 +93,22 @@ func (c cursor) place(at uint64) (level int, pos uint64) {
 // wheel has turned once more.
 func (t *Table) file(now clock.Instant, w *wheel, r uint32, at uint64) bool {
 	level, pos := w.begin(now).place(at)
-	t.records.push(&w.slot[level][pos%levelSlots], r)
-	w.setBusy(level, pos%levelSlots)
-	return cursor(w.cursor.Load()).hi() < pos<<(level*levelBits)
+	slot := pos % levelSlots
+	t.records.push(&w.slot[level][slot], r)
+	if w.busy[level].Load()&(1<<slot) == 0 {
+		w.setBusy(level, slot)
+	}
+	if cursor(w.cursor.Load()).hi() < pos<<(level*levelBits) {
+		return true // nobody drains it yet, so nobody was about to clear its bit
+	}
+	w.setBusy(level, slot)
+	return false
 }
 
-// setBusy sets a slot's bit. If it is set already, nobody can be about to clear
-// it: who drains the slot has not passed it, and we file in no such slot.
+// setBusy sets a slot's bit, and makes those fail who are about to clear it.
 func (w *wheel) setBusy(level int, slot uint64) {
 	for {
 		b := w.busy[level].Load()
-		if b&(1<<slot) != 0 {
-			return
-		}
 		step("wheel: busy")
 		if w.busy[level].CompareAndSwap(b, (b+1<<32)|1<<slot) {
 			return
