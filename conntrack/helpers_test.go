@@ -140,7 +140,7 @@ func checkLists(tb testing.TB, t *Table) {
 	living := 0
 	for i := range t.shards {
 		s := &t.shards[i]
-		last := uint64(0)
+		last, before := uint64(0), living
 		seen := map[uint32]bool{0: true}
 		for l := s.slot(0).Load(); l&linkNumber != 0; {
 			n := uint32(l & linkNumber)
@@ -168,14 +168,14 @@ func checkLists(tb testing.TB, t *Table) {
 			}
 			last = order
 		}
+		if n := int(s.count.Load()); n != living-before {
+			tb.Fatalf("shard %d: %d entries, %d counted", i, living-before, n)
+		}
 		for b := range s.size.Load() {
 			if p := s.pieces[b>>pieceBits].Load(); p != nil && linked(p[b&(pieceSize-1)].Load()) && !seen[b] {
 				tb.Fatalf("shard %d: bucket %d is not in the list", i, b)
 			}
 		}
-	}
-	if living != t.Len() {
-		tb.Fatalf("%d entries in the lists, %d counted", living, t.Len())
 	}
 }
 
