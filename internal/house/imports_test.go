@@ -21,6 +21,7 @@ ipvs                       -> wire clock
 arp                        -> wire clock
 marks                      -> wire
 localstack                 -> wire clock
+dissect                    -> wire
 sched                      -> ipvs
 conntrack                  -> ipvs
 forward                    -> conntrack
@@ -35,6 +36,7 @@ director                   -> sched forward arp localstack link marks route
 ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
 control                    -> director ipvsadm
+explain                    -> control dissect
 oracle                     -> control
 netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
@@ -47,7 +49,7 @@ link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
 demo                       -> api host
-cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve
+cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
