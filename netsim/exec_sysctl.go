@@ -40,7 +40,7 @@ func number(p *int) *value {
 	return &value{func() int { return *p }, func(v int) { *p = v }}
 }
 
-func flag(p *bool) *value {
+func boolean(p *bool) *value {
 	return &value{
 		func() int {
 			if *p {
@@ -57,11 +57,11 @@ func (h *Host) setting(key string) *value {
 	s := &h.sysctl
 	switch key {
 	case "net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding":
-		return flag(&s.forward4)
+		return boolean(&s.forward4)
 	case "net.ipv6.conf.all.forwarding":
-		return flag(&s.forward6)
+		return boolean(&s.forward6)
 	case "net.ipv4.icmp_echo_ignore_all":
-		return flag(&s.ignoreEcho)
+		return boolean(&s.ignoreEcho)
 	case "net.ipv4.ip_default_ttl":
 		return &value{func() int { return int(s.ttl) }, func(v int) { s.ttl = uint8(v) }}
 	}
@@ -94,7 +94,7 @@ func (h *Host) interfaceSetting(dev, name string) *value {
 	case "arp_announce":
 		return number(&s.arpAnnounce)
 	case "accept_local":
-		return flag(&s.acceptLocal)
+		return boolean(&s.acceptLocal)
 	case "rp_filter", "send_redirects", "accept_redirects", "arp_filter", "log_martians":
 		return number(new(int)) // accepted, without effect: no such mechanism here
 	}

@@ -100,20 +100,25 @@ func (v *verdict) sent(rec *Record, name string) {
 		return
 	}
 	rec.Emitter = ev
+	asks := isNeighbourMessage(rec.Data)
 	switch {
+	case asks && touched(ev.Reason):
+		rec.note(name + ": asks for the next hop's MAC address")
 	case touched(ev.Reason):
 		note := v.text
 		if list := Changes(ev.Before, rec.Data); len(list) > 0 && ev.Reason == director.Forwarded {
 			note += "; " + strings.Join(list, ", ")
 		}
 		rec.note(note)
-	case ev.Reason == director.Consumed && !isARP(rec.Data):
+	case !asks: // an answer to ARP or neighbour discovery set it free
 		rec.note(name + ": it waited for the next hop's MAC address")
 	}
 }
 
-func isARP(frame []byte) bool {
-	return len(frame) >= wire.EthernetLen && wire.EthernetHeader(frame).Type() == wire.TypeARP
+// isNeighbourMessage reports whether a frame is ARP or neighbour discovery.
+func isNeighbourMessage(frame []byte) bool {
+	var p wire.Packet
+	return p.Parse(frame, wire.Ethernet) == wire.None && (p.EtherType == wire.TypeARP || isND(&p))
 }
 
 // Changes lists the header fields in which two frames differ, for frames of
