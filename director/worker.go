@@ -12,7 +12,7 @@ import (
 )
 
 // tickBudget bounds how many expired connections one Tick or batch removes.
-const tickBudget = 256
+const tickBudget = 1024
 
 // Worker is one goroutine's share of a director: its scratch and its counters.
 type Worker struct {
