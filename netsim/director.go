@@ -36,8 +36,9 @@ type Director struct {
 	out      link.Output
 	batch    []*link.Frame
 	timer    *Timer
-	says     verdict // on the frame that is being handled
-	explains bool    // somebody wants to hear it
+	isLocal  func(netip.Addr) bool // made once
+	says     verdict               // on the frame that is being handled
+	explains bool                  // somebody wants to hear it
 }
 
 // Director adds a host on which usvs runs on every interface.
@@ -49,6 +50,7 @@ func (n *Net) Director(name string, opts ...DirectorOptions) *Director {
 	d := &Director{Host: newHost(n, name), batch: make([]*link.Frame, 1)}
 	d.adopt(d)
 	d.timer = n.NewTimer(d.tick)
+	d.isLocal = func(a netip.Addr) bool { return d.table.IsLocal(a) }
 	d.build(o)
 	d.changed = func() {
 		d.ctl.SetRoutes(d.table)
@@ -106,6 +108,7 @@ func (d *Director) receive(p *Port, f *frame) {
 		return
 	}
 	f.Medium, f.Port = wire.Ethernet, p.index
+	seen := d.seenByHost(p, f)
 	d.batch[0] = &f.Frame
 	d.out.Reset()
 	if d.explains {
@@ -116,34 +119,42 @@ func (d *Director) receive(p *Port, f *frame) {
 		d.says.received(f.rec)
 	}
 	kept := d.emit(f)
+	if seen != nil {
+		d.input(p, seen)
+	}
 	if !kept {
 		d.net.release(f)
 	}
 	d.wake(next)
 }
 
+// seenByHost returns a copy of a frame that the host's own stack sees whatever
+// the director makes of it: one that usvs does not hide from it. A director
+// that forwards a frame which it does not hide has it answered twice.
+func (d *Director) seenByHost(p *Port, f *frame) *frame {
+	pk := &d.p
+	if pk.Parse(f.Bytes(), wire.Ethernet) != wire.None || !d.accepts(p, pk) || d.dir.Snapshot().Hidden.Hides(pk, d.isLocal) {
+		return nil
+	}
+	return d.net.cloned(&f.Frame)
+}
+
 // emit sends what the director made of a frame, nil if it acts by itself, and
-// reports whether f itself was among it.
+// reports whether f itself was among it. What it declined its host has seen.
 func (d *Director) emit(f *frame) (kept bool) {
 	for _, g := range d.out.Tx {
-		if f != nil && g == &f.Frame {
+		own := f
+		if f == nil || g != &f.Frame {
+			own = d.net.cloned(g)
+		} else {
 			kept = true
-			d.transmitOn(f)
-			continue
 		}
-		d.transmitOn(d.net.cloned(g))
+		d.transmitOn(own)
 	}
 	d.says.event = nil // what follows is the host's own doing
-	for _, list := range [...][]*link.Frame{d.out.Host, d.out.Pass} {
-		for _, g := range list {
-			own := f
-			if f == nil || g != &f.Frame {
-				own = d.net.cloned(g)
-			} else {
-				kept = true
-			}
-			d.toHost(own)
-		}
+	for _, g := range d.out.Host {
+		own := d.net.cloned(g)
+		d.input(d.ports[own.Port], own)
 	}
 	return kept
 }
@@ -162,8 +173,6 @@ func (d *Director) transmitOn(f *frame) {
 	}
 	d.ports[f.Port].send(f)
 }
-
-func (d *Director) toHost(f *frame) { d.input(d.ports[f.Port], f) }
 
 // tick does the director's and control's timed work.
 func (d *Director) tick() {
