@@ -78,7 +78,22 @@ func (inv *inventory) config(names []string) (route.Config, []int) {
 	}
 	inv.addAddrs(&cfg, ports)
 	inv.addRoutes(&cfg, ports)
+	leaveByTUN(&cfg)
 	return cfg, indexes
+}
+
+// leaveByTUN has packets for interfaces the director does not run on leave by
+// its TUN device, if it has one: what comes out there the host forwards.
+func leaveByTUN(cfg *route.Config) {
+	port := slices.IndexFunc(cfg.Interfaces, func(i route.Interface) bool { return i.Up && i.Medium == wire.IP })
+	if port < 0 {
+		return
+	}
+	for i := range cfg.Routes {
+		if r := &cfg.Routes[i]; r.Kind == route.Foreign {
+			r.Kind, r.Port = route.Unicast, port
+		}
+	}
 }
 
 func interfaceOf(attrs *netlink.LinkAttrs) route.Interface {

@@ -24,6 +24,15 @@ func openTunHandoff() (*Handoff, error) {
 	return &Handoff{dev: dev, name: dev.Name(), medium: wire.IP}, nil
 }
 
+// AcceptFromTUN lets the host's stack take what a director writes to its TUN
+// device: packets from anybody, and from the host's own addresses too.
+func AcceptFromTUN(dev *tun.Device) error {
+	if err := receiveOnTun(dev); err != nil {
+		return fmt.Errorf("let the host take packets from %s: %w", dev.Name(), err)
+	}
+	return nil
+}
+
 func receiveOnTun(dev *tun.Device) error {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
