@@ -79,7 +79,7 @@ func browse(t *testing.T, ns *netnstest.Namespace, hostPort string, n int) []str
 
 func tryBrowse(ns *netnstest.Namespace, hostPort string, n int) (string, error) {
 	return ns.Try("curl", "--silent", "--show-error", "--fail", "--connect-timeout", "10", "--max-time", "60",
-		"--noproxy", "*", "--header", "Connection: close", fmt.Sprintf("http://%s/?[1-%d]", hostPort, n))
+		"--fail-early", "--noproxy", "*", "--header", "Connection: close", fmt.Sprintf("http://%s/?[1-%d]", hostPort, n))
 }
 
 // shares counts who answered how often.
