@@ -229,7 +229,7 @@ func (r *run) judgeLog(x *ExpectLog) error {
 			found = found || hasWords(line, strings.Fields(x.Text))
 		}
 		if found == x.No {
-			return unmetf("the log of %s has %s such line%s", x.Node, map[bool]string{true: "a", false: "no"}[found], wrote(text))
+			return unmetf("the log of %s has %s%s", x.Node, map[bool]string{true: "such a line", false: "no such line"}[found], wrote(text))
 		}
 		return nil
 	})

@@ -1,0 +1,126 @@
+package scenario
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write testdata/hashes.txt anew")
+
+// fingerprint plays a scenario and hashes its frames and its log.
+func fingerprint(t *testing.T, f *File, seed uint64) string {
+	t.Helper()
+	w := NewSim(seed)
+	require.NoError(t, Run(f, w, Options{World: "sim"}))
+	h := sha256.New()
+	require.NoError(t, w.Net().WritePcapng(h, w.Recorder().Records))
+	_, err := w.Net().WriteLog(h)
+	require.NoError(t, err)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// TestSameSeedSameBytes: a run is a function of scenario and seed, on every
+// machine and at any GOMAXPROCS. After a change that is meant to change frames,
+// run it with -update.
+func TestSameSeedSameBytes(t *testing.T) {
+	files, err := Load("../scenarios")
+	require.NoError(t, err)
+	var b strings.Builder
+	for _, f := range files {
+		hash := fingerprint(t, f, 7)
+		old := runtime.GOMAXPROCS(1)
+		require.Equal(t, hash, fingerprint(t, f, 7), f.Name)
+		runtime.GOMAXPROCS(old)
+		fmt.Fprintf(&b, "%s %s\n", hash, f.Name)
+	}
+	const golden = "testdata/hashes.txt"
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(golden, []byte(b.String()), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), b.String(), "frames or logs differ from those recorded: see the comment of this test")
+}
+
+// TestSeedsDecideWhatIsRandom and nothing else.
+func TestSeedsDecideWhatIsRandom(t *testing.T) {
+	load := func(name string) *File {
+		f, err := loadFile(filepath.Join("../scenarios", name))
+		require.NoError(t, err)
+		return f
+	}
+	lossy := load("lossy-link.txt")
+	require.NotEqual(t, fingerprint(t, lossy, 1), fingerprint(t, lossy, 2))
+}
+
+// TestManySeeds: what the scenarios want does not depend on luck.
+func TestManySeeds(t *testing.T) {
+	files, err := Load("../scenarios")
+	require.NoError(t, err)
+	s := &Suite{
+		World: "sim", Files: files, From: 100, To: 119, Parallel: 2,
+		Open:   func(seed uint64) (World, error) { return NewSim(seed), nil },
+		Report: func(v *Verdict) { require.NoError(t, v.Err, v.Replay()) },
+	}
+	counts, err := s.Run()
+	require.NoError(t, err)
+	require.Zero(t, counts[Failed])
+}
+
+func TestSimSpeaksHTTP(t *testing.T) {
+	play := func(lines string) error {
+		f, err := Parse("x.txt", []byte("switch lan\nclient a lan 10.0.0.1/24\nserver b lan 10.0.0.2/24\nserver c lan 10.0.0.3/24 serves nothing\n"+lines))
+		require.NoError(t, err)
+		return Run(f, NewSim(1), Options{World: "sim"})
+	}
+	for _, lines := range []string{
+		"http a -> b:80 x3 size 300000 upload 300000\nexpect answered b 3\n",
+		"http a -> b:80 x5 concurrency 5\nexpect answered b 5\n",
+		"http a -> c:80 x2\nexpect failed 2 refused\n",
+		"http a -> 10.0.0.9:80 timeout 10s\nexpect failed 1 unreachable\n",
+		"http a -> 192.0.2.1:80\nexpect failed 1 unreachable\n",
+		"link b down\nhttp a -> b:80 timeout 500ms\nexpect failed 1 timeout\n",
+		"udp a -> c:53\nexpect failed 1 refused\n",
+		"udp a -> b:53 x3 size 20000\nexpect answered b 3\n",
+		"ping a -> b size 20000\nexpect answered 1\n",
+		"ping a -> 10.0.0.9\nexpect failed 1\n",
+		"http a -> b:80 hold as h\nin 1s link b down\nwait 2s\nagain h\nexpect failed 1 timeout\nagain h\nexpect failed 1 reset\n",
+		"http a -> b:80 port 4000 from 10.0.0.1\nexpect frame at b in tcp 10.0.0.1:4000 > b:80 S\n",
+		"http a -> b:80 x3 every 1s\nexpect frame at b in tcp S after 1900ms\nexpect answered 3\n",
+		"link b delay 10ms jitter 5ms duplicate 20% reorder 20% rate 1mbit\nhttp a -> b:80 x3 size 20000 timeout 20s\nexpect answered 3\n",
+		"link b corrupt 10%\nhttp a -> b:80 x3 size 20000 timeout 60s\nexpect answered 3\n",
+	} {
+		require.NoError(t, play(lines), lines)
+	}
+}
+
+func TestMessages(t *testing.T) {
+	m := message{buf: []byte("POST /5 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /0 HTTP/1.1\r\n\r\nrest")}
+	first, body, ok := m.take()
+	require.True(t, ok)
+	require.Equal(t, "POST /5 HTTP/1.1", first)
+	require.Equal(t, "abc", string(body))
+	first, body, ok = m.take()
+	require.True(t, ok)
+	require.Equal(t, "GET /0 HTTP/1.1", first)
+	require.Empty(t, body)
+	_, _, ok = m.take()
+	require.False(t, ok)
+	require.Equal(t, "rest", string(m.buf))
+	hostile := message{buf: []byte("x\r\nContent-Length: -1\r\n\r\n")}
+	_, _, ok = hostile.take()
+	require.False(t, ok)
+	require.Equal(t, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nrs1\n..", string(respond("rs1", "GET /6 HTTP/1.1")))
+	require.True(t, bytes.HasSuffix(respond("rs1", "nonsense"), []byte("\r\n\r\nrs1\n")))
+}
