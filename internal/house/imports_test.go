@@ -49,7 +49,7 @@ link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
 demo                       -> api host
-cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain
+cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain scenario
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
