@@ -24,6 +24,7 @@ type DirectorOptions struct {
 	Own      control.Own  // --own
 	VIPs     []netip.Addr // --vip
 	MaxConns int          // --max-conns; 0: 65536
+	Shards   int          // of the connection table; 0: 1, for there is one worker
 }
 
 // Director is a host on which usvs runs: the production director, with the
@@ -69,7 +70,7 @@ func (d *Director) build(o DirectorOptions) {
 	log := slog.New(&logHandler{net: d.net, who: d.name})
 	servers := new(ipvs.Registry)
 	table := conntrack.New(conntrack.Config{
-		Seed: seed("connection table"), MaxEntries: orDefault(o.MaxConns, 1<<16), Servers: servers,
+		Seed: seed("connection table"), MaxEntries: orDefault(o.MaxConns, 1<<16), Shards: orDefault(o.Shards, 1), Servers: servers,
 	})
 	d.dir = director.New(director.Config{
 		Table:     table,
