@@ -169,6 +169,12 @@ func (c *Client) Iptables(v6 bool, words []string) (string, error) {
 	return a.Output, err
 }
 
+// Explain asks what would happen to packets. The question is anything that
+// json.Marshal takes, and so is the answer.
+func (c *Client) Explain(question, answer any) error {
+	return c.post("explain", question, answer)
+}
+
 // Status returns the director's counters as the server words them.
 func (c *Client) Status() (json.RawMessage, error) {
 	var a json.RawMessage

@@ -30,6 +30,9 @@ type Handlers struct {
 	Iptables func(v6 bool, words []string) (output string, err error)
 	Status   func() any   // anything that json.Marshal takes
 	Reload   func() error // reads the rules file again
+	// Explain answers what would happen to packets; the question and its answer
+	// are the director's and its client's affair.
+	Explain func(question json.RawMessage) (any, error)
 	// Trace emits up to max events, each something that json.Marshal takes,
 	// until ctx is done or emit fails.
 	Trace func(ctx context.Context, max int, emit func(any) error) error
@@ -89,6 +92,12 @@ func newHandler(b ipvsadm.Backend, h Handlers) http.Handler {
 			return nothing{}, unavailable("reload")
 		}
 		return nothing{}, h.Reload()
+	}))
+	mux.Handle("POST /v1/explain", call(func(question json.RawMessage) (any, error) {
+		if h.Explain == nil {
+			return nil, unavailable("explain")
+		}
+		return h.Explain(question)
 	}))
 	mux.Handle("GET /v1/trace", streamed(func(r *http.Request, w io.Writer) error {
 		return trace(r, h.Trace, w)

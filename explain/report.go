@@ -46,8 +46,15 @@ type Captured struct {
 	Medium wire.Medium `json:"medium"`
 }
 
+// maxFrames bounds what is answered at once: for each frame a running
+// director's connections are looked through.
+const maxFrames = 1000
+
 // Answer explains what q asks about.
 func (b *Bench) Answer(q *Request) (*Report, error) {
+	if n := len(q.Packets) + len(q.Frames); n > maxFrames {
+		return nil, fmt.Errorf("%d packets are too many to explain at once: at most %d", n, maxFrames)
+	}
 	r := &Report{Network: b.network}
 	for _, text := range q.Packets {
 		p, err := ParsePacket(text)

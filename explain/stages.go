@@ -120,7 +120,7 @@ func (r *recorder) address(s *director.Step) {
 	case s.OK:
 		r.say("address", "%v is taken because a service has mark %d", p.Dst, s.Mark)
 	default:
-		r.say("address", "%v is a virtual service's: from a client", p.Dst)
+		r.say("address", "%v is ours: a packet from a client", p.Dst)
 	}
 }
 
@@ -182,7 +182,7 @@ func (r *recorder) service(s *director.Step) {
 		return
 	}
 	spec := &s.Service.Spec
-	text := fmt.Sprintf("%s, scheduler %s, %d servers", serviceName(s.Service.VS.ID), spec.Scheduler, len(s.Service.Servers))
+	text := fmt.Sprintf("%s, scheduler %s, %s", serviceName(s.Service.VS.ID), spec.Scheduler, servers(len(s.Service.Servers)))
 	if spec.Flags&ipvs.FlagPersistent != 0 {
 		text += fmt.Sprintf(", persistent for %d s", spec.Timeout)
 	}
@@ -193,6 +193,13 @@ func (r *recorder) service(s *director.Step) {
 	if !s.OK {
 		r.say("service", "but this packet opens no connection: %s", opener(p.Proto))
 	}
+}
+
+func servers(n int) string {
+	if n == 1 {
+		return "1 server"
+	}
+	return fmt.Sprintf("%d servers", n)
 }
 
 func opener(proto uint8) string {

@@ -5,7 +5,7 @@ import "usvs/director"
 // meanings say how a frame ended.
 var meanings = map[director.Reason]string{
 	director.Forwarded:  "sent on",
-	director.Answered:   "no service takes it, so the director answers as a host without listeners would",
+	director.Answered:   "no connection or service takes it: the director itself answers, as a host without listeners would",
 	director.Passed:     "not the director's: the host's own stack has it",
 	director.Handed:     "given to the host's own stack",
 	director.Consumed:   "kept or used up: ARP, neighbour discovery, or a fragment that waits for the rest",

@@ -40,6 +40,8 @@ func unusable(rs *ipvs.RealServer) string {
 	switch spec := rs.Spec(); {
 	case rs.Weight() <= 0:
 		return "weight 0: gets no new connections"
+	case rs.Overloaded() && spec.LowerThreshold == 0:
+		return fmt.Sprintf("overloaded: %d connections, upper threshold %d", rs.Active()+rs.Inactive(), spec.UpperThreshold)
 	case rs.Overloaded():
 		return fmt.Sprintf("overloaded: %d connections, upper threshold %d, lower %d",
 			rs.Active()+rs.Inactive(), spec.UpperThreshold, spec.LowerThreshold)

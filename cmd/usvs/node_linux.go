@@ -4,6 +4,7 @@ import (
 	"context"
 	crand "crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -20,6 +21,7 @@ import (
 	"usvs/conntrack"
 	"usvs/control"
 	"usvs/director"
+	"usvs/explain"
 	"usvs/forward"
 	"usvs/host"
 	"usvs/ipvs"
@@ -283,8 +285,17 @@ func (n *node) tick(ctx context.Context) {
 func (n *node) handlers(reload func() error) api.Handlers {
 	return api.Handlers{
 		Iptables: n.ctl.Iptables, Status: func() any { return n.status() },
-		Reload: reload, Trace: n.trace, Log: n.log,
+		Reload: reload, Trace: n.trace, Explain: n.explain, Log: n.log,
 	}
+}
+
+// explain answers what would happen to packets, on a private copy.
+func (n *node) explain(question json.RawMessage) (any, error) {
+	var q explain.Request
+	if err := json.Unmarshal(question, &q); err != nil {
+		return nil, fmt.Errorf("explain: %v: %w", err, ipvs.ErrInvalid)
+	}
+	return explain.Of(n.dir, n.clock.Now()).Answer(&q)
 }
 
 // status is every counter by group and name.
