@@ -105,7 +105,8 @@ func (c *Conn) acceptable(sg *segment) bool {
 
 // inputUnacceptable answers with an acknowledgement, except to a reset. What
 // carries data or a FIN is likely a copy whose acknowledgement was lost; other
-// segments are answered now and then only.
+// segments, keep-alive probes among them, are answered now and then only: two
+// ends that were deceived about each other would never stop.
 func (c *Conn) inputUnacceptable(now clock.Instant, sg *segment) {
 	switch {
 	case sg.has(wire.FlagRST):
@@ -113,7 +114,7 @@ func (c *Conn) inputUnacceptable(now clock.Instant, sg *segment) {
 	case c.state == SynReceived && sg.has(wire.FlagSYN) && !sg.has(wire.FlagACK) && sg.seq == c.rcvNxt-1:
 		c.nxt = c.iss // our SYN was lost: it goes again
 		return
-	case sg.length() == 0 && sg.seq != c.rcvNxt-1 || sg.has(wire.FlagSYN) && !sg.has(wire.FlagACK):
+	case sg.length() == 0 || sg.has(wire.FlagSYN) && !sg.has(wire.FlagACK):
 		c.challenge(now)
 		return
 	}
@@ -216,7 +217,7 @@ func (c *Conn) finAcked() bool { return c.finQueued && c.una == c.queueEnd()+1 }
 func (c *Conn) receiveACK(now clock.Instant, sg *segment) bool {
 	switch {
 	case seqLT(c.max, sg.ack):
-		c.ackNow = true // of something not sent yet
+		c.challenge(now) // it acknowledges what was not sent yet
 		return false
 	case seqLT(sg.ack, c.una-c.maxWnd):
 		c.challenge(now) // RFC 5961 section 5

@@ -417,3 +417,282 @@ func TestDialRefusesNonsense(t *testing.T) {
 	_, err = s.Dial(0, local, other, Events{})
 	require.ErrorIs(t, err, ErrTooMany)
 }
+
+// Both ends believe in a FIN of the other that neither sent: their
+// acknowledgements are unacceptable to each other.
+func TestDeceivedEndsFallSilent(t *testing.T) {
+	p, client, server := connected(t, nil)
+	p.run(time.Second)
+	forged := func(from, to *Conn) {
+		h := header{src: from.flow.local, dst: from.flow.remote, seq: to.rcvNxt, ack: to.max, flags: wire.FlagFIN | wire.FlagACK, wnd: 1000}
+		to.stack.Input(p.now, from.flow.local.Addr(), to.flow.local.Addr(), h.put(nil, nil))
+	}
+	forged(client.conn, server.conn)
+	forged(server.conn, client.conn)
+	p.trace = nil
+	p.run(time.Hour)
+	require.Less(t, len(p.trace), 20)
+}
+
+// What RFC 9293 section 3.10.7 and RFC 5961 say of segments that do not belong.
+func TestForgedSegments(t *testing.T) {
+	const (
+		nothing   = ""
+		ack       = "A"
+		reset     = "R"
+		challenge = "A"
+	)
+	for _, tc := range []struct {
+		name     string
+		seq, ack int // relative to what the server expects and has sent
+		flags    uint8
+		data     int
+		answer   string
+		state    State
+	}{
+		{"reset in sequence", 0, 0, wire.FlagRST, 0, nothing, Closed},
+		{"reset in the window", 1, 0, wire.FlagRST, 0, challenge, Established},
+		{"reset before the window", -1, 0, wire.FlagRST, 0, nothing, Established},
+		{"reset beyond the window", 70000, 0, wire.FlagRST, 0, nothing, Established},
+		{"SYN in the window", 5, 0, wire.FlagSYN, 0, challenge, Established},
+		{"SYN before the window", -9, 0, wire.FlagSYN, 0, challenge, Established},
+		{"no ACK", 0, 0, 0, 10, nothing, Established},
+		{"old data", -10, 0, wire.FlagACK, 10, ack, Established},
+		{"data beyond the window", 70000, 0, wire.FlagACK, 10, ack, Established},
+		{"data ahead", 10, 0, wire.FlagACK, 10, ack, Established},
+		{"data in sequence", 0, 0, wire.FlagACK, 10, ack, Established},
+		{"data that overlaps", -5, 0, wire.FlagACK, 10, ack, Established},
+		{"acknowledges too much", 0, 1, wire.FlagACK, 0, challenge, Established},
+		{"acknowledges the distant past", 0, -200_000, wire.FlagACK, 0, challenge, Established},
+		{"keep-alive", -1, 0, wire.FlagACK, 0, ack, Established},
+		{"FIN in sequence", 0, 0, wire.FlagFIN | wire.FlagACK, 0, ack, CloseWait},
+		{"FIN ahead of data", 10, 0, wire.FlagFIN | wire.FlagACK, 10, ack, Established},
+		{"FIN beyond the window", 70000, 0, wire.FlagFIN | wire.FlagACK, 0, ack, Established},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, client, server := connected(t, nil)
+			p.run(time.Second)
+			s := server.conn
+			h := header{src: client.conn.flow.local, dst: serverAddr, seq: s.rcvNxt + uint32(tc.seq), ack: s.max + uint32(tc.ack), flags: tc.flags, wnd: 1000}
+			p.trace = nil
+			p.b.Input(p.now, addrA, addrB, h.put(nil, make([]byte, tc.data)))
+			require.Equal(t, tc.state, s.State())
+			if tc.answer == nothing {
+				require.Empty(t, p.trace)
+				return
+			}
+			require.Len(t, p.trace, 1)
+			require.Contains(t, p.trace[0], " "+tc.answer+" ")
+		})
+	}
+}
+
+// A segment for which there is no connection: RFC 9293 section 3.5.2.
+func TestResetsForNobody(t *testing.T) {
+	for _, tc := range []struct {
+		flags uint8
+		want  string
+	}{
+		{wire.FlagSYN, "RA seq=0 ack=1001"},
+		{wire.FlagSYN | wire.FlagFIN, "RA seq=0 ack=1002"},
+		{wire.FlagACK, "R seq=2000 ack=0"},
+		{wire.FlagSYN | wire.FlagACK, "R seq=2000 ack=0"},
+		{0, "RA seq=0 ack=1000"},
+		{wire.FlagRST, ""},
+		{wire.FlagRST | wire.FlagACK, ""},
+	} {
+		p := newPipe(nil)
+		h := header{src: netip.AddrPortFrom(addrA, 9), dst: serverAddr, seq: 1000, ack: 2000, flags: tc.flags}
+		p.b.Input(p.now, addrA, addrB, h.put(nil, nil))
+		if tc.want == "" {
+			require.Empty(t, p.trace)
+			continue
+		}
+		require.Len(t, p.trace, 1)
+		require.Contains(t, p.trace[0], tc.want)
+	}
+}
+
+// The same in SYN-SENT and SYN-RECEIVED: RFC 9293 sections 3.10.7.3 and 3.10.7.4.
+func TestHandshakeWithStrangeSegments(t *testing.T) {
+	p, client := newPipe(nil), &app{}
+	p.fault = func(flight) []time.Duration { return nil }
+	c, err := p.a.Dial(p.now, netip.AddrPortFrom(addrA, 0), serverAddr, client.events())
+	require.NoError(t, err)
+	in := func(seq, ack uint32, flags uint8) {
+		h := header{src: serverAddr, dst: c.LocalAddr(), seq: seq, ack: ack, flags: flags, wnd: 1000}
+		p.trace = nil
+		p.a.Input(p.now, addrB, addrA, h.put(nil, nil))
+	}
+	in(1, c.iss, wire.FlagACK|wire.FlagSYN)
+	require.Contains(t, p.trace[0], " R ", "an old duplicate is reset")
+	in(1, c.iss+5, wire.FlagRST|wire.FlagACK)
+	in(1, 0, wire.FlagRST)
+	in(1, c.iss+1, wire.FlagACK)
+	require.Equal(t, SynSent, c.State())
+	in(1, c.iss+1, wire.FlagRST|wire.FlagACK)
+	require.ErrorIs(t, client.err, ErrRefused)
+
+	// The passive side: a copy of the SYN is answered again, a wrong ACK reset.
+	server := &app{}
+	_, err = p.b.Listen(serverAddr, server.accept)
+	require.NoError(t, err)
+	toServer := func(seq, ack uint32, flags uint8) *Conn {
+		h := header{src: c.LocalAddr(), dst: serverAddr, seq: seq, ack: ack, flags: flags, wnd: 1000, mss: 1000}
+		p.trace = nil
+		p.b.Input(p.now, addrA, addrB, h.put(nil, nil))
+		return p.b.conns[flow{serverAddr, c.LocalAddr()}]
+	}
+	half := toServer(7, 0, wire.FlagSYN)
+	require.Equal(t, "SYN-RECEIVED", half.State().String())
+	require.Same(t, half, toServer(7, 0, wire.FlagSYN))
+	require.Contains(t, p.trace[0], " SA ")
+	require.Same(t, half, toServer(8, half.iss+9, wire.FlagACK))
+	require.Contains(t, p.trace[0], " R ")
+	require.Nil(t, toServer(8, 0, wire.FlagRST))
+	require.False(t, server.connected)
+	require.Zero(t, server.closed)
+	require.Nil(t, toServer(8, 0, wire.FlagACK))
+	require.Contains(t, p.trace[0], " R ")
+	require.Nil(t, toServer(8, 0, wire.FlagRST))
+	require.Nil(t, toServer(8, 0, 0))
+	require.Empty(t, p.trace)
+}
+
+func TestListen(t *testing.T) {
+	s := newPipe(func(cfg *Config) { cfg.FirstPort, cfg.LastPort = 100, 101 }).a
+	accept := (&app{}).accept
+	for port := uint16(100); port <= 101; port++ {
+		l, err := s.Listen(netip.AddrPortFrom(addrA, 0), accept)
+		require.NoError(t, err)
+		require.Equal(t, netip.AddrPortFrom(addrA, port), l.Addr())
+	}
+	_, err := s.Listen(netip.AddrPortFrom(addrA, 0), accept)
+	require.ErrorIs(t, err, ErrNoPorts)
+	_, err = s.Listen(netip.AddrPortFrom(addrA, 100), accept)
+	require.ErrorIs(t, err, ErrInUse)
+}
+
+func TestConnCalls(t *testing.T) {
+	p, client, server := connected(t, func(cfg *Config) { cfg.SendBuffer = 100 })
+	c := client.conn
+	p.run(time.Second)
+	n, err := c.Write(p.now, make([]byte, 300))
+	require.NoError(t, err)
+	require.Equal(t, 100, n)
+	require.Equal(t, 100, c.Unsent())
+	n, err = c.Read(p.now, nil)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	writable := 0
+	c.SetEvents(Events{Writable: func(clock.Instant, *Conn) { writable++ }})
+	p.run(time.Second)
+	require.Equal(t, 1, writable)
+	require.Zero(t, c.Unsent())
+	require.Len(t, server.got, 100)
+	require.NoError(t, c.Err())
+	c.CloseWrite(p.now)
+	c.CloseWrite(p.now)
+	_, err = c.Write(p.now, []byte("x"))
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+func TestMSSOption(t *testing.T) {
+	for _, tc := range []struct {
+		options []byte
+		want    int
+	}{
+		{[]byte{2, 4, 5, 180}, 1460},
+		{[]byte{1, 1, 2, 4, 5, 180}, 1460},
+		{[]byte{3, 3, 7, 2, 4, 2, 24}, 536},
+		{[]byte{0, 2, 4, 5, 180}, 0},
+		{[]byte{2, 3, 5}, 0},
+		{[]byte{2, 4, 5}, 0},
+		{[]byte{8, 0}, 0},
+		{[]byte{8}, 0},
+		{nil, 0},
+	} {
+		require.Equal(t, tc.want, mssOption(tc.options), "%v", tc.options)
+	}
+}
+
+func TestHostileInputIsCounted(t *testing.T) {
+	p := newPipe(nil)
+	syn := header{src: netip.AddrPortFrom(addrA, 9), dst: serverAddr, flags: wire.FlagSYN}
+	good := syn.put(nil, nil)
+	for _, src := range []string{"0.0.0.0", "224.0.0.1", "255.255.255.255"} {
+		p.b.Input(p.now, netip.MustParseAddr(src), addrB, good)
+	}
+	p.b.Input(p.now, addrA, addrB, good[:19])
+	short, long := append([]byte(nil), good...), append([]byte(nil), good...)
+	short[12], long[12] = 4<<4, 15<<4
+	p.b.Input(p.now, addrA, addrB, short)
+	p.b.Input(p.now, addrA, addrB, long)
+	require.EqualValues(t, 6, p.b.Counters().BadHeader)
+	good[4] ^= 1
+	p.b.Input(p.now, addrA, addrB, good)
+	require.EqualValues(t, 1, p.b.Counters().BadChecksum)
+	require.Empty(t, p.trace)
+}
+
+// Wake names every deadline that is earlier than what the caller knows.
+func TestWake(t *testing.T) {
+	var told []clock.Instant
+	p := newPipe(nil)
+	p.a.cfg.Wake = func(at clock.Instant) { told = append(told, at) }
+	for range 2 {
+		_, err := p.a.Dial(p.now, netip.AddrPortFrom(addrA, 0), serverAddr, Events{})
+		require.NoError(t, err)
+	}
+	require.Equal(t, []clock.Instant{p.now.Add(initialRTO)}, told)
+	p.run(time.Minute)
+	require.Equal(t, clock.Never, p.a.Tick(p.now))
+	_, err := p.a.Dial(p.now, netip.AddrPortFrom(addrA, 0), serverAddr, Events{})
+	require.NoError(t, err)
+	require.Len(t, told, 2)
+}
+
+// Sending and receiving in sequence allocates nothing.
+func TestSteadyStateDoesNotAllocate(t *testing.T) {
+	var a, b *Stack
+	var line [2][]byte // one segment under way, and the one before
+	var toB [2]bool
+	sent, seen := 0, 0
+	out := func(_ clock.Instant, src, _ netip.Addr, seg []byte) {
+		line[sent%2], toB[sent%2] = append(line[sent%2][:0], seg...), src == addrA
+		sent++
+	}
+	a = New(Config{Output: out, ISN: func() uint32 { return 1 }})
+	b = New(Config{Output: out, ISN: func() uint32 { return 2 }})
+	var server *Conn
+	buf := make([]byte, 2000)
+	_, err := b.Listen(serverAddr, func(_ clock.Instant, c *Conn) Events {
+		server = c
+		return Events{Readable: func(now clock.Instant, c *Conn) { _, _ = c.Read(now, buf) }}
+	})
+	require.NoError(t, err)
+	now := clock.Instant(time.Second)
+	relay := func() {
+		for ; seen < sent; seen++ {
+			if toB[seen%2] {
+				b.Input(now, addrA, addrB, line[seen%2])
+			} else {
+				a.Input(now, addrB, addrA, line[seen%2])
+			}
+		}
+	}
+	c, err := a.Dial(now, netip.AddrPortFrom(addrA, 9), serverAddr, Events{})
+	require.NoError(t, err)
+	relay()
+	require.NotNil(t, server)
+	data := make([]byte, 1000)
+	allocs := testing.AllocsPerRun(1000, func() {
+		now += 1000
+		_, _ = c.Write(now, data)
+		relay()
+		a.Tick(now)
+		b.Tick(now)
+	})
+	require.Zero(t, allocs)
+	require.Zero(t, c.Unsent())
+}
