@@ -29,28 +29,39 @@ func fingerprint(t *testing.T, f *File, seed uint64) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// TestSameSeedSameBytes: a run is a function of scenario and seed, on every
-// machine and at any GOMAXPROCS. After a change that is meant to change frames,
-// run it with -update.
+// TestSameSeedSameBytes: a run is a function of scenario and seed, at any
+// GOMAXPROCS.
 func TestSameSeedSameBytes(t *testing.T) {
 	files, err := Load("../scenarios")
 	require.NoError(t, err)
-	var b strings.Builder
 	for _, f := range files {
 		hash := fingerprint(t, f, 7)
 		old := runtime.GOMAXPROCS(1)
 		require.Equal(t, hash, fingerprint(t, f, 7), f.Name)
 		runtime.GOMAXPROCS(old)
-		fmt.Fprintf(&b, "%s %s\n", hash, f.Name)
+	}
+}
+
+// recorded are the scenarios whose hashes are in testdata: one for each method,
+// kind of traffic and family.
+var recorded = []string{"dr-two-servers", "nat-two-networks", "tun", "ipv6-nat", "udp-service", "fragments-nat", "icmp-related-nat"}
+
+// TestRecordedHashes: a run is the same on every machine. After a change that
+// is meant to change frames, run it with -update.
+func TestRecordedHashes(t *testing.T) {
+	var b strings.Builder
+	for _, name := range recorded {
+		f, err := loadFile("../scenarios/" + name + ".txt")
+		require.NoError(t, err)
+		fmt.Fprintf(&b, "%s %s\n", fingerprint(t, f, 7), name)
 	}
 	const golden = "testdata/hashes.txt"
 	if *update {
-		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(golden, []byte(b.String()), 0o644))
 	}
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
-	require.Equal(t, string(want), b.String(), "frames or logs differ from those recorded: see the comment of this test")
+	require.Equal(t, string(want), b.String())
 }
 
 // TestSeedsDecideWhatIsRandom and nothing else.
@@ -69,7 +80,7 @@ func TestManySeeds(t *testing.T) {
 	files, err := Load("../scenarios")
 	require.NoError(t, err)
 	s := &Suite{
-		World: "sim", Files: files, From: 100, To: 119, Parallel: 2,
+		World: "sim", Files: files, From: 100, To: 104, Parallel: 2,
 		Open:   func(seed uint64) (World, error) { return NewSim(seed), nil },
 		Report: func(v *Verdict) { require.NoError(t, v.Err, v.Replay()) },
 	}
