@@ -70,8 +70,8 @@ func (w *words) trafficName() string {
 // server takes the name of a machine that answers requests.
 func (w *words) server() string {
 	s := w.node()
-	if n := w.p.file.Topology.Node(s); n != nil && n.Kind != Server {
-		w.fail("%s is no server", s)
+	if n := w.p.file.Topology.Node(s); n != nil && len(n.HTTP)+len(n.UDP) == 0 {
+		w.fail("%s serves nothing", s)
 	}
 	return s
 }

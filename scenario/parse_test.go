@@ -167,7 +167,7 @@ func TestParseMistakes(t *testing.T) {
 		"link rs1 rate fast":                     "want one like 10mbit",
 		"in 2s http":                             `want "link"`,
 		"expect":                                 "want answered",
-		"expect answered client 3":               "client is no server",
+		"expect answered client 3":               "client serves nothing",
 		"expect answered rs1":                    "how many is missing",
 		"expect answered 3..1":                   `no machine called "3..1"`,
 		"expect failed some":                     "want a number or a range",

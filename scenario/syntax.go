@@ -33,7 +33,7 @@ type Kind string
 // The kinds of machines.
 const (
 	Client   Kind = "client"
-	Server   Kind = "server" // answers HTTP and UDP, see Node.HTTP
+	Server   Kind = "server" // answers HTTP and UDP if nothing else is said
 	Director Kind = "director"
 	Router   Kind = "router" // forwards what is not for it
 )
@@ -45,7 +45,7 @@ type Node struct {
 	Name     string
 	NICs     []NIC
 	Gateways []netip.Addr // of the default routes, at most one per family
-	HTTP     []uint16     // the TCP ports on which a Server answers HTTP with its name
+	HTTP     []uint16     // the TCP ports on which it answers HTTP with its name, whatever its Kind
 	UDP      []uint16     // the UDP ports on which it answers with its name
 	Own      string       // of a Director: "services" or "host", see `usvs run --own`
 }

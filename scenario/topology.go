@@ -85,7 +85,7 @@ func (p *parser) parseNodeWord(w *words, n *Node) {
 		n.NICs = append(n.NICs, NIC{Name: "eth" + strconv.Itoa(len(n.NICs)), Switch: word})
 	case word == "via":
 		p.parseGateway(w, n)
-	case word == "serves" && n.Kind == Server:
+	case word == "serves":
 		p.parseServes(w, n)
 	case word == "own" && n.Kind == Director:
 		n.Own = w.oneOf("own", []string{"services", "host"})
