@@ -41,6 +41,7 @@
 //	output.go          how a host's packet leaves; forwarding (routers)
 //	tunnel.go          the decapsulation of real servers behind a tunnel
 //	icmp.go, udp.go    echo, errors and datagrams for applications
+//	host_tcp.go        streams for applications: hosts on package netsim/tcp
 //	director.go        the production director in front of a host's stack
 //	exec*.go           the commands a node understands
 //	record.go, log.go  what can be seen: records of frames, a log of events

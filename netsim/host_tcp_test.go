@@ -172,3 +172,37 @@ func TestTCPIsTheSameEachTime(t *testing.T) {
 	require.Equal(t, events, again)
 	require.Equal(t, counters, countersAgain)
 }
+
+// What is for the director's own address is its host's, not the director's.
+func TestTCPToTheDirectorItself(t *testing.T) {
+	l := newLab(1, LinkOptions{Delay: time.Millisecond})
+	l.lvs.MustExec("ipvsadm -A -t 10.0.0.100:80 -s rr")
+	serveTCP(t, l.lvs.Host, "10.0.0.1:22")
+	var ssh, vip string
+	ask(t, l.client, "10.0.0.1:22", "hello", &ssh)
+	ask(t, l.client, "10.0.0.100:22", "hello", &vip)
+	l.Run(10 * time.Minute)
+	require.Equal(t, "lvs hello", ssh)
+	require.Equal(t, tcp.ErrRefused.Error(), vip, "nobody listens at the VIP's port 22")
+}
+
+// A link that comes back delays a connection; one that does not ends it.
+func TestTCPOutlivesALinkThatGoesDownForAWhile(t *testing.T) {
+	l := newLab(1, LinkOptions{Delay: time.Millisecond})
+	serveTCP(t, l.servers[0], "10.0.0.11:80")
+	var answer, dead string
+	text := strings.Repeat("z", 200_000)
+	ask(t, l.client, "10.0.0.11:80", text, &answer)
+	link := l.client.Port("eth0").Link()
+	l.After(8*time.Millisecond, func() { link.SetUp(false) })
+	l.After(20*time.Second, func() { link.SetUp(true) })
+	l.Run(5 * time.Minute)
+	require.Equal(t, "rs1 "+text, answer)
+	require.NotZero(t, l.client.TCP().Counters().Timeouts)
+
+	ask(t, l.client, "10.0.0.11:80", text, &dead)
+	l.After(8*time.Millisecond, func() { link.SetUp(false) })
+	l.Run(time.Hour)
+	require.Equal(t, tcp.ErrTimeout.Error(), dead)
+	require.Zero(t, l.client.TCP().Len())
+}

@@ -297,11 +297,3 @@ func (c *neighbours) resolved(e *neighbour, mac wire.MAC) {
 func (c *neighbours) locked(e *neighbour) bool {
 	return e.updated > 0 && c.h.net.now.Sub(e.updated) < lockTime
 }
-
-// Confirm notes that a neighbour is there because a protocol above heard from
-// it (RFC 4861 section 7.3.1).
-func (c *neighbours) confirm(p *Port, via netip.Addr) {
-	if e := c.find(p, via); e != nil && e.State >= Reachable && e.State <= Probe {
-		e.State, e.confirmed, e.due = Reachable, c.h.net.now, clock.Never
-	}
-}
