@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -28,6 +29,9 @@ const (
 
 	// tunnelBufferBytes is the receive buffer of each socket.
 	tunnelBufferBytes = 8 << 20
+
+	// stopPatience is how long a decapsulator may take to end.
+	stopPatience = 5 * time.Second
 )
 
 // ErrDecapsulatorRuns is returned when the namespace has a decapsulator already.
@@ -47,6 +51,7 @@ type decapsulator struct {
 	handoff *Handoff
 	table   atomic.Pointer[route.Table]
 	counts  [refusals]atomic.Uint64
+	ended   <-chan struct{} // closed when everything is given back
 }
 
 // RunDecapsulator unpacks what directors tunnel to this real server until the
@@ -65,11 +70,13 @@ func RunDecapsulator(ctx context.Context, opts DecapsulatorOptions) error {
 	if err != nil {
 		return err
 	}
+	ended := make(chan struct{})
+	defer close(ended)
 	defer claim.Close()
 	if err := checkTunnels(); err != nil {
 		return err
 	}
-	d := &decapsulator{}
+	d := &decapsulator{ended: ended}
 	watcher, err := NewWatcher([]string{"lo"}, func(t *route.Table) { d.table.Store(t) })
 	if err != nil {
 		return err
@@ -110,7 +117,7 @@ func (d *decapsulator) run(ctx context.Context, claim *net.UnixListener, opts De
 	for _, t := range tunnels {
 		readers.Go(func() { cancel(d.read(t)) })
 	}
-	go awaitStop(claim, func() { cancel(nil) })
+	go d.awaitStop(claim, func() { cancel(nil) })
 	if opts.Ready != nil {
 		opts.Ready()
 	}
@@ -294,17 +301,22 @@ func (b *tunnelBatch) take(fd uintptr) bool {
 }
 
 // awaitStop calls stop when somebody with the same user id, or root, asks for it
-// by connecting to the claim.
-func awaitStop(claim *net.UnixListener, stop func()) {
+// by connecting to the claim. The connection's end tells that all is given back.
+func (d *decapsulator) awaitStop(claim *net.UnixListener, stop func()) {
 	for {
 		conn, err := claim.AcceptUnix()
 		if err != nil {
 			return
 		}
-		if mayStop(conn) {
-			stop()
+		if !mayStop(conn) {
+			conn.Close()
+			continue
 		}
-		conn.Close()
+		stop()
+		go func() {
+			<-d.ended
+			conn.Close()
+		}()
 	}
 }
 
@@ -323,7 +335,8 @@ func mayStop(conn *net.UnixConn) bool {
 // DecapsulatorRuns reports whether the namespace has a decapsulator.
 func DecapsulatorRuns() bool { return claimed(claimDecapsulator) }
 
-// StopDecapsulator ends the namespace's decapsulator, if there is one.
+// StopDecapsulator ends the namespace's decapsulator, if there is one, and waits
+// until it is gone: another one can be started then.
 func StopDecapsulator() error {
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: "@usvs/" + claimDecapsulator, Net: "unix"})
 	if errors.Is(err, unix.ECONNREFUSED) {
@@ -332,7 +345,14 @@ func StopDecapsulator() error {
 	if err != nil {
 		return fmt.Errorf("stop the decapsulator: %w", err)
 	}
-	return conn.Close()
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(stopPatience)); err != nil {
+		return fmt.Errorf("stop the decapsulator: %w", err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the decapsulator has not ended after %v", stopPatience)
+	}
+	return nil
 }
 
 // dropUnreachables keeps the kernel from sending ICMP errors about tunnelled
