@@ -94,6 +94,9 @@ func (n *node) openDevices(f runFlags) error {
 			return err
 		}
 		n.names, n.devices = append(n.names, d.Name()), append(n.devices, d)
+		if err := host.AcceptFromTUN(d); err != nil {
+			n.log.Warn("the host may refuse packets that usvs sends by its TUN device", "err", err)
+		}
 	}
 	if f.pcap == "" {
 		return nil
