@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"usvs/link/netnstest"
@@ -80,6 +81,13 @@ func browse(t *testing.T, ns *netnstest.Namespace, hostPort string, n int) []str
 func tryBrowse(ns *netnstest.Namespace, hostPort string, n int) (string, error) {
 	return ns.Try("curl", "--silent", "--show-error", "--fail", "--connect-timeout", "10", "--max-time", "60",
 		"--fail-early", "--noproxy", "*", "--header", "Connection: close", fmt.Sprintf("http://%s/?[1-%d]", hostPort, n))
+}
+
+// assertNobody: a request there is refused or not answered.
+func assertNobody(t *testing.T, ns *netnstest.Namespace, hostPort string) {
+	t.Helper()
+	out, err := ns.Try("curl", "--silent", "--connect-timeout", "1", "--noproxy", "*", "http://"+hostPort+"/")
+	assert.Error(t, err, "%s answered: %s", hostPort, out)
 }
 
 // shares counts who answered how often.
