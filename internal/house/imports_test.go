@@ -71,10 +71,10 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 
 // core packages compile for machines usvs does not run on, and know no I/O.
 var core = []string{"clock", "wire", "route", "ipvs", "arp", "marks", "localstack", "sched",
-	"conntrack", "forward", "director", "ipvsadm", "control", "link"}
+	"conntrack", "forward", "director", "ipvsadm", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
-var simulated = []string{"netsim", "netsim/tcp"}
+var simulated = []string{"netsim", "netsim/netconn"}
 
 // impure is what the core must not import: clocks, sockets, files, processes
 // and logs come in from outside.

@@ -155,7 +155,7 @@ func (n *Net) sleep() {
 	pending := len(n.queue) > 0
 	n.mu.Unlock()
 	if pending {
-		time.Sleep(1) // until all calls of this instant have come
+		time.Sleep(time.Nanosecond) // until all calls of this instant have come
 		return
 	}
 	next := n.sim.Next()
