@@ -45,7 +45,8 @@ func everything(t testing.TB, seed uint64) (log, text, pcap []byte) {
 		n.Link(d.NIC("eth1", "10.0.0."+k+"/24"), back.NextPort(), rough)
 		d.MustExec("ip route add default via 198.51.100.254")
 		d.MustExec("ip -6 route add default via 2001:db8:1::254")
-		for port, sched := range map[string]string{"80": "wlc", "53": "sh"} {
+		for _, service := range [][2]string{{"80", "wlc"}, {"53", "sh"}} {
+			port, sched := service[0], service[1]
 			vip := "198.51.100.10" + k + ":" + port
 			for _, flag := range []string{"-t", "-u"} {
 				d.MustExec("ipvsadm -A " + flag + " " + vip + " -s " + sched)

@@ -31,21 +31,31 @@
 //
 // # What passes where
 //
-//	net.go, heap.go    virtual time, events, timers
-//	frame.go, port.go  frames in flight, and where nodes meet links
-//	link.go            links and what they do to frames
-//	switch.go          learning switches
-//	host.go, addr.go   hosts: interfaces, addresses, routes, settings
-//	neigh.go           ARP and neighbour discovery of hosts
-//	input.go           what a host does with a packet for it
-//	output.go          how a host's packet leaves; forwarding (routers)
-//	tunnel.go          the decapsulation of real servers behind a tunnel
-//	icmp.go, udp.go    echo, errors and datagrams for applications
-//	host_tcp.go        streams for applications: hosts on package netsim/tcp
-//	director.go        the production director in front of a host's stack
-//	exec*.go           the commands a node understands
-//	record.go, log.go  what can be seen: records of frames, a log of events
-//	pcapng.go          records as a pcapng file
+//	net.go, heap.go      virtual time, events, timers
+//	frame.go, port.go    frames in flight, and where nodes meet links
+//	link.go              links and what they do to frames
+//	switch.go            learning switches
+//	host.go, addr.go     hosts: interfaces, addresses, routes
+//	neigh.go             neighbour caches; arp.go and nd.go speak for them
+//	input.go             what a host does with a packet for it
+//	output.go            how a host's packet leaves; forwarding (routers)
+//	tunnel.go            the decapsulation of real servers behind a tunnel
+//	icmp.go, udp.go      echo, errors and datagrams for applications
+//	host_tcp.go          the same for TCP, which is package netsim/tcp
+//	director.go          the production director in front of a host's stack
+//	exec*.go             the commands a node understands
+//	record.go, log.go    what can be seen: records of frames, a log of events
+//	verdict.go           what directors say about the frames
+//	summary.go           a frame in a line of text
+//	pcapng.go            records as a pcapng file
+//
+// # What is not there
+//
+// No spanning tree, VLAN tags, multicast routing, IGMP or MLD; no ICMP
+// redirects, rp_filter, address autoconfiguration or detection of duplicate
+// addresses; no segmentation offload: every frame is as it would be on a wire.
+// The sysctl settings for these are accepted and do nothing. SCTP reaches
+// real servers, but no host speaks it.
 //
 // Frames are pooled: a node that is given a frame either sends it on or
 // releases it. What an observer is given is a copy.
