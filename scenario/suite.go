@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +15,8 @@ type Suite struct {
 	Files    []*File
 	From, To uint64 // the seeds
 	Parallel int    // how many at a time; 0: one
-	// Inspect, if not nil, sees each World after its scenario, before it is closed.
+	// Inspect, if not nil, sees each World after its scenario, before it is
+	// closed. It is called by as many goroutines as Parallel says.
 	Inspect func(*Verdict, World) error
 	// Report hears of each scenario and seed, in order.
 	Report func(*Verdict)
@@ -40,6 +42,7 @@ type Verdict struct {
 	Reason  string        // why it was skipped
 	Elapsed time.Duration // in the World's own time
 	Replies int           // requests that were made
+	Drawing string        // what Inspect wants to be shown with it
 }
 
 // Replay is the command that repeats the run.
@@ -53,50 +56,54 @@ func (v *Verdict) Replay() string {
 // Run plays all and returns how many ended how. An error that wraps
 // ErrUnsupported says that there is no such World here.
 func (s *Suite) Run() (map[Outcome]int, error) {
-	runs := len(s.Files) * int(s.To-s.From+1)
+	runs := uint64(len(s.Files)) * (s.To - s.From + 1)
 	counts := map[Outcome]int{}
-	slots := make([]chan *Verdict, runs)
-	for i := range slots {
-		slots[i] = make(chan *Verdict, 1)
-	}
-	stop := make(chan struct{})
-	var workers sync.WaitGroup
-	defer workers.Wait()
-	defer close(stop)
-	next := make(chan int)
-	go feed(next, runs, stop)
-	for range max(1, s.Parallel) {
-		workers.Go(func() {
-			for i := range next {
-				slots[i] <- s.play(s.Files[i%len(s.Files)], s.From+uint64(i/len(s.Files)))
-			}
-		})
-	}
-	for i := range slots {
-		v := <-slots[i]
-		if errors.Is(v.Err, ErrUnsupported) {
-			return counts, v.Err
+	for first := uint64(0); first < runs; first += batchSize {
+		if err := s.runBatch(first, min(batchSize, runs-first), counts); err != nil {
+			return counts, err
 		}
-		counts[v.Outcome]++
-		s.Report(v)
 	}
 	return counts, nil
 }
 
-// feed hands out the numbers of the runs until stopped.
-func feed(next chan<- int, runs int, stop <-chan struct{}) {
-	defer close(next)
-	for i := range runs {
-		select {
-		case next <- i:
-		case <-stop:
-			return
-		}
+// batchSize bounds how many verdicts wait for those before them.
+const batchSize = 1024
+
+// runBatch plays n runs from first on and reports them in order, each as soon
+// as those before it have ended.
+func (s *Suite) runBatch(first, n uint64, counts map[Outcome]int) error {
+	ended := make([]chan *Verdict, n)
+	for i := range ended {
+		ended[i] = make(chan *Verdict, 1)
 	}
+	var next atomic.Uint64
+	var stop atomic.Bool
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer stop.Store(true)
+	for range max(1, s.Parallel) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < n && !stop.Load(); i = next.Add(1) - 1 {
+				ended[i] <- s.play(first + i)
+			}
+		})
+	}
+	for _, c := range ended {
+		v := <-c
+		if errors.Is(v.Err, ErrUnsupported) {
+			return v.Err
+		}
+		counts[v.Outcome]++
+		s.Report(v)
+	}
+	return nil
 }
 
-// play plays one scenario with one seed.
-func (s *Suite) play(f *File, seed uint64) *Verdict {
+// play plays run number i: all scenarios with the first seed, then all with the
+// next.
+func (s *Suite) play(i uint64) *Verdict {
+	files := uint64(len(s.Files))
+	f, seed := s.Files[i%files], s.From+i/files
 	v := &Verdict{File: f, World: s.World, Seed: seed, Outcome: Passed}
 	if reason, ok := f.For(s.World); !ok {
 		v.Outcome, v.Reason = Skipped, reason

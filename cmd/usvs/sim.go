@@ -78,7 +78,7 @@ func runSim(f *simFlags, args []string, stdout, stderr io.Writer) error {
 	defer out.Flush()
 	p := &simPrinter{flags: f, out: out, stderr: stderr, total: len(suite.Files) * int(suite.To-suite.From+1)}
 	suite.Report = p.report
-	suite.Inspect = func(v *scenario.Verdict, w scenario.World) error { return inspectSim(f, v, w, p) }
+	suite.Inspect = func(v *scenario.Verdict, w scenario.World) error { return inspectSim(f, v, w) }
 	counts, err := suite.Run()
 	if errors.Is(err, scenario.ErrUnsupported) {
 		fmt.Fprintln(stderr, "usvs sim:", err)
@@ -149,7 +149,6 @@ type simPrinter struct {
 	total      int
 	done, bad  int
 	lastNotice time.Time
-	drawing    string // of the run at hand, for --ladder
 }
 
 // verdictJSON is a line of --json.
@@ -195,8 +194,7 @@ func (p *simPrinter) reportText(v *scenario.Verdict) {
 			fmt.Fprintf(p.out, "ok    %-28s %8.3fs  %s\n", name, v.Elapsed.Seconds(), v.File.Title)
 		}
 	}
-	fmt.Fprint(p.out, p.drawing)
-	p.drawing = ""
+	fmt.Fprint(p.out, v.Drawing)
 }
 
 func indent(text string) string {
@@ -245,7 +243,7 @@ func (p *simPrinter) sum(counts map[scenario.Outcome]int) {
 }
 
 // inspectSim writes what was asked for of a run that is over.
-func inspectSim(f *simFlags, v *scenario.Verdict, w scenario.World, p *simPrinter) error {
+func inspectSim(f *simFlags, v *scenario.Verdict, w scenario.World) error {
 	sim, ok := w.(*scenario.Sim)
 	if !ok {
 		return nil
