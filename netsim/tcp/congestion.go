@@ -16,7 +16,10 @@ type congestion struct {
 	lastSent       clock.Instant
 }
 
-const dupThreshold = 3
+const (
+	dupThreshold = 3
+	maxCwnd      = 1 << 28
+)
 
 // initialWindow is RFC 6928's.
 func initialWindow(mss int) uint32 { return uint32(min(10*mss, max(2*mss, 14600))) }
@@ -59,7 +62,7 @@ func (g *congestion) open(acked, mss uint32) {
 	} else {
 		g.cwnd += max(mss*mss/g.cwnd, 1) // congestion avoidance
 	}
-	g.cwnd = min(g.cwnd, 1<<28)
+	g.cwnd = min(g.cwnd, maxCwnd)
 }
 
 // duplicate takes in one duplicate acknowledgement of una. It reports whether
@@ -69,7 +72,7 @@ func (g *congestion) duplicate(una, max, flight uint32, mss int) (again bool) {
 	g.dupACKs++
 	switch {
 	case g.recovering:
-		g.cwnd += m
+		g.cwnd = min(g.cwnd+m, maxCwnd)
 		return false
 	case g.dupACKs != dupThreshold || seqLT(una, g.recover):
 		return false
