@@ -8,18 +8,18 @@ import (
 	"usvs/netsim"
 )
 
-// lan is a client, a director and a real server at one switch, with direct
-// routing of UDP port 53.
-func lan(tb testing.TB) (n *netsim.Net, client *netsim.UDPSocket, arrived *int) {
+// lan is a client, a director and a real server at one switch, with a UDP
+// service of the given forwarding method.
+func lan(tb testing.TB, method string) (n *netsim.Net, client *netsim.UDPSocket, arrived *int) {
 	n = netsim.New(1)
 	sw, c, rs, lvs := n.Switch("sw"), n.Host("client"), n.Host("rs"), n.Director("lvs")
 	wire := netsim.LinkOptions{Delay: 10 * time.Microsecond}
 	n.Link(c.NIC("eth0", "10.0.0.9/24"), sw.Port("1"), wire)
 	n.Link(lvs.NIC("eth0", "10.0.0.1/24"), sw.Port("2"), wire)
 	n.Link(rs.NIC("eth0", "10.0.0.2/24"), sw.Port("3"), wire)
-	rs.MustExec("usvs realserver up --vip 10.0.0.100")
+	rs.MustExec("usvs realserver up --vip 10.0.0.100 --mode tun")
 	lvs.MustExec("ipvsadm -A -u 10.0.0.100:53 -s rr")
-	lvs.MustExec("ipvsadm -a -u 10.0.0.100:53 -r 10.0.0.2 -g")
+	lvs.MustExec("ipvsadm -a -u 10.0.0.100:53 -r 10.0.0.2 " + method)
 	server, err := rs.UDP(netip.MustParseAddrPort("0.0.0.0:53"))
 	if err != nil {
 		tb.Fatal(err)
@@ -34,8 +34,16 @@ func lan(tb testing.TB) (n *netsim.Net, client *netsim.UDPSocket, arrived *int) 
 
 // BenchmarkSimulatedDR measures frames from a client by way of a switch, a
 // director and the switch again to a real server: four link deliveries each.
-func BenchmarkSimulatedDR(b *testing.B) {
-	n, client, arrived := lan(b)
+func BenchmarkSimulatedDR(b *testing.B) { simulate(b, "-g") }
+
+// BenchmarkSimulatedNAT is the same with masquerading, one way.
+func BenchmarkSimulatedNAT(b *testing.B) { simulate(b, "-m") }
+
+// BenchmarkSimulatedTUN is the same with IP in IP.
+func BenchmarkSimulatedTUN(b *testing.B) { simulate(b, "-i") }
+
+func simulate(b *testing.B, method string) {
+	n, client, arrived := lan(b, method)
 	vip := netip.MustParseAddrPort("10.0.0.100:53")
 	payload := make([]byte, 64)
 	send := func() {

@@ -68,20 +68,36 @@ func hostOf(n Node) *Host {
 	return nil
 }
 
-// SetUp takes the interface up or down. A switch forgets what was behind it.
+// SetUp takes the port up or down. A switch forgets what was behind it; a host
+// loses its neighbours, routes by that interface, and IPv6 addresses, as a
+// Linux host does.
 func (p *Port) SetUp(up bool) {
 	if p.down == !up {
 		return
 	}
 	p.down = !up
 	p.net.logf(p.node.Name(), "%s is %s", p.name, upDown(up))
-	if s, ok := p.node.(*Switch); ok {
-		s.forget(p)
+	if !up {
+		p.lostCarrier()
 	}
-	if h := hostOf(p.node); h != nil {
-		h.neigh.forget(p)
-		h.reroute()
+	h := hostOf(p.node)
+	if h == nil {
+		return
 	}
+	if p.index >= 0 {
+		h.switched(p, up)
+	}
+	h.reroute()
+}
+
+// switched does to routes and IPv6 addresses what Linux does to them.
+func (h *Host) switched(p *Port, up bool) {
+	if up {
+		p.addrs = append(p.addrs, netip.PrefixFrom(linkLocal(p.mac), 64))
+		return
+	}
+	h.static = slices.DeleteFunc(h.static, func(r route.Route) bool { return r.Kind == route.Unicast && r.Port == p.index })
+	p.addrs = slices.DeleteFunc(p.Addrs(), func(a netip.Prefix) bool { return a.Addr().Is6() })
 }
 
 // SetMAC gives the interface another Ethernet address.

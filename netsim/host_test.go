@@ -249,3 +249,40 @@ func FuzzHostInput(f *testing.F) {
 		}
 	})
 }
+
+// TestInterfaceDown: as on Linux, routes by it and IPv6 addresses do not come
+// back with it.
+func TestInterfaceDown(t *testing.T) {
+	h := New(1).Host("h")
+	p := h.NIC("eth0", "10.0.0.1/24", "2001:db8::1/64")
+	h.MustExec("ip route add default via 10.0.0.254")
+	h.MustExec("ip link set eth0 down")
+	require.False(t, h.Source(netip.MustParseAddr("10.0.0.2")).IsValid())
+	h.MustExec("ip link set eth0 up")
+	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.PrefixFrom(linkLocal(p.mac), 64)}, p.Addrs())
+	require.True(t, h.Source(netip.MustParseAddr("10.0.0.2")).IsValid())
+	require.False(t, h.Source(netip.MustParseAddr("203.0.113.1")).IsValid())
+}
+
+func TestLostCarrier(t *testing.T) {
+	s := newStar(t)
+	require.Equal(t, 1, s.ping(0, "10.0.0.2"))
+	a := s.hosts[0].Port("eth0")
+	a.Link().SetUp(false)
+	require.Empty(t, s.hosts[0].Neighbours())
+	a.Link().SetUp(true)
+	require.Equal(t, 1, s.ping(0, "10.0.0.2"))
+}
+
+// TestTimeJumps: a day costs few events, and connections expire in it.
+func TestTimeJumps(t *testing.T) {
+	l := newLab(1, LinkOptions{})
+	l.service("10.0.0.100:53", "-g", "10.0.0.11")
+	l.ask(t, l.client, "10.0.0.100:53", "x")
+	require.Equal(t, 1, l.lvs.Core().Table.Len())
+	before := l.Stats().Events
+	l.Run(24 * time.Hour)
+	require.Zero(t, l.lvs.Core().Table.Len())
+	require.Less(t, l.Stats().Events-before, uint64(24*3600))
+	require.Equal(t, 24*time.Hour+2*time.Second, l.Elapsed())
+}

@@ -22,7 +22,7 @@ type LinkOptions struct {
 	Corrupt   float64       // ... arrives with one bit wrong, past the FCS
 	Reorder   float64       // ... arrives ReorderBy later, overtaken by others
 	ReorderBy time.Duration // 0: one millisecond
-	MTU       int           // longest IP packet carried; 0: 65535
+	MTU       int           // longest IP packet carried; 0: no limit
 }
 
 const (
@@ -97,9 +97,20 @@ func (l *Link) SetUp(up bool) {
 	l.up = up
 	l.net.logf("link "+l.name, "is %s", upDown(up))
 	for _, p := range l.ends {
-		if s, ok := p.node.(*Switch); ok && !up {
-			s.forget(p)
+		if !up {
+			p.lostCarrier()
 		}
+	}
+}
+
+// lostCarrier makes a node forget what it learned at a port: a switch its
+// stations, a host its neighbours.
+func (p *Port) lostCarrier() {
+	if s, ok := p.node.(*Switch); ok {
+		s.forget(p)
+	}
+	if h := hostOf(p.node); h != nil {
+		h.neigh.forget(p)
 	}
 }
 
@@ -179,12 +190,16 @@ func (d *direction) transmit(now clock.Instant, length int) (clock.Instant, bool
 		return now, true
 	}
 	start := max(now, d.idle)
-	waiting := int64(start.Sub(now)) / 8 * o.Bandwidth / int64(time.Second)
-	if waiting > int64(orDefault(o.Queue, defaultQueue)) {
+	if start.Sub(now) > o.airtime(orDefault(o.Queue, defaultQueue)) {
 		return 0, false
 	}
-	d.idle = start.Add(time.Duration(int64(length) * 8 * int64(time.Second) / o.Bandwidth))
+	d.idle = start.Add(o.airtime(length))
 	return d.idle, true
+}
+
+// airtime is how long it takes to send that many bytes.
+func (o *LinkOptions) airtime(bytes int) time.Duration {
+	return time.Duration(int64(bytes) * 8 * int64(time.Second) / o.Bandwidth)
 }
 
 func orDefault[T comparable](v, def T) T {
