@@ -19,6 +19,9 @@
 // synctest.Wait does not, because it returns without time having passed.
 // Every call here takes one nanosecond of virtual time.
 //
+// A director always has a next timer. A program that waits for ever is therefore
+// not reported as deadlocked while there is one: give requests a time-out.
+//
 // # What is deterministic, and what is not
 //
 // Calls that goroutines make in one instant are carried out together, one
