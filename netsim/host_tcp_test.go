@@ -194,7 +194,7 @@ func TestTCPOutlivesALinkThatGoesDownForAWhile(t *testing.T) {
 	text := strings.Repeat("z", 200_000)
 	ask(t, l.client, "10.0.0.11:80", text, &answer)
 	link := l.client.Port("eth0").Link()
-	l.After(8*time.Millisecond, func() { link.SetUp(false) })
+	l.After(12*time.Millisecond, func() { link.SetUp(false) })
 	l.After(20*time.Second, func() { link.SetUp(true) })
 	l.Run(5 * time.Minute)
 	require.Equal(t, "rs1 "+text, answer)
