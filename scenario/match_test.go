@@ -64,6 +64,13 @@ func TestMatch(t *testing.T) {
 		{"arp reply $VIP > client", "arp reply $VIP > client eth.src=client", ""},
 		{"arp request client > $VIP eth.dst=broadcast", "arp request * > $VIP eth.dst=broadcast", ""},
 		{"arp request client > $VIP", "arp reply", "another"},
+		{"arp request client > $VIP", "tcp", "another"},
+		{"icmp6 toobig [2001:db8::9] > [2001:db8::1] mtu=1400 inner.proto=udp inner.src=[2001:db8::1]:53 inner.dst=[2001:db8::9]:1", "icmp6 toobig mtu=1400 sum=yes inner.dst=client:1 inner.sum=yes", ""},
+		{"tcp client:4000 > $VIP:80 A seq=7 ack=9 tos=4", "tcp seq=7 ack=9 tos=4 sum=yes", ""},
+		{"tcp [2001:db8::9]:1 > [2001:db8::1]:80 S tos=8 ttl=3", "ip6 tos=8 ttl=3 id=1", "id is absent, not 1"},
+		{"to rs1 tcp client:4000 > $VIP:80 S", "tcp eth.dst=rs1", ""},
+		{"tcp client:4000 > $VIP:80 S eth.src=rs2 eth.dst=rs3", "tcp eth.src=rs2 eth.dst=rs3", ""},
+		{"tcp client:4000 > $VIP:80 S", "tcp eth.dst=lvs:eth0 proto=tcp code=1", "code is absent, not 1"},
 	} {
 		require.Equal(t, c.want, fits(t, made(t, c.packet), c.pattern), "%s | %s", c.packet, c.pattern)
 	}

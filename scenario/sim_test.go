@@ -135,3 +135,49 @@ func TestMessages(t *testing.T) {
 	require.Equal(t, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nrs1\n..", string(respond("rs1", "GET /6 HTTP/1.1")))
 	require.True(t, bytes.HasSuffix(respond("rs1", "nonsense"), []byte("\r\n\r\nrs1\n")))
 }
+
+// TestSimFindsWhatIsWrong: each expectation can fail in a real run, with what
+// was found instead.
+func TestSimFindsWhatIsWrong(t *testing.T) {
+	const net = `VIP=10.0.0.100
+switch lan
+client a lan 10.0.0.9/24
+director lvs lan 10.0.0.1/24
+server b lan 10.0.0.2/24
+b$ usvs realserver up --vip $VIP
+lvs$ ipvsadm -A -t $VIP:80 -s rr
+lvs$ ipvsadm -a -t $VIP:80 -r 10.0.0.2 -g
+http a -> $VIP:80 x3
+`
+	for lines, want := range map[string]string{
+		"expect answered b 2":                                               "b answered 3 requests, not 2: b 3",
+		"expect failed 1":                                                   "0 requests failed, not 1: b 3",
+		"expect neighbour a $VIP b":                                         "a believes that 10.0.0.100 is at lvs, not at b",
+		"expect neighbour a 10.0.0.77 lvs":                                  "a believes that 10.0.0.77 is at nobody, not at lvs",
+		"expect counter lvs drop_ttl 1":                                     "drop_ttl is 0, not 1",
+		"expect log lvs another host answers":                               "the log of lvs has no such line",
+		"expect 2 frames at b in tcp S":                                     "3 frames fit, not 2",
+		"expect frame at b in tcp a > $VIP:80 S ttl=64":                     "ttl is 63, not 64",
+		"expect no frame at a in tcp $VIP:80 > a SA":                        "3 frames fit, not 0",
+		"lvs$ ipvsadm -Ln\n| -> 10.0.0.2:80 Route 1 1 2":                    "the output has no line",
+		"lvs$ ipvsadm -d -t $VIP:81 -r 10.0.0.2":                            "the command failed",
+		"! lvs$ ipvsadm -C":                                                 "the command should fail",
+		"inject a tcp a:1 > $VIP:80 S ttl=1\nexpect counter lvs drop_ttl 0": "drop_ttl is 1, not 0",
+		"inject b arp request $VIP > $VIP eth.dst=broadcast\nexpect no log lvs another host": "has such a line",
+	} {
+		f, err := Parse("x.txt", []byte(net+lines+"\n"))
+		require.NoError(t, err, lines)
+		err = Run(f, NewSim(1), Options{World: "sim"})
+		require.ErrorContains(t, err, want, lines)
+		require.ErrorContains(t, err, "x.txt:")
+	}
+}
+
+func TestSimRestores(t *testing.T) {
+	for _, command := range []string{"ipvsadm-restore", "ipvsadm -R", "ipvsadm --restore", "usvs ipvsadm-restore"} {
+		text := "switch lan\ndirector lvs lan 10.0.0.1/24\nlvs$ " + command + " < r\nlvs$ ipvsadm -Sn\n| -A -t 10.0.0.100:80 -s wlc\n-- r --\n-A -t 10.0.0.100:80\n"
+		f, err := Parse("x.txt", []byte(text))
+		require.NoError(t, err)
+		require.NoError(t, Run(f, NewSim(1), Options{World: "sim"}), command)
+	}
+}
