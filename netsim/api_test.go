@@ -176,3 +176,11 @@ func TestTunnelHeaders(t *testing.T) {
 		require.Equal(t, test.n, n)
 	}
 }
+
+func TestTimeThatStands(t *testing.T) {
+	n := New(1)
+	var timer *Timer
+	timer = n.NewTimer(func() { timer.Set(n.Now()) })
+	timer.Set(n.Now())
+	require.PanicsWithValue(t, "netsim: 8388609 events at 0s: something answers itself without delay", func() { n.Run(1) })
+}

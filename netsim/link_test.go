@@ -243,12 +243,10 @@ func TestHeapAgainstAList(t *testing.T) {
 	}
 	var want, got []event
 	chains := make([]fifo, 3)
-	var frames []*frame
 	for k := range 3000 {
 		e := event{clock.Instant(r.IntN(500)), k}
 		want = append(want, e)
 		f := &frame{to: &Port{index: k}}
-		frames = append(frames, f)
 		if k%2 == 0 {
 			n.queue.pushFrame(&chains[k%3], e.at, f)
 		} else {

@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"time"
@@ -12,10 +13,15 @@ import (
 // production code takes the zero Instant for something recent.
 const epoch = clock.Instant(1000 * time.Second)
 
+// maxBurst is how many events one instant may have. Links may have no delay,
+// so two applications that answer each other would stop time for good.
+const maxBurst = 1 << 23
+
 // Net is a simulated network.
 type Net struct {
 	seed  uint64
 	now   clock.Instant
+	burst int // events since time last moved
 	queue queue
 	pool  pool
 
@@ -147,7 +153,12 @@ func (n *Net) Step() bool {
 		return false
 	}
 	it := n.queue.pop()
-	n.now = max(n.now, it.at)
+	if n.burst++; it.at > n.now {
+		n.now, n.burst = it.at, 0
+	}
+	if n.burst > maxBurst {
+		panic(fmt.Sprintf("netsim: %d events at %v: something answers itself without delay", n.burst, n.Elapsed()))
+	}
 	n.stats.Events++
 	if it.frame != nil {
 		it.frame.arrive()

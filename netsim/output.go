@@ -212,11 +212,14 @@ func (h *Host) emit(f *frame, hop *route.Hop) {
 	h.neigh.send(p, hop.Via, f)
 }
 
-// loopBack delivers a frame to the host itself, after whatever it is doing now.
+// loopbackDelay is how long a packet of a host to itself takes.
+const loopbackDelay = time.Microsecond
+
+// loopBack delivers a frame to the host itself.
 func (h *Host) loopBack(f *frame) {
 	f.to, f.Medium, f.Port = h.lo, wire.Ethernet, h.lo.index
 	clear(f.Bytes()[:12]) // no MAC addresses within a host
-	h.net.queue.push(item{at: h.net.now, frame: f})
+	h.net.queue.push(item{at: h.net.now.Add(loopbackDelay), frame: f})
 }
 
 // fragment sends a packet in pieces and releases it.
