@@ -122,7 +122,14 @@ func (n *Net) RunUntil(t clock.Instant) {
 	for n.Next() <= t {
 		n.Step()
 	}
-	n.now = max(n.now, t)
+	n.advance(t)
+}
+
+// advance moves time forward to t.
+func (n *Net) advance(t clock.Instant) {
+	if t > n.now {
+		n.now, n.burst = t, 0
+	}
 }
 
 // RunWhile lets virtual time pass while cond holds, at most d. It reports
@@ -131,7 +138,7 @@ func (n *Net) RunWhile(d time.Duration, cond func() bool) bool {
 	end := n.now.Add(d)
 	for cond() {
 		if n.Next() > end {
-			n.now = max(n.now, end)
+			n.advance(end)
 			return false
 		}
 		n.Step()
@@ -153,10 +160,8 @@ func (n *Net) Step() bool {
 		return false
 	}
 	it := n.queue.pop()
-	if n.burst++; it.at > n.now {
-		n.now, n.burst = it.at, 0
-	}
-	if n.burst > maxBurst {
+	n.advance(it.at)
+	if n.burst++; n.burst > maxBurst {
 		panic(fmt.Sprintf("netsim: %d events at %v: something answers itself without delay", n.burst, n.Elapsed()))
 	}
 	n.stats.Events++
