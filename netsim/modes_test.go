@@ -2,6 +2,8 @@ package netsim
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,4 +218,55 @@ func TestListing(t *testing.T) {
 	require.Equal(t, 255, l.lvs.Exec("ipvsadm -A -u 10.0.0.100:53 -s nosuch").Status)
 	require.Error(t, l.lvs.Exec("iptables -t mangle -A NOWHERE -j MARK --set-mark 1").Err())
 	require.Equal(t, 127, l.lvs.Exec("rm -rf /").Status)
+}
+
+// TestLargeDatagramsThroughDirectors: fragments of a datagram reach one server,
+// by every method and in both families.
+func TestLargeDatagramsThroughDirectors(t *testing.T) {
+	text := strings.Repeat("0123456789", 500)
+	for _, flag := range []string{"-g", "-i"} {
+		for _, vip := range []string{"10.0.0.100:53", "[2001:db8::100]:53"} {
+			l := newLab(1, LinkOptions{Delay: 100 * time.Microsecond, Reorder: 0.3, ReorderBy: time.Millisecond})
+			servers := []string{"10.0.0.11", "10.0.0.12"}
+			if vip[0] == '[' {
+				servers = []string{"[2001:db8::11]:53", "[2001:db8::12]:53"}
+			}
+			for _, h := range l.servers {
+				h.MustExec("usvs realserver up --vip 10.0.0.100 --vip 2001:db8::100 --mode tun")
+				echo(t, h, "[::]:53")
+			}
+			l.service(vip, flag, servers...)
+			l.ask(t, l.client, vip, "for the neighbour caches")
+			l.ask(t, l.client, vip, "of both servers")
+			if flag == "-i" && vip[0] == '[' { // nobody but the client may cut an IPv6 packet
+				require.Equal(t, []string{"2001:db8::100: ICMP packet too big (mtu 1460)"}, l.ask(t, l.client, vip, text))
+			}
+			for range 10 {
+				answers := l.ask(t, l.client, vip, text)
+				require.Len(t, answers, 1, "%s %s", flag, vip)
+				require.Equal(t, text, answers[0][len("rs1 "):])
+			}
+		}
+	}
+	for _, v6 := range []bool{false, true} {
+		vip := map[bool]string{false: "198.51.100.100:53", true: "[2001:db8:1::100]:53"}[v6]
+		nat := newNATLab(t, v6)
+		nat.twice(t, vip)
+		require.Equal(t, []string{"rs2 " + text}, nat.ask(t, nat.client, vip, text))
+	}
+}
+
+// TestPathMTUThroughATunnel: the director tells the client that a packet does
+// not fit with its outer header, and the client believes it.
+func TestPathMTUThroughATunnel(t *testing.T) {
+	l := newLab(1, LinkOptions{})
+	for _, h := range l.servers {
+		h.MustExec("usvs realserver up --vip 10.0.0.100 --mode tun")
+		echo(t, h, "0.0.0.0:53")
+	}
+	l.service("10.0.0.100:53", "-i", "10.0.0.11", "10.0.0.12")
+	text := strings.Repeat("x", 1460) // 1488 bytes of IP: 8 too many
+	require.Equal(t, []string{"10.0.0.100: ICMP fragmentation needed (mtu 1480)"}, l.ask(t, l.client, "10.0.0.100:53", text))
+	require.Len(t, l.ask(t, l.client, "10.0.0.100:53", text), 1)
+	require.Equal(t, 1480, l.client.PathMTU(netip.MustParseAddr("10.0.0.100")))
 }
