@@ -67,6 +67,12 @@ func realServerVIPs(list []string) ([]netip.Addr, error) {
 	return vips, nil
 }
 
+// hostBefore is what a host was before it became a real server.
+type hostBefore struct {
+	all     interfaceSettings
+	tunnels tunnels
+}
+
 // realServerUp puts VIPs on lo and keeps the network from learning of them.
 func (h *Host) realServerUp(vips []netip.Addr, mode string, gre bool, gue string) Result {
 	port, err := strconv.ParseUint(gue, 10, 16)
@@ -75,6 +81,9 @@ func (h *Host) realServerUp(vips []netip.Addr, mode string, gre bool, gue string
 		return failed(1, "no virtual address given: use --vip ADDR")
 	case mode != "dr" && mode != "tun" || err != nil:
 		return failed(1, "--mode %q: want dr or tun", mode)
+	}
+	if len(h.real) == 0 {
+		h.before = hostBefore{h.sysctl.all, h.tunnels}
 	}
 	for _, a := range vips {
 		if p := netip.PrefixFrom(a, a.BitLen()); !slices.Contains(h.lo.addrs, p) {
@@ -96,13 +105,13 @@ func (h *Host) realServerDown(vips []netip.Addr) Result {
 	if len(vips) == 0 {
 		vips = slices.Clone(h.real)
 	}
+	had := len(h.real) > 0
 	for _, a := range vips {
 		_ = h.delAddr(h.lo, netip.PrefixFrom(a, a.BitLen()))
 		h.real = slices.DeleteFunc(h.real, func(b netip.Addr) bool { return a == b })
 	}
-	if len(h.real) == 0 {
-		h.sysctl.all.arpIgnore, h.sysctl.all.arpAnnounce = 0, 0
-		h.tunnels = tunnels{}
+	if had && len(h.real) == 0 {
+		h.sysctl.all, h.tunnels = h.before.all, h.before.tunnels
 	}
 	h.reroute()
 	return Result{}

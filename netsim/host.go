@@ -39,6 +39,7 @@ type Host struct {
 	tunnels    tunnels
 	errorHooks []func(ICMPError)
 	real       []netip.Addr // VIPs set up by `usvs realserver up`
+	before     hostBefore   // what it restores
 	counts     map[string]uint64
 	changed    func() // told after addresses or routes changed
 
@@ -121,6 +122,7 @@ func (h *Host) newNIC(name string) *Port {
 	p.index, p.node = len(h.ports), h.self
 	h.ports = append(h.ports, p)
 	p.mac = h.net.nextMAC(h.self, p.index)
+	p.sysctl = h.sysctl.def
 	p.addrs = []netip.Prefix{netip.PrefixFrom(linkLocal(p.mac), 64)}
 	return p
 }

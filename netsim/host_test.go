@@ -286,3 +286,43 @@ func TestTimeJumps(t *testing.T) {
 	require.Less(t, l.Stats().Events-before, uint64(24*3600))
 	require.Equal(t, 24*time.Hour+2*time.Second, l.Elapsed())
 }
+
+// TestHostileTables: what strangers can fill is bounded.
+func TestHostileTables(t *testing.T) {
+	s := newStar(t)
+	c := s.hosts[2].Port("eth0")
+	target := netip.MustParseAddr("10.0.0.1")
+	for i := range 2 * maxStations {
+		c.mac = wire.MAC{2, 9, byte(i >> 16), byte(i >> 8), byte(i), 1}
+		s.hosts[2].sendARP(c, arpRequest, wire.Broadcast, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), wire.MAC{}, target)
+		s.Run(time.Microsecond)
+	}
+	require.Len(t, s.sw.Stations(), maxStations)
+	require.Len(t, s.hosts[0].Neighbours(), maxNeighbours)
+	s.Run(DefaultAgeing + time.Second)
+	require.Equal(t, 1, s.ping(1, "10.0.0.1"), "there is room again")
+	require.NotEmpty(t, s.sw.Stations())
+
+	h := s.hosts[0]
+	for range 2 * (lastEphemeral - firstEphemeral) {
+		if _, err := h.UDP(netip.AddrPort{}); err != nil {
+			require.ErrorIs(t, err, ErrPortInUse)
+			return
+		}
+	}
+	t.Fatal("more sockets than ports")
+}
+
+func TestRealServerDownRestores(t *testing.T) {
+	h := newStar(t).hosts[0]
+	h.MustExec("sysctl -w net.ipv4.conf.all.arp_announce=1 net.ipv4.conf.default.arp_ignore=1")
+	h.MustExec("usvs realserver up --vip 10.0.0.100 --mode tun")
+	h.MustExec("usvs realserver up --vip 10.0.0.101")
+	h.MustExec("usvs realserver down --vip 10.0.0.100")
+	require.True(t, h.tunnels.ipip)
+	h.MustExec("usvs realserver down")
+	require.False(t, h.tunnels.ipip)
+	require.Equal(t, "net.ipv4.conf.all.arp_ignore = 0\nnet.ipv4.conf.all.arp_announce = 1\n",
+		h.MustExec("sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce"))
+	require.Equal(t, 1, h.NIC("eth5").sysctl.arpIgnore)
+}

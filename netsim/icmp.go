@@ -109,6 +109,9 @@ func (h *Host) learnMTU(dst netip.Addr, mtu int) {
 	if mtu >= h.PathMTU(dst) {
 		return
 	}
+	if len(h.pmtu) >= maxPMTUs {
+		clear(h.pmtu)
+	}
 	h.pmtu[dst] = learnedMTU{mtu, h.net.now.Add(pmtuTime)}
 	h.udp.rerouted()
 }

@@ -17,7 +17,8 @@ const (
 	retransTime   = time.Second
 	lockTime      = time.Second // a MAC is not replaced sooner, except by a gratuitous ARP
 	maxProbes     = 3
-	maxQueued     = 101 // frames that wait for a neighbour
+	maxQueued     = 101  // frames that wait for a neighbour
+	maxNeighbours = 1024 // Linux's gc_thresh3
 )
 
 // NeighbourState is what a host knows of a neighbour.
@@ -138,10 +139,19 @@ func (c *neighbours) enter(p *Port, addr netip.Addr) *neighbour {
 	if e := c.find(p, addr); e != nil {
 		return e
 	}
+	if len(c.list) >= maxNeighbours {
+		c.evict()
+	}
 	e := &neighbour{Neighbour: Neighbour{Port: p, Addr: addr, State: Failed}, due: clock.Never}
 	c.table[neighKey{p, addr}] = e
 	c.list = append(c.list, e)
 	return e
+}
+
+// evict forgets the neighbour known for longest that nothing waits for.
+func (c *neighbours) evict() {
+	i := slices.IndexFunc(c.list, func(e *neighbour) bool { return e.State != Permanent && len(e.waiting) == 0 })
+	c.drop(c.list[max(i, 0)])
 }
 
 // send gives a complete frame the MAC of its next hop and sends it, or lets it

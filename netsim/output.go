@@ -22,6 +22,9 @@ type learnedMTU struct {
 // pmtuTime is how long a learned path MTU is believed (RFC 1191 section 6.3).
 const pmtuTime = 10 * time.Minute
 
+// maxPMTUs is how many learned path MTUs a host remembers.
+const maxPMTUs = 4096
+
 // PacketOptions are what a packet may differ in from the ordinary.
 type PacketOptions struct {
 	TTL          uint8 // 0: the host's default

@@ -16,6 +16,10 @@ const DefaultAgeing = 300 * time.Second
 // no spanning tree.
 const maxHops = 32
 
+// maxStations is how many stations a switch remembers. Frames to others are
+// flooded.
+const maxStations = 8192
+
 // Switch is a learning switch with untagged ports.
 type Switch struct {
 	net    *Net
@@ -173,13 +177,25 @@ func (s *Switch) learn(in *Port, src wire.MAC) {
 	key := stationOf(src, in.vlan)
 	old := s.table[key]
 	if old == nil {
-		s.table[key] = &sighting{in, s.net.now}
+		if len(s.table) < maxStations || s.sweep() {
+			s.table[key] = &sighting{in, s.net.now}
+		}
 		return
 	}
 	if old.port != in && s.net.now.Sub(old.at) <= s.ageing {
 		s.net.logf(s.name, "%v moved from port %s to %s", src, old.port.name, in.name)
 	}
 	old.port, old.at = in, s.net.now
+}
+
+// sweep removes what is too old and reports whether that made room.
+func (s *Switch) sweep() bool {
+	for k, v := range s.table {
+		if s.net.now.Sub(v.at) > s.ageing {
+			delete(s.table, k)
+		}
+	}
+	return len(s.table) < maxStations
 }
 
 // flood sends a frame out of every other port of its VLAN.

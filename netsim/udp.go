@@ -18,7 +18,8 @@ const (
 	lastEphemeral  = 60999
 )
 
-// ErrPortInUse says that a socket has the address and port already.
+// ErrPortInUse says that a socket has the address and port already, or that
+// all ports that the host picks from are taken.
 var ErrPortInUse = errors.New("address already in use")
 
 // Datagram is what a UDP socket received. Its payload is valid during the call.
@@ -77,7 +78,7 @@ func (h *Host) UDP(local netip.AddrPort) (*UDPSocket, error) {
 	if local.Port() == 0 {
 		local = netip.AddrPortFrom(local.Addr(), h.udp.pick(local.Addr()))
 	}
-	if h.udp.exact(local) != nil {
+	if local.Port() == 0 || h.udp.exact(local) != nil {
 		return nil, fmt.Errorf("udp %v: %w", local, ErrPortInUse)
 	}
 	u := &UDPSocket{h: h, local: local}
