@@ -41,15 +41,17 @@ oracle                     -> control
 netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
+netsim/show                -> netsim dissect
 examples                   ->
 scenario                   -> netsim
+netsim/fuzz                -> scenario
 bench                      -> netsim
 integration                ->
 link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
 demo                       -> api host
-cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain scenario
+cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario netsim/show
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
