@@ -3,7 +3,12 @@ package netsim
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,4 +146,26 @@ func FuzzSummary(f *testing.F) {
 		require.NotEmpty(t, Summary(b))
 		Changes(b, b)
 	})
+}
+
+// TestTsharkReadsComments: another implementation sees the interfaces, times
+// and comments that were written.
+func TestTsharkReadsComments(t *testing.T) {
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		t.Skip("needs tshark")
+	}
+	l, rec := recorded(t)
+	path := filepath.Join(t.TempDir(), "run.pcapng")
+	var file, want bytes.Buffer
+	require.NoError(t, l.WritePcapng(&file, rec.Records))
+	require.NoError(t, os.WriteFile(path, file.Bytes(), 0o600))
+	for _, r := range rec.Records {
+		at := Since(r.Sent)
+		fmt.Fprintf(&want, "%d.%09d|%s|%d|%s\n", at/time.Second, at%time.Second, r.Link.Name(), len(r.Data), strings.Join(r.comments(), ","))
+	}
+	out, err := exec.Command(tshark, "-n", "-r", path, "-T", "fields", "-E", "separator=|", "-e", "frame.time_epoch",
+		"-e", "frame.interface_name", "-e", "frame.len", "-e", "frame.comment").Output()
+	require.NoError(t, err)
+	require.Equal(t, want.String(), string(out))
 }
