@@ -128,7 +128,15 @@ func startDump(t *testing.T, ns *netnstest.Namespace, dev string, args ...string
 	t.Helper()
 	cmd := exec.Command("tcpdump", append([]string{"-i", dev, "-n", "-l", "-e", "--immediate-mode", "-Z", "root"}, args...)...)
 	d := &dump{t, ns, ns.StartCmd(cmd)}
-	eventually(t, "tcpdump listens", func() bool { return strings.Contains(d.proc.Output(), "listening on") })
+	eventually(t, "tcpdump listens", func() bool {
+		select {
+		case <-d.proc.Done():
+			// Where root is no real one tcpdump cannot become another user, and gives up.
+			netnstest.Skip(t, "tcpdump does not work here: %s", d.proc.Output())
+		default:
+		}
+		return strings.Contains(d.proc.Output(), "listening on")
+	})
 	return d
 }
 

@@ -100,7 +100,11 @@ func TestCaptureAndTrace(t *testing.T) {
 		assert.Regexp(t, `in   0  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.77:80 ttl 64 TCP S,`, trace.Output())
 		assert.Regexp(t, `out  1  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.78:80 ttl 63 TCP S,`, trace.Output())
 		d.stop()
-		out := s.director.Run("tcpdump", "-n", "-r", file)
+		out, err := s.director.Try("tcpdump", "-n", "-Z", "root", "-r", file)
+		if err != nil && strings.Contains(out, "Couldn't change to") {
+			netnstest.Skip(t, "tcpdump does not work here: %s", out)
+		}
+		require.NoError(t, err, out)
 		assert.Regexp(t, `192\.168\.40\.2\.\d+ > 10\.1\.1\.77\.80: Flags \[S\]`, out)
 		assert.Regexp(t, `192\.168\.40\.2\.\d+ > 10\.1\.1\.78\.80: Flags \[S\]`, out)
 		assert.Regexp(t, `10\.1\.1\.77\.80 > 192\.168\.40\.2\.\d+: Flags \[S\.\]`, out)

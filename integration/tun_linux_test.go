@@ -63,7 +63,9 @@ func TestTUNDeviceTunnel(t *testing.T) {
 // needTUN skips the test where there are no TUN devices.
 func needTUN(t *testing.T) {
 	t.Helper()
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
 		netnstest.Skip(t, "no TUN devices: %v", err)
 	}
+	f.Close()
 }

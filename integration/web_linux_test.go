@@ -15,9 +15,10 @@ import (
 )
 
 // nginxConf answers with the server's name, serves files from www, and takes
-// uploads below /up/. One process, no user of its own: that works everywhere.
+// uploads below /up/. One process, as the only user there may be: that works everywhere.
 const nginxConf = `
 daemon off;
+user root root;
 master_process off;
 pid %[1]s/pid;
 error_log stderr warn;
