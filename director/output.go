@@ -76,6 +76,9 @@ func (w *Worker) masquerade(f *link.Frame, related bool) {
 	case p.TTL <= 1:
 		w.refuse(f, localstack.TimeExceeded(), DropTTL)
 		return
+	case !related && w.untranslatable():
+		w.end(DropShortTransport)
+		return
 	}
 	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
 	if w.recorder != nil {

@@ -47,6 +47,9 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 	case p.TTL <= 1:
 		w.refuse(f, localstack.TimeExceeded(), DropTTL)
 		return
+	case c.Method == ipvs.Masquerade && !related && w.untranslatable():
+		w.end(DropShortTransport)
+		return
 	}
 	forward.DecrementTTL(p)
 	if c.Method == ipvs.Tunnel {
@@ -67,6 +70,12 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 	w.send(f, &hop, fragment)
 }
 
+// untranslatable reports whether the packet's ports can be read but its
+// transport header is cut short. Its checksum cannot be made to follow, and with
+// its address alone rewritten it would reach another port than its
+// connection's. The kernel drops it, too.
+func (w *Worker) untranslatable() bool { return w.p.Ports && !w.p.Full }
+
 func (w *Worker) rewriteIn(f *link.Frame, related bool) {
 	if related {
 		forward.RewriteRelatedIn(f, &w.p, &w.q, w.c.Real)
@@ -82,6 +91,10 @@ func (w *Worker) transmitLocal(f *link.Frame, related bool) {
 	if c.Method == ipvs.Masquerade {
 		if c.Real.Addr().IsLoopback() {
 			w.end(DropRedirectLoopback)
+			return
+		}
+		if !related && w.untranslatable() {
+			w.end(DropShortTransport)
 			return
 		}
 		w.rewriteIn(f, related)
