@@ -57,6 +57,7 @@ read, 3 if this machine does not have the world.`,
 			return runSim(&f, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	cmd.AddCommand(newSimFuzzCmd())
 	fl := cmd.Flags()
 	fl.Uint64Var(&f.seed, "seed", 1, "decides every random draw of the simulation")
 	fl.StringVar(&f.seeds, "seeds", "", "A..B: play each scenario with each of these seeds")

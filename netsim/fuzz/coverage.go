@@ -1,0 +1,133 @@
+package fuzz
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"usvs/conntrack"
+	"usvs/director"
+)
+
+// Coverage counts what occurred, over any number of cases.
+type Coverage struct {
+	Cases      int
+	Deliveries uint64            // frames that arrived at the end of a link
+	Reasons    map[string]uint64 // verdicts on frames
+	Schedulers map[string]uint64 // connections, by the scheduler that gave them a server
+	Methods    map[string]uint64 // frames forwarded
+	States     map[string]uint64 // "TCP SYN_RECV -> ESTABLISHED"
+	Faults     map[string]uint64 // links' and special situations
+}
+
+// NewCoverage returns an empty Coverage.
+func NewCoverage() *Coverage {
+	return &Coverage{
+		Reasons: map[string]uint64{}, Schedulers: map[string]uint64{}, Methods: map[string]uint64{},
+		States: map[string]uint64{}, Faults: map[string]uint64{},
+	}
+}
+
+// add adds another's counts.
+func (c *Coverage) add(o *Coverage) {
+	c.Cases += o.Cases
+	c.Deliveries += o.Deliveries
+	sumUp(c.Reasons, o.Reasons)
+	sumUp(c.Schedulers, o.Schedulers)
+	sumUp(c.Methods, o.Methods)
+	sumUp(c.States, o.States)
+	sumUp(c.Faults, o.Faults)
+}
+
+func sumUp[K comparable](to, from map[K]uint64) {
+	for k, n := range from {
+		to[k] += n
+	}
+}
+
+// transition counts a connection's change of state; old is nil if it is new.
+func (c *Coverage) transition(old, now *conntrack.Conn) {
+	from := "new"
+	if old != nil {
+		from = old.StateName()
+	}
+	kind := now.Protocol.String()
+	if now.Template() {
+		kind = "template"
+	}
+	c.States[kind+" "+from+" -> "+now.StateName()]++
+}
+
+// Schedulers lists all there are, in ipvsadm's names.
+var Schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"}
+
+// beyond are reasons that no case can reach, and why.
+var beyond = map[director.Reason]string{
+	director.DropTemplateRace:  "takes two workers at once",
+	director.DropNeedsEthernet: "takes an interface without MAC addresses; control refuses such servers",
+	director.DropForeignRoute:  "takes an interface that usvs does not run on",
+}
+
+// verdicts are all that have a name.
+func verdicts() []director.Reason {
+	var list []director.Reason
+	for r := director.Reason(0); r <= director.DropMartian; r++ {
+		list = append(list, r)
+	}
+	return list
+}
+
+// Missing lists schedulers, methods and reasons that have not occurred, except
+// for those that cannot.
+func (c *Coverage) Missing() []string {
+	var list []string
+	for _, s := range Schedulers {
+		if c.Schedulers[s] == 0 {
+			list = append(list, "scheduler "+s)
+		}
+	}
+	for _, m := range []string{"Masq", "Masq, back", "Route", "Tunnel IPIP", "Tunnel GUE", "Tunnel GRE", "Local", "one packet"} {
+		if c.Methods[m] == 0 {
+			list = append(list, "method "+m)
+		}
+	}
+	for _, r := range verdicts() {
+		if _, never := beyond[r]; c.Reasons[r.String()] == 0 && !never {
+			list = append(list, "verdict "+r.String())
+		}
+	}
+	return list
+}
+
+// Write prints the table.
+func (c *Coverage) Write(w io.Writer) {
+	fmt.Fprintf(w, "%d cases, %d frames delivered\n", c.Cases, c.Deliveries)
+	section(w, "connections by scheduler", c.Schedulers)
+	section(w, "frames by method", c.Methods)
+	reasons := map[string]uint64{}
+	for _, r := range verdicts() {
+		if _, never := beyond[r]; !never || c.Reasons[r.String()] > 0 {
+			reasons[r.String()] = c.Reasons[r.String()]
+		}
+	}
+	section(w, "frames by verdict", reasons)
+	section(w, "state transitions", c.States)
+	section(w, "faults and situations", c.Faults)
+	fmt.Fprintln(w, "\nout of reach")
+	for _, r := range verdicts() {
+		if why, never := beyond[r]; never && c.Reasons[r.String()] == 0 {
+			fmt.Fprintf(w, "  %-44s %s\n", r, why)
+		}
+	}
+	if missing := c.Missing(); len(missing) > 0 {
+		fmt.Fprintf(w, "\nnot met: %q\n", missing)
+	}
+}
+
+func section(w io.Writer, title string, counts map[string]uint64) {
+	fmt.Fprintf(w, "\n%s\n", title)
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintf(w, "  %-44s %12d\n", k, counts[k])
+	}
+}

@@ -1,0 +1,156 @@
+package fuzz
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"usvs/netsim"
+	"usvs/scenario"
+)
+
+// TestSeeds plays a fixed set of seeds; `usvs sim fuzz` plays any others.
+func TestSeeds(t *testing.T) {
+	seeds := 80
+	if testing.Short() {
+		seeds = 25
+	}
+	cover, err := Run(Options{First: 1, Seeds: seeds, Workers: 2, Shrink: 500})
+	var f *Failure
+	if errors.As(err, &f) {
+		t.Fatalf("%v\n\nagain with `usvs sim fuzz --seed %d --seeds 1`; the case, shrunk:\n%s", f, f.Seed, f.Case)
+	}
+	require.NoError(t, err)
+	require.Equal(t, seeds, cover.Cases)
+	for _, name := range Schedulers {
+		if !testing.Short() {
+			require.NotZero(t, cover.Schedulers[name], name)
+		}
+	}
+	t.Logf("%d frames delivered", cover.Deliveries)
+}
+
+// TestCasesOfThePast plays what once went wrong, shrunk.
+func TestCasesOfThePast(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, name := range files {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.NoError(t, Play(string(text), 1, NewCoverage()))
+		})
+	}
+}
+
+func TestGenerationAndPlayRepeat(t *testing.T) {
+	for seed := uint64(1); seed < 20; seed++ {
+		require.Equal(t, Generate(seed), Generate(seed))
+		one, two := NewCoverage(), NewCoverage()
+		require.NoError(t, Play(Generate(seed), seed, one))
+		require.NoError(t, Play(Generate(seed), seed, two))
+		require.Equal(t, one, two, "seed %d", seed)
+	}
+}
+
+// Every case is a scenario that the scenario language understands.
+func TestCasesAreScenarios(t *testing.T) {
+	for seed := uint64(1); seed < 100; seed++ {
+		_, err := scenario.Parse("case", []byte(Generate(seed)))
+		require.NoError(t, err, "seed %d", seed)
+	}
+}
+
+func TestUnreadableCase(t *testing.T) {
+	err := Play("nonsense\n", 1, NewCoverage())
+	require.Error(t, err)
+	var v *Violation
+	require.False(t, errors.As(err, &v))
+}
+
+// What is left out of a case, whatever it is, must not make Play fail in
+// another way: shrinking tries anything.
+func TestMutilatedCases(t *testing.T) {
+	lines := strings.Split(Generate(7), "\n")
+	for i := range min(len(lines), 40) {
+		text := strings.Join(append(append([]string{}, lines[:i]...), lines[i+1:]...), "\n")
+		var v *Violation
+		require.False(t, errors.As(Play(text, 7, NewCoverage()), &v), "without line %d", i+1)
+	}
+	for _, line := range []string{"#! frame nobody:eth0 00", "#! frame c1:eth9 00", "#! frame director:eth0 zz", "#! super", "#! vs nonsense=1",
+		"#! super director:eth0 10 00", "#! super c1:eth0 10 " + strings.Repeat("00", 80), "#! frame c1:eth0 " + strings.Repeat("00", 14)} {
+		require.NoError(t, Play(Generate(7)+line+"\n", 7, NewCoverage()), line)
+	}
+}
+
+func TestRunEndsInTime(t *testing.T) {
+	cover, err := Run(Options{First: 1, Time: time.Nanosecond})
+	require.NoError(t, err)
+	require.LessOrEqual(t, cover.Cases, 1)
+}
+
+func TestCoverageTable(t *testing.T) {
+	c := NewCoverage()
+	require.Contains(t, c.Missing(), "scheduler rr")
+	require.Contains(t, c.Missing(), "verdict drop_ttl")
+	require.NotContains(t, c.Missing(), "verdict drop_template_race")
+	require.NoError(t, Play(Generate(3), 3, c))
+	var b strings.Builder
+	c.Write(&b)
+	require.Contains(t, b.String(), "state transitions")
+	require.Contains(t, b.String(), "out of reach")
+}
+
+// A judge that is lied to must say so: a hub that replays the director's frames
+// with one byte changed stands for a director that is wrong.
+func TestJudgeSeesWhatIsWrong(t *testing.T) {
+	seg := segment{proto: protoUDP, src: at("10.0.0.9:1024"), dst: at("10.0.0.100:53"), ttl: 64, data: []byte("hello")}
+	good := seg.packet()
+	p, err := read4(good)
+	require.NoError(t, err)
+	require.True(t, p.sound())
+	require.Equal(t, seg.src, p.src)
+	require.Equal(t, seg.dst, p.dst)
+	for i := range good {
+		bad := append([]byte(nil), good...)
+		bad[i] ^= 4
+		if p, err := read4(bad); err == nil && i != 26 && i != 27 {
+			require.False(t, p.sound(), "byte %d", i)
+		}
+	}
+}
+
+func TestShrinkKeepsWhatMatters(t *testing.T) {
+	text := strings.Join([]string{"a", "b", "c", "d", "e", "f"}, "\n")
+	lines := strings.Split(text, "\n")
+	tries := 100
+	got := without(lines, 1, func(list []string) bool {
+		all := strings.Join(list, "")
+		return strings.Contains(all, "b") && strings.Contains(all, "e")
+	}, &tries)
+	require.Equal(t, []string{"b", "e"}, got)
+	require.NotEmpty(t, Shrink(Generate(2), 2, "no such rule", 3))
+}
+
+func TestOwnershipIsJudged(t *testing.T) {
+	n := netsim.New(1)
+	d := n.Director("director")
+	h := n.Host("h")
+	n.Link(h.NIC("eth0", "10.0.0.9/24"), d.NIC("eth0", "10.0.0.1/24"))
+	j := Watch(d, NewCoverage(), false)
+	n.Run(time.Second)
+	require.Nil(t, j.Err())
+	b := make([]byte, 42)
+	copy(b, []byte{255, 255, 255, 255, 255, 255})
+	copy(b[12:], []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 2})
+	copy(b[28:], []byte{10, 0, 0, 177})
+	d.Port("eth0").Inject(b)
+	require.NotNil(t, j.Err())
+	require.Equal(t, "ownership", j.Err().Rule)
+}

@@ -1,0 +1,331 @@
+package fuzz
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+
+	"usvs/scenario"
+	"usvs/wire"
+)
+
+// Generate makes the case of a seed: a scenario file.
+func Generate(seed uint64) string {
+	g := &generator{r: rand.New(rand.NewPCG(seed, 0x6e657473696d))}
+	g.network()
+	g.servicesAtStart()
+	for range 40 + g.r.IntN(80) {
+		g.step()
+	}
+	return g.text.String()
+}
+
+// generator writes a scenario, remembering what it wrote.
+type generator struct {
+	r        *rand.Rand
+	text     strings.Builder
+	two      bool // networks: front and back
+	nodes    int  // declared so far
+	clients  []station
+	servers  []station
+	dir      [2]wire.MAC // by interface
+	services []*service
+	flows    []segment // sent before
+	dirty    bool      // may corrupt frames
+}
+
+// station is a host: what it is called, its MAC and its addresses.
+type station struct {
+	name   string
+	mac    wire.MAC
+	v4, v6 netip.Addr
+	front  bool // on the network of the clients
+}
+
+// service is a virtual service as ipvsadm was told of it.
+type service struct {
+	id      string // -t 10.0.0.100:80
+	proto   uint8
+	vip     netip.Addr
+	port    uint16
+	mark    int
+	servers []server
+}
+
+type server struct {
+	at   station
+	addr netip.Addr
+	port uint16
+	args string // -r ...
+	nat  bool
+}
+
+func (g *generator) say(format string, args ...any) { fmt.Fprintf(&g.text, format+"\n", args...) }
+
+// chance is true in one case of n.
+func (g *generator) chance(n int) bool { return g.r.IntN(n) == 0 }
+
+func pick[T any](g *generator, list []T) T { return list[g.r.IntN(len(list))] }
+
+// network declares the machines.
+func (g *generator) network() {
+	g.two = !g.chance(3)
+	g.dirty = g.chance(8)
+	g.say("switch front back")
+	mtu := ""
+	if g.chance(4) {
+		mtu = fmt.Sprintf(" mtu %d", pick(g, []int{68, 576, 1280, 1400, 9000}))
+	}
+	g.say("director director front 10.0.0.1/24 2001:db8::1/64 back 10.1.0.1/24 fd00::1/64%s", mtu)
+	g.dir = [2]wire.MAC{scenario.MAC(0, 0), scenario.MAC(0, 1)}
+	g.nodes = 1
+	for i := range 1 + g.r.IntN(3) {
+		g.clients = append(g.clients, g.station("client", fmt.Sprintf("c%d", i+1), 9+i, true))
+	}
+	for i := range 1 + g.r.IntN(5) {
+		g.servers = append(g.servers, g.station("server", fmt.Sprintf("rs%d", i+1), 21+i, !g.two))
+	}
+	g.say("")
+	for _, s := range g.servers {
+		if g.chance(5) {
+			continue // the VIP is missing
+		}
+		for _, vip := range vips {
+			g.say("%s$ usvs realserver up --vip %v", s.name, vip)
+			if vip.Is4() && g.chance(2) {
+				g.say("%s$ usvs realserver up --vip %v --mode tun", s.name, vip)
+			}
+		}
+	}
+}
+
+func (g *generator) station(kind, name string, host int, front bool) station {
+	s := station{name: name, mac: scenario.MAC(g.nodes, 0), front: front}
+	g.nodes++
+	net, gw := "back", "10.1.0.1"
+	s.v4 = netip.AddrFrom4([4]byte{10, 1, 0, byte(host)})
+	s.v6 = netip.MustParseAddr(fmt.Sprintf("fd00::%d", host))
+	gw6 := "fd00::1"
+	if front {
+		net, gw, gw6 = "front", "10.0.0.1", "2001:db8::1"
+		s.v4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(host)})
+		s.v6 = netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", host))
+	}
+	g.say("%s %s %s %v/24 %v/64 via %s via %s", kind, name, net, s.v4, s.v6, gw, gw6)
+	return s
+}
+
+var vips = []netip.Addr{netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("10.0.0.101"), netip.MustParseAddr("2001:db8::100")}
+
+// unowned is an address that no service ever has.
+var unowned = netip.MustParseAddr("10.0.0.177")
+
+func (g *generator) servicesAtStart() {
+	g.say("director$ ipvsadm --set %d %d %d", 20+g.r.IntN(100), 10+g.r.IntN(20), 10+g.r.IntN(50))
+	if g.chance(3) {
+		g.say("director$ ip addr add %v/32 dev eth0", vips[0])
+	}
+	for range 1 + g.r.IntN(4) {
+		g.addService()
+	}
+	g.sysctl()
+}
+
+var sysctls = []string{
+	"expire_nodest_conn", "expire_quiescent_template", "conn_reuse_mode", "nat_icmp_send",
+	"schedule_icmp", "sloppy_tcp", "sloppy_sctp", "secure_tcp", "pmtu_disc",
+}
+
+func (g *generator) sysctl() {
+	for range g.r.IntN(3) {
+		g.say("#! vs %s=%d", pick(g, sysctls), g.r.IntN(2))
+	}
+}
+
+func (g *generator) addService() {
+	s := &service{vip: pick(g, vips), port: pick(g, []uint16{80, 80, 53, 443, 8080})}
+	persistent := g.chance(3)
+	switch n := g.r.IntN(10); {
+	case n < 4:
+		s.proto, s.id = protoTCP, "-t "
+	case n < 7:
+		s.proto, s.id = protoUDP, "-u "
+		s.port = 53
+	case n < 8:
+		s.proto, s.id = protoSCTP, "--sctp-service "
+	default:
+		s.proto, s.mark = protoTCP, 1+g.r.IntN(3)
+	}
+	if persistent && g.chance(3) && s.mark == 0 {
+		s.port = 0
+	}
+	s.id += netip.AddrPortFrom(s.vip, s.port).String()
+	if s.mark != 0 {
+		g.markRule(s)
+	}
+	extra := ""
+	if persistent {
+		extra = fmt.Sprintf(" -p %d", 5+g.r.IntN(60))
+		if g.chance(3) {
+			extra += map[bool]string{true: " -M 64", false: " -M 255.255.255.0"}[s.vip.Is6()]
+		}
+	} else if s.proto == protoUDP && g.chance(4) {
+		extra = " -o"
+	}
+	g.say("director$ ipvsadm -A %s -s %s%s", s.id, pick(g, Schedulers), extra)
+	g.services = append(g.services, s)
+	for range g.r.IntN(5) {
+		g.addServer(s)
+	}
+}
+
+func (g *generator) markRule(s *service) {
+	command := "iptables"
+	s.id = fmt.Sprintf("-f %d", s.mark)
+	if s.vip.Is6() {
+		command, s.id = "ip6tables", s.id+" -6"
+	}
+	g.say("director$ %s -t mangle -A PREROUTING -d %v -p tcp --dport %d -j MARK --set-mark %d", command, s.vip, s.port, s.mark)
+}
+
+// addServer adds a server, usually one that can work.
+func (g *generator) addServer(s *service) {
+	at := pick(g, g.servers)
+	rs := server{at: at, addr: at.v4, port: s.port}
+	if s.vip.Is6() {
+		rs.addr = at.v6
+	}
+	how := g.forwarding(s, &rs)
+	end := netip.AddrPortFrom(rs.addr, rs.port).String()
+	if s.mark != 0 {
+		end = rs.addr.String()
+		rs.port = s.port
+	}
+	rs.args = "-r " + end
+	g.say("director$ ipvsadm -a %s %s %s -w %d%s", s.id, rs.args, how, pick(g, []int{0, 1, 1, 2, 3}), g.thresholds())
+	s.servers = append(s.servers, rs)
+}
+
+func (g *generator) thresholds() string {
+	if !g.chance(8) {
+		return ""
+	}
+	return fmt.Sprintf(" -x %d -y %d", 2+g.r.IntN(5), g.r.IntN(2))
+}
+
+// forwarding draws a method, and sometimes an address that fits nothing.
+func (g *generator) forwarding(s *service, rs *server) string {
+	switch {
+	case g.chance(14) && s.vip.Is4():
+		rs.addr = pick(g, []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.0.0.1"),
+			netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("10.1.0.99")})
+		return pick(g, []string{"-m", "-g", "-i"})
+	case g.two && g.chance(2) || !g.two && g.chance(5):
+		rs.nat = true
+		if s.mark == 0 && s.port != 0 && g.chance(3) {
+			rs.port = pick(g, []uint16{80, 8080, 53})
+		}
+		return "-m"
+	case g.chance(3):
+		return pick(g, []string{"-i", "-i", "-i --tun-type gre", "-i --tun-type gre --tun-csum", "-i --tun-type gue --tun-port 6080"})
+	}
+	return "-g"
+}
+
+// step writes something that happens.
+func (g *generator) step() {
+	switch n := g.r.IntN(100); {
+	case n < 6:
+		g.request()
+	case n < 14:
+		g.edit()
+	case n < 19:
+		g.fault()
+	case n < 27:
+		g.say("wait %s", pick(g, []string{"1ms", "20ms", "500ms", "3s", "11s", "61s", "200s"}))
+	case n < 30:
+		g.sysctl()
+	case n < 34:
+		g.super()
+	case n < 38:
+		g.arp()
+	case n == 38 && g.chance(8):
+		g.flood()
+	default:
+		for range 1 + g.r.IntN(20) {
+			g.frame()
+		}
+	}
+}
+
+// request makes a real client ask.
+func (g *generator) request() {
+	s := pick(g, g.services)
+	c := pick(g, g.clients)
+	switch port := max(s.port, 53); s.proto {
+	case protoTCP:
+		g.say("http %s -> %v x%d concurrency %d size %d timeout 2s", c.name, netip.AddrPortFrom(s.vip, max(s.port, 80)),
+			1+g.r.IntN(12), 1+g.r.IntN(4), g.r.IntN(120000))
+	case protoUDP:
+		g.say("udp %s -> %v x%d size %d timeout 500ms", c.name, netip.AddrPortFrom(s.vip, port), 1+g.r.IntN(12), g.r.IntN(3000))
+	default:
+		g.say("ping %s -> %v x3", c.name, s.vip)
+	}
+}
+
+func (g *generator) edit() {
+	s := pick(g, g.services)
+	if len(s.servers) == 0 || g.chance(4) {
+		g.addServer(s)
+		return
+	}
+	rs := pick(g, s.servers)
+	switch g.r.IntN(12) {
+	case 0, 1, 2:
+		g.say("director$ ipvsadm -e %s %s -w %d", s.id, rs.args, g.r.IntN(4))
+	case 3, 4:
+		g.say("director$ ipvsadm -d %s %s", s.id, rs.args)
+	case 5:
+		g.say("director$ ipvsadm -E %s -s %s", s.id, pick(g, Schedulers))
+	case 6:
+		g.say("director$ ipvsadm -D %s", s.id)
+	case 7:
+		g.addService()
+	case 8:
+		g.say("director$ ipvsadm -Z")
+	case 9:
+		g.say("director$ ipvsadm --set %d %d %d", 10+g.r.IntN(100), 5+g.r.IntN(20), 5+g.r.IntN(50))
+	case 10:
+		g.say("director$ ipvsadm -e %s %s %s", s.id, rs.args, pick(g, []string{"-g", "-m", "-i"}))
+	default:
+		g.say("director$ ipvsadm -C")
+	}
+}
+
+func (g *generator) fault() {
+	who := pick(g, append(append([]station{}, g.clients...), g.servers...)).name
+	if g.chance(4) {
+		who = "director:eth" + fmt.Sprint(g.r.IntN(2))
+	}
+	switch n := g.r.IntN(10); {
+	case n < 3:
+		g.say("link %s up", who)
+	case n == 3:
+		g.say("link %s down", who)
+	case n == 4:
+		g.say("link %s cut %s", who, pick(g, []string{"in", "out"}))
+	case n == 5 && g.dirty:
+		g.say("link %s corrupt 2%%", who)
+	case n == 6:
+		g.say("link %s rate 10mbit", who)
+	default:
+		g.say("link %s %s", who, pick(g, []string{"loss 10%", "duplicate 10%", "reorder 20%", "delay 3ms jitter 5ms", "loss 2% reorder 5%"}))
+	}
+}
+
+// arp asks for the director's addresses, and one that is not its.
+func (g *generator) arp() {
+	c := pick(g, g.clients)
+	g.say("inject %s to director arp request %v > %v", c.name, c.v4, pick(g, append([]netip.Addr{unowned}, vips[:2]...)))
+}
