@@ -5,8 +5,9 @@ SBINDIR  ?= $(PREFIX)/sbin
 UNITDIR  ?= /etc/systemd/system
 DESTDIR  ?=
 
-# What the integration tests use, as Debian packages.
-DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool
+# What the tests use, as Debian packages: programs to talk with, tshark to read
+# captures back, and a browser to look at the page of usvs sim --html.
+DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark chromium
 
 .PHONY: all build deps test check lint parkpoints fuzz demo bench install uninstall clean
 
