@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -114,7 +112,7 @@ func newSuite(f *simFlags, args []string) (*scenario.Suite, error) {
 			return nil, err
 		}
 	}
-	if s.Open, err = worldOpener(f.world); err != nil {
+	if s.Open, err = worldOpener(f); err != nil {
 		return nil, err
 	}
 	one := len(s.Files) == 1 && s.From == s.To
@@ -166,6 +164,7 @@ type verdictJSON struct {
 	Reason    string  `json:"reason,omitempty"`
 	Replay    string  `json:"replay,omitempty"`
 	Statement string  `json:"statement,omitempty"`
+	Ladder    string  `json:"ladder,omitempty"`
 }
 
 func (p *simPrinter) report(v *scenario.Verdict) {
@@ -183,7 +182,7 @@ func (p *simPrinter) report(v *scenario.Verdict) {
 }
 
 func (p *simPrinter) reportText(v *scenario.Verdict) {
-	name := strings.TrimSuffix(filepath.Base(v.File.Name), ".txt")
+	name := shortName(v.File)
 	switch v.Outcome {
 	case scenario.Failed:
 		fmt.Fprintf(p.out, "FAIL  %s, seed %d\n%s\n", name, v.Seed, indent(v.Err.Error()))
@@ -206,6 +205,7 @@ func (p *simPrinter) reportJSON(v *scenario.Verdict) {
 	line := verdictJSON{
 		Scenario: v.File.Name, Title: v.File.Title, World: v.World, Seed: v.Seed, Outcome: string(v.Outcome),
 		Seconds: v.Elapsed.Seconds(), Requests: v.Replies, Reason: v.Reason,
+		Ladder: v.Drawing,
 	}
 	if v.Err != nil {
 		line.Error, line.Replay = v.Err.Error(), v.Replay()
@@ -243,37 +243,11 @@ func (p *simPrinter) sum(counts map[scenario.Outcome]int) {
 		counts[scenario.Passed], counts[scenario.Failed], counts[scenario.Skipped])
 }
 
-// inspectSim writes what was asked for of a run that is over.
-func inspectSim(f *simFlags, v *scenario.Verdict, w scenario.World) error {
-	sim, ok := w.(*scenario.Sim)
-	if !ok {
-		return nil
-	}
-	if f.pcap != "" {
-		if err := writeCapture(f.pcap, v, sim); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// writeCapture writes DIR/scenario-seed.pcapng.
-func writeCapture(dir string, v *scenario.Verdict, sim *scenario.Sim) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	name := strings.TrimSuffix(filepath.Base(v.File.Name), ".txt")
-	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pcapng", name, v.Seed)))
-	if err != nil {
-		return err
-	}
-	return errors.Join(sim.Net().WritePcapng(file, sim.Recorder().Records), file.Close())
-}
-
 // worldOpener returns what opens a world.
-func worldOpener(name string) (func(seed uint64) (scenario.World, error), error) {
-	if name == "sim" {
-		return func(seed uint64) (scenario.World, error) { return scenario.NewSim(seed), nil }, nil
+func worldOpener(f *simFlags) (func(seed uint64) (scenario.World, error), error) {
+	switch f.world {
+	case "sim":
+		return func(seed uint64) (scenario.World, error) { return newWatched(f, seed), nil }, nil
 	}
-	return nil, fmt.Errorf("--world %q: there are %s", name, strings.Join(scenario.Worlds, ", "))
+	return nil, fmt.Errorf("--world %q: there are %s", f.world, strings.Join(scenario.Worlds, ", "))
 }

@@ -88,3 +88,15 @@ func TestSimRefuses(t *testing.T) {
 	_, msg, _ := sim(t, "# nothing\nfly away\n")
 	require.Contains(t, msg, "two.txt:2: \"fly\" is neither")
 }
+
+func TestSimShows(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	out, _, code := sim(t, goodScenario, "--ladder", "--html", page)
+	require.Zero(t, code)
+	require.Contains(t, out, "ok    two")
+	require.Contains(t, out, "10.0.0.2:80")
+	b, err := os.ReadFile(page)
+	require.NoError(t, err)
+	require.Contains(t, string(b), "Two machines. (two, seed 1)")
+	require.Contains(t, string(b), "</html>")
+}
