@@ -275,6 +275,22 @@ func TestExtraCalls(t *testing.T) {
 	require.Equal(t, 1, reloaded)
 }
 
+// The question goes to the director as it is, and its answer back.
+func TestExplain(t *testing.T) {
+	type question struct{ Packets []string }
+	c := serve(t, &fake{}, Handlers{Explain: func(raw json.RawMessage) (any, error) {
+		var q question
+		if err := json.Unmarshal(raw, &q); err != nil || len(q.Packets) == 0 {
+			return nil, fmt.Errorf("which packet?: %w", ipvs.ErrInvalid)
+		}
+		return map[string]int{"asked": len(q.Packets)}, nil
+	}})
+	var answer map[string]int
+	require.NoError(t, c.Explain(question{[]string{"a", "b"}}, &answer))
+	require.Equal(t, map[string]int{"asked": 2}, answer)
+	require.ErrorIs(t, c.Explain(question{}, &answer), ipvs.ErrInvalid)
+}
+
 func TestExtraCallsUnavailable(t *testing.T) {
 	c := serve(t, &fake{}, Handlers{})
 	_, err := c.Iptables(false, nil)
@@ -282,6 +298,7 @@ func TestExtraCallsUnavailable(t *testing.T) {
 	_, err = c.Status()
 	require.ErrorIs(t, err, ipvs.ErrNotReady)
 	require.ErrorIs(t, c.Reload(), ipvs.ErrNotReady)
+	require.ErrorIs(t, c.Explain(nil, nil), ipvs.ErrNotReady)
 	require.ErrorIs(t, c.Trace(context.Background(), 1, nil), ipvs.ErrNotReady)
 }
 

@@ -15,6 +15,7 @@
 //	tunnel.go    ICMP errors about a tunnel's outer packet
 //	local.go     what the director answers itself, and what it leaves to the host
 //	send.go      link headers, neighbours, fragments
+//	explain.go   who hears of each decision, if anybody does
 //	unreachable.go  frames that waited in vain for their next hop
 //	tally.go     counting, shared counters being touched once per batch
 //
