@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usvs/scenario"
+	"usvs/scenario/netns"
 )
 
 // Exit statuses of usvs sim, besides 0 and the 1 of any other error.
@@ -73,6 +75,14 @@ func runSim(f *simFlags, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	code, done, err := enterWorld(f.world)
+	if errors.Is(err, scenario.ErrUnsupported) {
+		fmt.Fprintln(stderr, "usvs sim:", err)
+		return status(exitNoSuchWorld)
+	}
+	if err != nil || done {
+		return cmp.Or(err, status(code))
+	}
 	out := bufio.NewWriter(stdout)
 	defer out.Flush()
 	p := &simPrinter{flags: f, out: out, stderr: stderr, total: len(suite.Files) * int(suite.To-suite.From+1)}
@@ -92,6 +102,10 @@ func runSim(f *simFlags, args []string, stdout, stderr io.Writer) error {
 	}
 	return nil
 }
+
+// atATime is how many scenarios are played at a time where time is real: they
+// mostly wait.
+const atATime = 4
 
 // newSuite reads the scenarios and judges the options.
 func newSuite(f *simFlags, args []string) (*scenario.Suite, error) {
@@ -123,6 +137,8 @@ func newSuite(f *simFlags, args []string) (*scenario.Suite, error) {
 		return nil, errors.New("--html shows one scenario with one seed")
 	case f.world == "sim" && !f.ladder:
 		s.Parallel = runtime.GOMAXPROCS(0)
+	case f.world != "sim":
+		s.Parallel = atATime
 	}
 	return s, nil
 }
@@ -245,9 +261,11 @@ func (p *simPrinter) sum(counts map[scenario.Outcome]int) {
 
 // worldOpener returns what opens a world.
 func worldOpener(f *simFlags) (func(seed uint64) (scenario.World, error), error) {
-	switch f.world {
+	switch name := f.world; name {
 	case "sim":
 		return func(seed uint64) (scenario.World, error) { return newWatched(f, seed), nil }, nil
+	case "netns", "ipvs":
+		return func(seed uint64) (scenario.World, error) { return netns.Open(name, seed) }, nil
 	}
 	return nil, fmt.Errorf("--world %q: there are %s", f.world, strings.Join(scenario.Worlds, ", "))
 }

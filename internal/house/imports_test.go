@@ -32,6 +32,7 @@ link/tun                   -> link link/vnet link/internal/waiter
 link/pcap                  -> link
 link/linktest              -> link
 link/netnstest             -> wire
+link/netlab                -> wire
 director                   -> sched forward arp localstack link marks route
 ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
@@ -44,6 +45,7 @@ netsim/netconn             -> netsim
 netsim/show                -> netsim dissect
 examples                   ->
 scenario                   -> netsim
+scenario/netns             -> scenario link/netlab link/afpacket
 netsim/fuzz                -> scenario
 bench                      -> netsim
 integration                ->
@@ -51,17 +53,18 @@ link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
 demo                       -> api host
-cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario netsim/show
+cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
+internal/mutants           ->
 `
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    link/afpacket link/tun link/internal/waiter link/netnstest host api demo
+golang.org/x/sys                    link/afpacket link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo
 golang.org/x/net                    link/afpacket host
-github.com/vishvananda/netlink      link/tun link/afpacket link/netnstest host demo
+github.com/vishvananda/netlink      link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/mdlayher/packet          link/afpacket
 github.com/mdlayher/netlink         host
