@@ -61,7 +61,7 @@ type Conflict struct {
 type Config struct {
 	Seed             uint64        // of the hash
 	Capacity         int           // most neighbours; rounded up to a power of two; default 4096
-	QueueLen         int           // frames that wait for one neighbour; default 3, as arp(7) unres_qlen
+	QueueLen         int           // frames that wait for one neighbour; default 101: what Linux's unres_qlen_bytes holds of full frames
 	QueueBytes       int64         // bytes that wait for all of them; default 4 MiB
 	AnnounceCount    int           // announcements of a new address; default 2 (RFC 5227 ANNOUNCE_NUM)
 	AnnounceInterval time.Duration // between them; default 1 s
@@ -73,7 +73,7 @@ func (c Config) withDefaults() Config {
 		c.Capacity = 4096
 	}
 	if c.QueueLen <= 0 {
-		c.QueueLen = 3
+		c.QueueLen = 101
 	}
 	if c.QueueBytes <= 0 {
 		c.QueueBytes = 4 << 20
