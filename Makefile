@@ -9,7 +9,7 @@ DESTDIR  ?=
 # captures back, and a browser to look at the page of usvs sim --html.
 DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark chromium
 
-.PHONY: all build deps test check lint parkpoints fuzz demo bench install uninstall clean
+.PHONY: all build deps test check lint parkpoints fuzz simfuzz mutants demo bench install uninstall clean
 
 all: build
 
@@ -43,6 +43,15 @@ race:
 FUZZTIME ?= 5s
 fuzz:
 	@$(GO) run ./internal/fuzzall -time $(FUZZTIME)
+
+# Random scenarios, judged after every frame: SIMFUZZ="--minutes 10" make simfuzz
+SIMFUZZ ?= --seeds 500
+simfuzz:
+	@$(GO) run ./cmd/usvs sim fuzz $(SIMFUZZ)
+
+# Deliberate mistakes, each of which scenarios or fuzz must notice.
+mutants:
+	@$(GO) run ./internal/mutants
 
 demo:
 	$(GO) run ./cmd/usvs demo

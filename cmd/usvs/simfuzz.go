@@ -20,6 +20,7 @@ type fuzzFlags struct {
 	minutes float64
 	seed    uint64
 	workers int
+	shrink  int
 	out     string
 	quiet   bool
 }
@@ -52,13 +53,11 @@ seed is 1 for a number of seeds, and drawn for a number of minutes.`,
 	fl.Float64Var(&f.minutes, "minutes", 0, "for how long")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the first case")
 	fl.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "cases played at once")
+	fl.IntVar(&f.shrink, "shrink", 2000, "how many cases may be played to shrink one that fails")
 	fl.StringVar(&f.out, "out", "", "where to write a case that fails; default: fuzz-SEED.txt")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no table of what occurred")
 	return cmd
 }
-
-// shrinkTries bounds the work of shrinking.
-const shrinkTries = 2000
 
 func runFuzz(f *fuzzFlags, stdout, stderr io.Writer) error {
 	if f.seeds < 0 || f.minutes < 0 || f.workers < 1 {
@@ -70,7 +69,7 @@ func runFuzz(f *fuzzFlags, stdout, stderr io.Writer) error {
 	begin, last := time.Now(), time.Now()
 	cover, err := fuzz.Run(fuzz.Options{
 		First: f.seed, Seeds: f.seeds, Time: time.Duration(f.minutes * float64(time.Minute)),
-		Workers: f.workers, Shrink: shrinkTries,
+		Workers: f.workers, Shrink: f.shrink,
 		Progress: func(c *fuzz.Coverage) {
 			if time.Since(last) > noticeEvery {
 				last = time.Now()

@@ -1,0 +1,41 @@
+package main
+
+// defect is a mistake, made by replacing a piece of source text.
+type defect struct {
+	name     string
+	file     string
+	old, new string
+}
+
+var defects = []defect{
+	{"stale TTL checksum", "forward/nat.go",
+		"h.SetChecksum(wire.Update16(h.Checksum(), old, be16(h[8:])))", "_ = old"},
+	{"NAT pseudo-header", "forward/nat.go",
+		"patch16(field, d.oldAddr+uint64(d.oldPort), d.newAddr+uint64(d.newPort))", "patch16(field, uint64(d.oldPort), uint64(d.newPort))"},
+	{"UDP checksum 0 instead of 0xffff", "forward/nat.go",
+		"put16(field, zeroIsNoneUDP)", "put16(field, 0*zeroIsNoneUDP)"},
+	{"reply not translated back", "director/output.go",
+		"forward.RewriteSrc(f, p, c.Virtual)", "_ = forward.RewriteSrc"},
+	{"template ignored", "director/schedule.go",
+		"if rs != nil && rs.Available() && !(", "if rs == nil && !("},
+	{"scheduler's cursor off by one", "sched/rr.go",
+		"s.after = i + 1", "s.after = i"},
+	{"oldest server first", "control/server.go",
+		"svc.setServers(append([]*server{srv}, svc.servers...))", "svc.setServers(append(append([]*server{}, svc.servers...), srv))"},
+	{"leaked active count", "conntrack/life.go",
+		"rs.Unbind(active)", "rs.Unbind(false)"},
+	{"entry that never expires", "conntrack/state.go",
+		"return time.Duration(tcpNormal.timeout[state]) * time.Second", "return time.Duration(tcpNormal.timeout[state]) * 1000 * time.Hour"},
+	{"wrong next-hop MAC", "director/send.go",
+		"	eth.SetDst(mac)\n", "	mac[4] ^= 1\n	eth.SetDst(mac)\n"},
+	{"fragment to another server", "director/worker.go",
+		"	return g\n", "	w.p.SrcPort ^= 1\n	return g\n"},
+	{"ARP answered for an unowned VIP", "arp/questions.go",
+		"case op == opRequest && c.local.Owned(port, target):", "case op == opRequest:"},
+	{"TTL not decremented", "director/transmit.go",
+		"	forward.DecrementTTL(p)\n	if c.Method == ipvs.Tunnel {", "	if c.Method == ipvs.Tunnel {"},
+	{"MTU judged by the super-frame", "forward/mtu.go",
+		"return min(n, head-p.L3+int(f.GSOSize))", "return n"},
+	{"port kept when the header is cut short", "director/transmit.go",
+		"return w.p.Ports && !w.p.Full", "return false"},
+}
