@@ -86,7 +86,7 @@ func (w *World) Wait(d time.Duration) error {
 // How long the wires must be quiet before all that was sent has arrived and
 // been acted on, and how long that is waited for at most.
 const (
-	idle     = 60 * time.Millisecond
+	idle     = 100 * time.Millisecond
 	patience = time.Second
 )
 
