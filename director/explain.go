@@ -57,7 +57,10 @@ type Recorder interface{ Record(s Step) }
 // works.
 func (w *Worker) Record(r Recorder) { w.recorder = r }
 
-// record tells the recorder, of which the caller knows that there is one.
+// record tells the recorder, of which the caller knows that there is one. Kept
+// out of line, it leaves frames without one nothing but the question.
+//
+//go:noinline
 func (w *Worker) record(s Step) {
 	s.Packet = &w.p
 	w.recorder.Record(s)

@@ -75,7 +75,7 @@ func TestOfForetells(t *testing.T) {
 					"-a -t 10.9.0.1:80 -r 10.2.0.12:80 -m -w 3 -x 5\n" +
 					"-a -t 10.9.0.1:80 -r 10.2.0.13:80 -m -w 2\n"
 				d, unasked := running(t, rules), running(t, rules)
-				for i := range 30 {
+				for i := range 18 {
 					client := fmt.Sprintf("198.51.100.%d:%d", i%7, 1000+i%11)
 					packet := fmt.Sprintf("tcp %s > 10.9.0.1:80 %s", client, [...]string{"S", "A", "S"}[i%3])
 					before := state(t, d)
