@@ -113,7 +113,7 @@ func (d *Director) receive(p *Port, f *frame) {
 	d.batch[0] = &f.Frame
 	d.out.Reset()
 	if d.explains {
-		d.says.conns = d.dir.Totals.Conns.Load()
+		d.says = verdict{}
 	}
 	next := d.worker.Handle(d.net.now, d.batch, &d.out)
 	if f.rec != nil {

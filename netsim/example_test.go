@@ -60,5 +60,5 @@ func ExampleRecorder() {
 	//    0.000000000 client:eth0 > lvs:eth0 ARP who has 192.0.2.100? tell 192.0.2.9
 	//    0.000000000 lvs:eth0 > client:eth0 ARP announcement: 192.0.2.100 is at 02:00:00:00:02:00
 	//    0.000000000 lvs:eth0 > client:eth0 ARP 192.0.2.100 is at 02:00:00:00:02:00
-	//    0.000000000 client:eth0 > lvs:eth0 192.0.2.9.32768 > 192.0.2.100.53: UDP, length 16 # lvs: drop no server
+	//    0.000000000 client:eth0 > lvs:eth0 192.0.2.9.32768 > 192.0.2.100.53: UDP, length 16 # lvs: drop no server, service UDP 192.0.2.100:53; round robin: the first usable server behind the one chosen last; the round starts at the head of the list
 }

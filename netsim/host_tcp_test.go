@@ -69,7 +69,7 @@ func TestTCPThroughTheDirector(t *testing.T) {
 		{"dr6", "-g", "[2001:db8::100]", "[2001:db8::1%d]:80", "usvs realserver up --vip 2001:db8::100", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := newLab(1, LinkOptions{Delay: time.Millisecond, Jitter: time.Millisecond, Loss: 0.05, Duplicate: 0.05, Corrupt: 0.01})
+			l := newLab(1, LinkOptions{})
 			client := l.client
 			if tc.name == "nat" { // a second network, so that answers go through the director
 				client = l.Host("outside")
@@ -85,6 +85,12 @@ func TestTCPThroughTheDirector(t *testing.T) {
 				l.lvs.MustExec(fmt.Sprintf("ipvsadm -a -t %s:80 -r "+tc.rip+" %s", tc.vip, i+1, tc.flag))
 				serveTCP(t, h, "0.0.0.0:80")
 			}
+			var first, second string // fill the neighbour caches
+			ask(t, client, tc.vip+":80", "x", &first)
+			ask(t, client, tc.vip+":80", "x", &second)
+			l.Run(time.Second)
+			require.ElementsMatch(t, []string{"rs1 x", "rs2 x"}, []string{first, second})
+			l.worsen(LinkOptions{Delay: time.Millisecond, Jitter: time.Millisecond, Loss: 0.05, Duplicate: 0.05})
 			answers := make([]string, 20)
 			for i := range answers {
 				text := strings.Repeat(fmt.Sprint("request ", i, ". "), 500*i)

@@ -60,3 +60,10 @@ func (l *lab) ask(t testing.TB, from *Host, to, text string) []string {
 	l.Run(2 * time.Second)
 	return answers
 }
+
+// worsen changes all links.
+func (l *lab) worsen(o LinkOptions) {
+	for _, link := range l.Links() {
+		link.Set(o)
+	}
+}

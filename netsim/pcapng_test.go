@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,7 +71,9 @@ func TestComments(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{
-		"sw:2: lvs: waiting, service UDP 10.0.0.100:53 rr, server 10.0.0.12:53 Route, new connection",
+		"sw:2: lvs: waiting, service UDP 10.0.0.100:53, server 10.0.0.12:53 Route, new connection by rr; " +
+			"round robin: the first usable server behind the one chosen last; the round starts at the head of the list; " +
+			"10.0.0.12:53 usable; 10.0.0.11:53 usable",
 		"lvs:eth0: lvs: asks for the next hop's MAC address",
 		"lvs:eth0: lvs: it waited for the next hop's MAC address",
 	}, all)
@@ -93,10 +96,10 @@ func TestCommentsOfRewriting(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{
-		"lvs: forwarded, service UDP 198.51.100.100:53 rr, server 10.0.0.12:5353 Masq, new connection; " +
+		"lvs: forwarded, service UDP 198.51.100.100:53, server 10.0.0.12:5353 Masq, new connection by rr; " +
 			"source MAC 02:00:00:00:02:00 -> 02:00:00:00:03:01, destination MAC 02:00:00:00:03:00 -> 02:00:00:00:05:00, " +
 			"destination 198.51.100.100 -> 10.0.0.12, destination port 53 -> 5353, TTL 64 -> 63",
-		"lvs: forwarded, service UDP 198.51.100.100:53 rr, server 10.0.0.12:5353 Masq, connection known; " +
+		"lvs: forwarded, service UDP 198.51.100.100:53, server 10.0.0.12:5353 Masq, known connection; " +
 			"source MAC 02:00:00:00:05:00 -> 02:00:00:00:03:00, destination MAC 02:00:00:00:03:01 -> 02:00:00:00:02:00, " +
 			"source 10.0.0.12 -> 198.51.100.100, source port 5353 -> 53, TTL 64 -> 63",
 	}, notes)
@@ -168,4 +171,35 @@ func TestTsharkReadsComments(t *testing.T) {
 		"-e", "frame.interface_name", "-e", "frame.len", "-e", "frame.comment").Output()
 	require.NoError(t, err)
 	require.Equal(t, want.String(), string(out))
+}
+
+// TestWhy: a comment tells how connection and server came together.
+func TestWhy(t *testing.T) {
+	l := newLab(1, LinkOptions{})
+	for _, h := range l.servers {
+		h.MustExec("usvs realserver up --vip 10.0.0.100")
+		echo(t, h, "0.0.0.0:80")
+	}
+	l.lvs.MustExec("iptables -t mangle -A PREROUTING -d 10.0.0.100 -p udp -j MARK --set-mark 7")
+	l.lvs.MustExec("ipvsadm -A -f 7 -s wlc -p 300")
+	l.lvs.MustExec("ipvsadm -a -f 7 -r 10.0.0.11 -g -w 2")
+	rec := l.Record()
+	u, err := l.client.UDP(netip.AddrPort{})
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, u.Send(addrPort("10.0.0.100:80"), []byte("x")))
+		l.Run(time.Second)
+	}
+	l.ask(t, l.client, "10.0.0.100:80", "by the template")
+	var why []string
+	for _, r := range rec.On(l.lvs.Port("eth0").Link()) {
+		if r.To.Node() == l.lvs && r.Verdict.Server != "" {
+			why = append(why, r.Notes[0])
+		}
+	}
+	require.Equal(t, []string{
+		"lvs: waiting, mark 7, service FWM 7 (persistent), server 10.0.0.11:0 Route, new connection by wlc",
+		"lvs: forwarded, mark 7, service FWM 7 (persistent), server 10.0.0.11:0 Route, known connection",
+		"lvs: forwarded, mark 7, service FWM 7 (persistent), server 10.0.0.11:0 Route, new connection by its persistence template",
+	}, why)
 }

@@ -10,11 +10,14 @@ import (
 )
 
 // verdict is what a director says about the frame that it is handling, kept
-// while somebody looks.
+// while somebody looks. It is the worker's recorder.
 type verdict struct {
-	event *director.Event
-	conns uint64 // opened before the frame
-	text  string // who was chosen, and why
+	event   *director.Event
+	text    string // who was chosen, and why
+	mark    uint32
+	service *director.Service
+	how     string // the connection came about, or was found
+	picked  string // by what the scheduler picked
 }
 
 // explainVerdicts makes the director say what it does with frames.
@@ -23,37 +26,80 @@ func (d *Director) explainVerdicts() {
 		return
 	}
 	d.explains = true
+	d.worker.Record(&d.says)
 	d.dir.Observe(func(ev *director.Event) {
 		d.says.event = ev
 		d.says.text = d.decision(ev)
 	})
 }
 
+// Record hears of a decision about the frame.
+func (v *verdict) Record(s director.Step) {
+	switch s.Stage {
+	case director.StageMark:
+		v.mark = s.Mark
+	case director.StageConnection:
+		if s.OK {
+			v.how = "known connection"
+		}
+	case director.StageService:
+		v.service = s.Service
+	case director.StageTemplate:
+		if s.OK {
+			v.how = "new connection by its persistence template"
+		}
+	case director.StageStale:
+		v.how = ""
+	case director.StageSchedule:
+		v.service, v.picked = s.Service, arithmetic(s)
+	case director.StageScheduled:
+		v.how = "new connection by " + s.Service.Spec.Scheduler
+	}
+}
+
+// arithmetic is what the scheduler is about to decide by.
+func arithmetic(s director.Step) string {
+	e, ok := s.Service.Picker.Explain(s.Request)
+	if !ok {
+		return ""
+	}
+	parts := []string{e.Rule}
+	if e.State != "" {
+		parts = append(parts, e.State)
+	}
+	for _, f := range e.Figures {
+		parts = append(parts, fmt.Sprintf("%v %s", f.Server.ID, f.Text))
+	}
+	return strings.Join(parts, "; ")
+}
+
 // decision says in a line what became of a frame, which service and server had
-// to do with it, and whether a connection was opened for it.
+// to do with it, and how they came together.
 func (d *Director) decision(ev *director.Event) string {
+	v := &d.says
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", d.name, strings.ReplaceAll(ev.Reason.String(), "_", " "))
-	if ev.Server == "" {
-		return b.String()
+	if v.mark != 0 {
+		fmt.Fprintf(&b, ", mark %d", v.mark)
 	}
-	if svc := d.serviceOf(ev); svc != nil {
-		fmt.Fprintf(&b, ", service %v %s", svc.VS.ID, svc.Spec.Scheduler)
+	svc := v.service
+	if svc == nil && ev.Server != "" {
+		svc = d.serviceOf(ev)
+	}
+	if svc != nil {
+		fmt.Fprintf(&b, ", service %v", svc.VS.ID)
 		if svc.Spec.Flags&ipvs.FlagPersistent != 0 {
-			b.WriteString(" persistent")
+			b.WriteString(" (persistent)")
 		}
 	}
-	fmt.Fprintf(&b, ", server %s %s", ev.Server, ev.Method)
-	if d.dir.Totals.Conns.Load() > d.says.conns {
-		b.WriteString(", new connection")
-	} else {
-		b.WriteString(", connection known")
+	if ev.Server != "" {
+		fmt.Fprintf(&b, ", server %s %s, %s", ev.Server, ev.Method, v.how)
 	}
 	return b.String()
 }
 
-// serviceOf finds the service that a frame belongs to: one that has the
-// server, and of several the one whose address is in the packet.
+// serviceOf finds the service of a known connection: one that has the server,
+// and of several the one whose address is in the packet.
 func (d *Director) serviceOf(ev *director.Event) *director.Service {
 	var p wire.Packet
 	if p.Parse(ev.Before, wire.Ethernet) != wire.None {
@@ -90,6 +136,9 @@ func (v *verdict) received(rec *Record) {
 	rec.Verdict = v.event
 	if v.event != nil && touched(v.event.Reason) {
 		rec.note(v.text)
+		if v.picked != "" {
+			rec.note(v.picked)
+		}
 	}
 }
 
