@@ -2,15 +2,20 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
 	"github.com/stretchr/testify/require"
 
 	"usvs/explain"
+	"usvs/wire"
 )
 
 var update = flag.Bool("update", false, "write what the commands of docs/explain.md print into it")
@@ -93,7 +98,35 @@ func shellWords(line string) (words []string) {
 	return append(words, "")[:max(len(words), 1)]
 }
 
-// A capture is explained frame by frame, as far as it is asked for.
+// A capture is explained frame by frame, as far as it is asked for, and answers
+// can be had as JSON. A packet that was not quoted is one all the same.
+func TestExplainCapture(t *testing.T) {
+	dir := t.TempDir()
+	rules, capture := filepath.Join(dir, "web.rules"), filepath.Join(dir, "web.pcap")
+	require.NoError(t, os.WriteFile(rules, []byte("-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.2.0.1 -g\n"), 0o600))
+	var file bytes.Buffer
+	w := pcapgo.NewWriter(&file)
+	require.NoError(t, w.WriteFileHeader(65535, layers.LinkTypeEthernet))
+	for _, text := range []string{"tcp 198.51.100.7:1 > 10.9.0.1:80 S", "tcp 198.51.100.7:1 > 10.9.0.1:80 A", "icmp 198.51.100.7 > 10.9.0.1"} {
+		p, err := explain.ParsePacket(text)
+		require.NoError(t, err)
+		b := p.Frames(wire.MAC{2, 1}, wire.MAC{2, 2})[0].Bytes()
+		require.NoError(t, w.WritePacket(gopacket.CaptureInfo{CaptureLength: len(b), Length: len(b)}, b))
+	}
+	require.NoError(t, os.WriteFile(capture, file.Bytes(), 0o600))
+	verdicts := func(args ...string) (list []string) {
+		var r explain.Report
+		require.NoError(t, json.Unmarshal([]byte(explainedBy(t, append([]string{"usvs", "explain", "--json", "--rules", rules}, args...))), &r))
+		for _, f := range r.Frames {
+			list = append(list, f.Verdict+" "+f.Server)
+		}
+		return list
+	}
+	require.Equal(t, []string{"forwarded 10.2.0.1:80", "forwarded 10.2.0.1:80", "answered "}, verdicts("--pcap", capture))
+	require.Equal(t, []string{"forwarded 10.2.0.1:80", "forwarded 10.2.0.1:80"}, verdicts("--pcap", capture, "-c", "2"))
+	require.Equal(t, []string{"forwarded 10.2.0.1:80"}, verdicts("tcp", "1.2.3.4:5", ">", "10.9.0.1:80", "S"))
+}
+
 func TestExplainErrors(t *testing.T) {
 	dir := t.TempDir()
 	rules := filepath.Join(dir, "web.rules")
