@@ -6,8 +6,9 @@ UNITDIR  ?= /etc/systemd/system
 DESTDIR  ?=
 
 # What the tests use, as Debian packages: programs to talk with, tshark to read
-# captures back, and a browser to look at the page of usvs sim --html.
-DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark chromium
+# captures back, Node.js to run the simulation as js/wasm, and a browser to look
+# at the page of usvs sim --html.
+DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium
 
 .PHONY: all build deps test check lint parkpoints fuzz simfuzz mutants demo bench install uninstall clean
 
