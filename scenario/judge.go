@@ -55,8 +55,8 @@ func tally(replies []Reply) map[string]int {
 	return m
 }
 
-// summary says who answered how often and how many failed, in a fixed order.
-func summary(replies []Reply) string {
+// Summary says who answered how often and how many failed, in a fixed order.
+func Summary(replies []Reply) string {
 	counts := map[string]int{}
 	for _, a := range replies {
 		switch {
@@ -87,18 +87,18 @@ func (x *ExpectAnswered) judge(replies []Reply) error {
 			total += n
 		}
 		if !x.Total.Has(total) {
-			return unmetf("%d requests were answered, not %v: %s", total, *x.Total, summary(replies))
+			return unmetf("%d requests were answered, not %v: %s", total, *x.Total, Summary(replies))
 		}
 		return nil
 	}
 	for _, s := range x.Shares {
 		if n := counts[s.Server]; !s.Has(n) {
-			return unmetf("%s answered %d requests, not %v: %s", s.Server, n, s.Range, summary(replies))
+			return unmetf("%s answered %d requests, not %v: %s", s.Server, n, s.Range, Summary(replies))
 		}
 		delete(counts, s.Server)
 	}
 	if len(counts) > 0 {
-		return unmetf("others answered too: %s", summary(replies))
+		return unmetf("others answered too: %s", Summary(replies))
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func theOne(replies []Reply) (string, error) {
 			return server, nil
 		}
 	}
-	return "", unmetf("not all requests were answered by one server: %s", summary(replies))
+	return "", unmetf("not all requests were answered by one server: %s", Summary(replies))
 }
 
 func (x *ExpectFailed) judge(replies []Reply) error {
@@ -179,7 +179,7 @@ func (x *ExpectFailed) judge(replies []Reply) error {
 		}
 	}
 	if !x.N.Has(n) {
-		return unmetf("%d requests failed%s, not %v: %s", n, by(x.By), x.N, summary(replies))
+		return unmetf("%d requests failed%s, not %v: %s", n, by(x.By), x.N, Summary(replies))
 	}
 	return nil
 }

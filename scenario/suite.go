@@ -18,6 +18,9 @@ type Suite struct {
 	// Inspect, if not nil, sees each World after its scenario, before it is
 	// closed. It is called by as many goroutines as Parallel says.
 	Inspect func(*Verdict, World) error
+	// Follow, if not nil, makes the Options of each run, whose World is filled in.
+	// Like Inspect it is called by as many goroutines as Parallel says.
+	Follow func(*Verdict) Options
 	// Report hears of each scenario and seed, in order.
 	Report func(*Verdict)
 }
@@ -121,12 +124,28 @@ func (s *Suite) playIn(v *Verdict) (err error) {
 		return fmt.Errorf("%s: %w", v.File.Name, err)
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	count := func(_ *Step, replies []Reply) { v.Replies += len(replies) }
-	err = Run(v.File, w, Options{World: s.World, Seen: count})
+	err = Run(v.File, w, s.options(v))
 	v.Elapsed = w.Now()
 	if s.Inspect == nil {
 		return err
 	}
 	v.Err = err
 	return errors.Join(err, s.Inspect(v, w))
+}
+
+// options are those of one run, which also counts its requests.
+func (s *Suite) options(v *Verdict) Options {
+	var o Options
+	if s.Follow != nil {
+		o = s.Follow(v)
+	}
+	seen := o.Seen
+	o.World = s.World
+	o.Seen = func(step *Step, replies []Reply) {
+		v.Replies += len(replies)
+		if seen != nil {
+			seen(step, replies)
+		}
+	}
+	return o
 }

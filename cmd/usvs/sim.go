@@ -35,6 +35,7 @@ type simFlags struct {
 	json   bool
 	world  string
 	quiet  bool
+	follow bool
 }
 
 func newSimCmd() *cobra.Command {
@@ -66,6 +67,7 @@ read, 3 if this machine does not have the world.`,
 	fl.StringVar(&f.html, "html", "", "write a page that shows the run frame by frame (sim; one scenario, one seed)")
 	fl.BoolVar(&f.json, "json", false, "one JSON object a line for each run")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "only what failed, and the sum")
+	fl.BoolVarP(&f.follow, "verbose", "v", false, "each statement as it is done, and who answered")
 	fl.StringVar(&f.world, "world", "sim", "where to play: "+strings.Join(scenario.Worlds, ", "))
 	return cmd
 }
@@ -87,6 +89,9 @@ func runSim(f *simFlags, args []string, stdout, stderr io.Writer) error {
 	defer out.Flush()
 	p := &simPrinter{flags: f, out: out, stderr: stderr, total: len(suite.Files) * int(suite.To-suite.From+1)}
 	suite.Report = p.report
+	if f.follow {
+		suite.Parallel, suite.Follow = 1, p.follow
+	}
 	suite.Inspect = func(v *scenario.Verdict, w scenario.World) error { return inspectSim(f, v, w) }
 	counts, err := suite.Run()
 	if errors.Is(err, scenario.ErrUnsupported) {
@@ -164,6 +169,19 @@ type simPrinter struct {
 	total      int
 	done, bad  int
 	lastNotice time.Time
+}
+
+// follow shows a run while it goes on.
+func (p *simPrinter) follow(v *scenario.Verdict) scenario.Options {
+	fmt.Fprintf(p.stderr, "%s, seed %d\n", v.File.Name, v.Seed)
+	return scenario.Options{
+		Progress: func(s *scenario.Step, at time.Duration) {
+			fmt.Fprintf(p.stderr, "%10.3fs  %s\n", at.Seconds(), s.Text)
+		},
+		Seen: func(_ *scenario.Step, replies []scenario.Reply) {
+			fmt.Fprintf(p.stderr, "%13s-> %s\n", "", scenario.Summary(replies))
+		},
+	}
 }
 
 // verdictJSON is a line of --json.

@@ -89,6 +89,12 @@ func TestSimRefuses(t *testing.T) {
 	require.Contains(t, msg, "two.txt:2: \"fly\" is neither")
 }
 
+func TestSimFollows(t *testing.T) {
+	_, steps, code := sim(t, goodScenario, "--verbose")
+	require.Zero(t, code)
+	require.Contains(t, steps, "0.000s  http a -> 10.0.0.2:80 x3\n             -> b 3\n")
+}
+
 func TestSimShows(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "page.html")
 	out, _, code := sim(t, goodScenario, "--ladder", "--html", page)
