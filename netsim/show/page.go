@@ -1,10 +1,12 @@
 package show
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -33,7 +35,7 @@ type page struct {
 
 type pageNode struct {
 	Name  string     `json:"name"`
-	Kind  string     `json:"kind"` // switch, router, director, server, client
+	Kind  string     `json:"kind"` // switch, router, director, server, host
 	Ports []pagePort `json:"ports,omitempty"`
 }
 
@@ -94,10 +96,10 @@ func (r *Recording) WritePage(w io.Writer, title string) error {
 func (r *Recording) page(title string) *page {
 	p := &page{Title: title, Seed: r.net.Seed(), More: r.more}
 	nodes, links := map[netsim.Node]int{}, map[*netsim.Link]int{}
-	servers := r.servers()
+	roles := r.roles()
 	for i, n := range r.net.Nodes() {
 		nodes[n] = i
-		p.Nodes = append(p.Nodes, pageNode{Name: n.Name(), Kind: kind(n, servers), Ports: pagePorts(n)})
+		p.Nodes = append(p.Nodes, pageNode{Name: n.Name(), Kind: kind(n, roles), Ports: pagePorts(n)})
 	}
 	for i, l := range r.net.Links() {
 		a, b := l.Ends()
@@ -114,31 +116,41 @@ func (r *Recording) page(title string) *page {
 	return p
 }
 
-// servers are the nodes that a director sent a client's frame to.
-func (r *Recording) servers() map[netsim.Node]bool {
-	set := map[netsim.Node]bool{}
-	for _, h := range r.hops() {
-		if d, ok := h.from.(*netsim.Director); ok && h.before != nil && !h.lost {
-			p, _ := innermost(h.before)
-			if slices.Contains(d.Core().Snapshot().Owned, p.Dst) {
-				set[h.to] = true
+// roles are what nodes turned out to be: servers are those a director chose,
+// routers those that sent on what others sent.
+func (r *Recording) roles() map[netsim.Node]string {
+	chosen := map[netip.Addr]bool{}
+	for _, s := range r.shots {
+		if v := s.rec.Verdict; v != nil && v.Server != "" {
+			if rip, err := netip.ParseAddrPort(v.Server); err == nil {
+				chosen[rip.Addr()] = true
 			}
 		}
 	}
-	return set
+	roles := map[netsim.Node]string{}
+	for _, h := range r.hops() {
+		if h.before != nil {
+			roles[h.from] = "router"
+		}
+	}
+	for _, n := range r.net.Nodes() {
+		for _, p := range ports(n) {
+			if slices.ContainsFunc(p.Addrs(), func(a netip.Prefix) bool { return chosen[a.Addr()] }) {
+				roles[n] = "server"
+			}
+		}
+	}
+	return roles
 }
 
-func kind(n netsim.Node, servers map[netsim.Node]bool) string {
+func kind(n netsim.Node, roles map[netsim.Node]string) string {
 	switch n.(type) {
 	case *netsim.Switch:
 		return "switch"
 	case *netsim.Director:
 		return "director"
 	}
-	if servers[n] {
-		return "server"
-	}
-	return "host"
+	return cmp.Or(roles[n], "host")
 }
 
 func pagePorts(n netsim.Node) (list []pagePort) {

@@ -122,6 +122,11 @@ func TestPage(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{"client": "host", "director": "director", "rs1": "server", "front": "switch", "back": "switch"}, kinds)
 	require.Len(t, p.Links, 4)
+	for _, n := range dataOf(t, written(t, play(t, "tun"))).Nodes {
+		if n.Name == "router" {
+			require.Equal(t, "router", n.Kind)
+		}
+	}
 	translated := 0
 	for i, f := range p.Frames {
 		require.Less(t, f.Cause, i)
