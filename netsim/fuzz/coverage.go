@@ -65,6 +65,8 @@ var Schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh",
 // beyond are reasons that no case can reach, and why.
 var beyond = map[director.Reason]string{
 	director.DropTemplateRace:  "takes two workers at once",
+	director.DropFragment:      "a guard: the reassembler refuses first, and says why (fragment_...)",
+	director.DropFamily:        "control refuses what would lead to it",
 	director.DropNeedsEthernet: "takes an interface without MAC addresses; control refuses such servers",
 	director.DropForeignRoute:  "takes an interface that usvs does not run on",
 }
@@ -105,7 +107,7 @@ func (c *Coverage) Write(w io.Writer) {
 	fmt.Fprintf(w, "%d cases, %d frames delivered\n", c.Cases, c.Deliveries)
 	section(w, "connections by scheduler", c.Schedulers)
 	section(w, "frames by method", c.Methods)
-	reasons := map[string]uint64{}
+	reasons := maps.Clone(c.Reasons) // the reassembler's among them
 	for _, r := range verdicts() {
 		if _, never := beyond[r]; !never || c.Reasons[r.String()] > 0 {
 			reasons[r.String()] = c.Reasons[r.String()]

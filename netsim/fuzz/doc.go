@@ -20,8 +20,10 @@
 // language has no words for is in comments that begin with "#!":
 //
 //	#! frame client:eth0 0200...     any Ethernet frame, in hexadecimal
-//	#! super client:eth0 1460 0200.. a TCP super-frame of segments of that size,
+//	#! super director:eth0 1460 0200.. a TCP super-frame of segments of that size,
 //	                                 handed to the director directly
+//	#! burst director:eth0 1100 0200.. so many copies of a frame in one batch
+//	#! vs conn_reuse_mode=0          a setting of net.ipv4.vs
 //
 // so that `usvs sim` plays the rest of the file as well. A case that fails is
 // shrunk: lines are left out for as long as the same invariant still breaks.

@@ -196,7 +196,7 @@ func (g *generator) addServer(s *service) {
 	if s.vip.Is6() {
 		rs.addr = at.v6
 	}
-	how := g.forwarding(s, &rs)
+	how := g.forwarding(s, at, &rs)
 	end := netip.AddrPortFrom(rs.addr, rs.port).String()
 	if s.mark != 0 {
 		end = rs.addr.String()
@@ -215,7 +215,7 @@ func (g *generator) thresholds() string {
 }
 
 // forwarding draws a method, and sometimes an address that fits nothing.
-func (g *generator) forwarding(s *service, rs *server) string {
+func (g *generator) forwarding(s *service, at station, rs *server) string {
 	switch {
 	case g.chance(14) && s.vip.Is4():
 		rs.addr = pick(g, []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.0.0.1"),
@@ -227,6 +227,9 @@ func (g *generator) forwarding(s *service, rs *server) string {
 			rs.port = pick(g, []uint16{80, 8080, 53})
 		}
 		return "-m"
+	case g.chance(12) && s.vip.Is4():
+		rs.addr = at.v6 // a tunnel may be of the other family
+		return "-i"
 	case g.chance(3):
 		return pick(g, []string{"-i", "-i", "-i --tun-type gre", "-i --tun-type gre --tun-csum", "-i --tun-type gue --tun-port 6080"})
 	}

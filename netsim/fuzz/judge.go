@@ -118,7 +118,7 @@ func (j *Judge) tunnelUDP(p *packet) bool {
 func (j *Judge) judgesSum() bool {
 	switch j.ev.Reason {
 	case director.Forwarded, director.Handed:
-		return j.in != nil && j.in.sound() && !j.in.frag && !j.in.icmpError()
+		return j.in != nil && j.in.sound() && !j.in.frag
 	case director.Consumed, director.Passed, director.Waiting:
 		return false
 	}
@@ -198,7 +198,11 @@ func (j *Judge) forwarded() {
 	if j.ev.Reason == director.Handed && j.table.inbound(p) != nil {
 		j.cover.Methods["Local"]++
 	}
-	if j.ev.Reason != director.Forwarded || p == nil || len(j.ev.After) == 0 || p.icmpError() {
+	if j.ev.Reason != director.Forwarded || p == nil || len(j.ev.After) == 0 {
+		return
+	}
+	if p.icmpError() {
+		j.related()
 		return
 	}
 	out, _ := readIP(j.ev.After[0].Data)
@@ -227,6 +231,25 @@ func (j *Judge) forwarded() {
 		j.broken("affinity", "a frame was forwarded that belongs to no connection")
 	}
 	j.cover.Methods["one packet"]++
+}
+
+// related judges an ICMP error on its way to a client: neither it nor what it
+// quotes may name a server that NAT hides.
+func (j *Judge) related() {
+	out, _ := readIP(j.ev.After[0].Data)
+	if out == nil || out.proto != protoICMP && out.proto != protoICMPv6 || out.frag || len(out.body) < 28 {
+		return
+	}
+	j.cover.Methods["ICMP error"]++
+	j.lowerTTL(out)
+	quoted, ok := out.quoted()
+	if !ok || j.in.frag {
+		return
+	}
+	if c := j.table.outbound(&packet{ports: true, proto: quoted.proto, src: quoted.dst, dst: quoted.src}, netip.AddrPort{}); c != nil &&
+		c.Method == ipvs.Masquerade && out.dst.Addr() == c.Client.Addr() && c.Real != c.Virtual && j.table.inbound(quoted) == nil {
+		j.broken("NAT symmetry", "an ICMP error shows the client %v that its server is %v", c.Client, c.Real)
+	}
 }
 
 func methodName(c *conntrack.Conn) string {

@@ -149,6 +149,11 @@ func (p *player) directive(w []string) {
 			port.Inject(frame)
 			p.sim.Net().Run(300 * time.Microsecond)
 		}
+	case len(w) == 4 && w[0] == "burst":
+		n, _ := strconv.Atoi(w[2])
+		if frame := unhex(w[3]); len(frame) >= wire.EthernetLen {
+			p.burst(w[1], min(n, maxBurst), frame)
+		}
 	case len(w) == 4 && w[0] == "super":
 		size, _ := strconv.Atoi(w[2])
 		if frame := unhex(w[3]); len(frame) > 54 && size > 0 {
@@ -199,6 +204,31 @@ func (p *player) sysctl(word string) {
 		}
 		j.dir.Control().SetSysctls(s)
 	}
+}
+
+// maxBurst bounds a burst.
+const maxBurst = 4096
+
+// burst hands the director many copies of a frame in one batch, more than any
+// device reads at once.
+func (p *player) burst(name string, n int, frame []byte) {
+	if len(p.judges) == 0 {
+		return
+	}
+	j := p.judges[0]
+	at := portIndex(j.dir, name)
+	if at < 0 {
+		return
+	}
+	batch := make([]*link.Frame, n)
+	for i := range batch {
+		batch[i] = wire.NewFrame(len(frame))
+		batch[i].SetBytes(frame)
+		batch[i].Port = at
+	}
+	var out link.Output
+	p.worker[j].Handle(p.sim.Net().Now(), batch, &out)
+	p.cover.Faults["burst"]++
 }
 
 // super hands the director a super-frame as a device with offloading does, and

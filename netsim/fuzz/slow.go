@@ -228,3 +228,26 @@ func (p *packet) inner() (*packet, error) {
 	}
 	return read4(b)
 }
+
+// quoted reads the ends of the packet that an ICMP error is about.
+func (p *packet) quoted() (*packet, bool) {
+	b, head, at := p.body[8:], 20, 12
+	q := &packet{ports: true, v6: p.v6}
+	n := 4
+	if p.v6 {
+		head, at, n = 40, 8, 16
+	} else if len(b) > 0 {
+		head = int(b[0]&15) * 4
+	}
+	if len(b) < head+4 || head < 20 {
+		return nil, false
+	}
+	if q.proto = b[9]; p.v6 {
+		q.proto = b[6]
+	}
+	src, _ := netip.AddrFromSlice(b[at : at+n])
+	dst, _ := netip.AddrFromSlice(b[at+n : at+2*n])
+	q.src = netip.AddrPortFrom(src, binary.BigEndian.Uint16(b[head:]))
+	q.dst = netip.AddrPortFrom(dst, binary.BigEndian.Uint16(b[head+2:]))
+	return q, q.proto == protoTCP || q.proto == protoUDP || q.proto == protoSCTP
+}

@@ -214,8 +214,15 @@ func (j *Judge) persistent(c *conntrack.Conn) {
 	}
 }
 
+// nowhere is the port that a template is listed with when its server was gone
+// and it must not be used again.
+const nowhere = 0xffff
+
 // remembers reports whether a template is for a new connection of a service.
 func remembers(t, c *conntrack.Conn, svc *director.Service) bool {
+	if t.Virtual.Port() == nowhere { // made unfindable, for good
+		return false
+	}
 	if !t.Template() || t.Client.Addr() != masked(c.Client.Addr(), &svc.Spec) {
 		return false
 	}

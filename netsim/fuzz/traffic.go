@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -143,8 +144,16 @@ func (g *generator) fragments(s *service, c station) {
 	if seg.proto == protoSCTP {
 		return
 	}
+	if g.chance(150) {
+		g.say("#! burst director:eth0 1100 %x", ether(g.dir[0], c.mac, seg.pieces(64)[0]))
+	}
 	list := seg.pieces(pick(g, []int{8, 64, 512, 1208}))
 	list = list[:min(len(list), 40)]
+	if g.chance(12) && seg.src.Addr().Is6() {
+		for i := range list {
+			list[i] = nested(list[i])
+		}
+	}
 	switch g.r.IntN(6) {
 	case 0:
 		slices.Reverse(list)
@@ -158,6 +167,15 @@ func (g *generator) fragments(s *service, c station) {
 	for _, b := range list {
 		g.raw(c, b)
 	}
+}
+
+// nested puts one more fragment header before an IPv6 packet's, which says that
+// it is whole: what is put together is then a fragment again.
+func nested(ip []byte) []byte {
+	b := append(append([]byte{}, ip[:40]...), ip[6], 0, 0, 0, 0, 0, 0, 7)
+	b[6] = protoFrag6
+	binary.BigEndian.PutUint16(b[4:], uint16(len(ip)-40+8))
+	return append(b, ip[40:]...)
 }
 
 // icmpError reports an error about a packet of a flow, to either end.
