@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -93,20 +94,24 @@ func TestCaptureAndTrace(t *testing.T) {
 		d := startDirector(t, s.director, "-i eth0 -i eth1 --pcap "+file)
 		bulkModes[1].service(d, 80, "-s rr")
 		trace := s.director.Start(program(), "trace")
+		var (
+			in  = regexp.MustCompile(`in   0  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.77:80 ttl 64 TCP S,`)
+			out = regexp.MustCompile(`out  1  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.78:80 ttl 63 TCP S,`)
+			who = regexp.MustCompile(`forwarded, real server 10\.1\.1\.78:80 \(Masq\)`)
+		)
 		eventually(t, "the trace shows a request", func() bool {
 			browse(t, s.client, "10.1.1.77", 1)
-			return strings.Contains(trace.Output(), "real server 10.1.1.78:80 (Masq)")
+			text := trace.Output()
+			return in.MatchString(text) && out.MatchString(text) && who.MatchString(text)
 		})
-		assert.Regexp(t, `in   0  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.77:80 ttl 64 TCP S,`, trace.Output())
-		assert.Regexp(t, `out  1  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.78:80 ttl 63 TCP S,`, trace.Output())
 		d.stop()
-		out, err := s.director.Try("tcpdump", "-n", "-Z", "root", "-r", file)
-		if err != nil && strings.Contains(out, "Couldn't change to") {
-			netnstest.Skip(t, "tcpdump does not work here: %s", out)
+		text, err := s.director.Try("tcpdump", "-n", "-Z", "root", "-r", file)
+		if err != nil && strings.Contains(text, "Couldn't change to") {
+			netnstest.Skip(t, "tcpdump does not work here: %s", text)
 		}
-		require.NoError(t, err, out)
-		assert.Regexp(t, `192\.168\.40\.2\.\d+ > 10\.1\.1\.77\.80: Flags \[S\]`, out)
-		assert.Regexp(t, `192\.168\.40\.2\.\d+ > 10\.1\.1\.78\.80: Flags \[S\]`, out)
-		assert.Regexp(t, `10\.1\.1\.77\.80 > 192\.168\.40\.2\.\d+: Flags \[S\.\]`, out)
+		require.NoError(t, err, text)
+		assert.Regexp(t, `192\.168\.40\.2\.\d+ > 10\.1\.1\.77\.80: Flags \[S\]`, text)
+		assert.Regexp(t, `192\.168\.40\.2\.\d+ > 10\.1\.1\.78\.80: Flags \[S\]`, text)
+		assert.Regexp(t, `10\.1\.1\.77\.80 > 192\.168\.40\.2\.\d+: Flags \[S\.\]`, text)
 	})
 }
