@@ -17,13 +17,13 @@ import (
 // A real server is set up, looked at and put back as it was.
 func TestRealServer(t *testing.T) {
 	t.Parallel()
-	netnstest.NeedCommands(t, "ip")
+	netnstest.NeedCommands(t, "ip", "sysctl")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := newSite(t, lab, "lan0")
 		rs := s.machine("rs", "lan0 10.10.100.111/24")
 		rs.Sysctl("net.ipv4.conf.lo.arp_announce", "1")
 		look := func() string {
-			return rs.Run("ip", "-o", "addr") + rs.Run("sysctl", "-a", "--pattern", "arp_(ignore|announce)|rp_filter")
+			return rs.Run("ip", "-br", "addr") + rs.Run("sysctl", "-a", "--pattern", "arp_(ignore|announce)|rp_filter")
 		}
 		before := look()
 		for _, mode := range []string{"dr", "tun"} {
