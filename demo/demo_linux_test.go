@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"usvs/link/netlab"
 	"usvs/link/netnstest"
 )
 
@@ -153,28 +154,19 @@ func kept(t *testing.T, u user, exe string) {
 
 // interruptedBy: however a demo ends, nothing of it is left.
 func interruptedBy(t *testing.T, cmd *exec.Cmd, sig os.Signal) {
-	var out output
-	cmd.Stdout, cmd.Stderr = &out, &out
-	require.NoError(t, cmd.Start())
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		p.err = cmd.Wait()
-	}()
-	for text, changed := out.look(); !strings.Contains(text, "GET http"); text, changed = out.look() {
-		select {
-		case <-changed:
-		case <-p.done:
-			netnstest.Skip(t, "no demo here: %s", text)
-		case <-time.After(patience):
-			_ = cmd.Process.Kill()
-			t.Fatalf("the demo does not begin:\n%s", text)
-		}
+	p, err := netlab.Start(cmd)
+	require.NoError(t, err)
+	err = p.WaitFor("the first request", patience, func(out string) bool { return strings.Contains(out, "GET http") })
+	select {
+	case <-p.Done():
+		netnstest.Skip(t, "no demo here: %s", p.Output())
+	default:
+		require.NoError(t, err)
 	}
 	inner := children(t, cmd.Process.Pid)
 	require.Len(t, inner, 1)
 	require.NoError(t, cmd.Process.Signal(sig))
-	<-p.done
+	<-p.Done()
 	if sig == unix.SIGINT {
 		assert.Equal(t, interrupted, cmd.ProcessState.ExitCode())
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"usvs/link/netlab"
 )
 
 // Files that Run gives to the process inside, after the standard ones.
@@ -45,7 +47,7 @@ func Inside(o Options) int {
 	unix.CloseOnExec(leaseFD)
 	in.hostPID, _ = os.Readlink("/proc/self") // before /proc is our own
 	go in.dieWithParent(os.Stdin)
-	isolate()
+	netlab.Isolate()
 	status := in.playAll()
 	if !o.Keep {
 		return status
@@ -68,16 +70,6 @@ func (in *inside) dieWithParent(lifeline io.Reader) {
 	if !in.kept.Load() {
 		os.Exit(1)
 	}
-}
-
-// isolate gives the process its own views of what the kernel and programs keep
-// in the file system. Each may be refused, in a container for instance; then
-// the old view stays, which mostly does.
-func isolate() {
-	_ = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	_ = unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	_ = unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755")
 }
 
 // playAll plays the scenes one after the other and returns the exit status.
@@ -123,7 +115,7 @@ func (in *inside) printKept() {
 			continue
 		}
 		for _, m := range st.all() {
-			in.page.line("  %-14s %s --net=/proc/%s/fd/%d", st.mode+" "+m.name, enter, in.hostPID, st.lab.machines[m.name].fd())
+			in.page.line("  %-14s %s --net=/proc/%s/fd/%d", st.mode+" "+m.name, enter, in.hostPID, st.lab.machines[m.name].FD())
 		}
 	}
 	in.page.line("On a director try:  /proc/%s/exe ipvsadm -Ln --stats", in.hostPID)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"usvs/link/netnstest"
 )
@@ -31,7 +30,7 @@ func TestLabs(t *testing.T) {
 			}
 			for _, m := range s.all() {
 				for i, n := range m.nics {
-					link, err := l.machines[m.name].nl.LinkByName([]string{"eth0", "eth1"}[i])
+					link, err := l.machines[m.name].Netlink().LinkByName([]string{"eth0", "eth1"}[i])
 					require.NoError(t, err)
 					mac := n.mac()
 					assert.Equal(t, net.HardwareAddr(mac[:]), link.Attrs().HardwareAddr)
@@ -46,13 +45,13 @@ func TestLabs(t *testing.T) {
 func talk(t *testing.T, l *lab, from, to string, addr netip.Addr) {
 	t.Helper()
 	var ln net.Listener
-	err := l.machines[to].do(func() (err error) {
+	err := l.machines[to].Do(func() (err error) {
 		ln, err = net.Listen("tcp", netip.AddrPortFrom(addr, 80).String())
 		return err
 	})
 	require.NoError(t, err)
 	defer ln.Close()
-	conn, err := l.machines[from].dial("tcp", ln.Addr().String(), 0)
+	conn, err := l.dial(from, "tcp", ln.Addr().String(), 0)
 	require.NoError(t, err, "%s to %s", from, to)
 	_, err = io.WriteString(conn, "hello")
 	require.NoError(t, errors.Join(err, conn.Close()))
@@ -73,27 +72,4 @@ func TestLabFails(t *testing.T) {
 		assert.ErrorContains(t, err, "director: add the default route")
 		assert.Equal(t, 1, os.Getpid())
 	})
-}
-
-func TestExplain(t *testing.T) {
-	assert.ErrorContains(t, explain(unix.EOPNOTSUPP), "modprobe")
-	assert.ErrorIs(t, explain(unix.EOPNOTSUPP), unix.EOPNOTSUPP)
-	assert.ErrorContains(t, explain(unix.EPERM), permitAdvice)
-	assert.Equal(t, unix.EIO, explain(unix.EIO))
-}
-
-func TestWaitFor(t *testing.T) {
-	p := &process{done: make(chan struct{})}
-	has := func(word string) func(string) bool { return func(out string) bool { return out == word } }
-	go func() {
-		io.WriteString(&p.out, "re")
-		io.WriteString(&p.out, "ady")
-	}()
-	assert.NoError(t, p.waitFor("it", has("ready")))
-	p.err = errors.New("exit status 7")
-	close(p.done)
-	assert.NoError(t, p.waitFor("it", has("ready")), "it had said so before it ended")
-	err := p.waitFor("the answer", has("42"))
-	assert.ErrorContains(t, err, "the answer: the process ended (exit status 7)")
-	assert.ErrorContains(t, err, "ready")
 }

@@ -10,16 +10,12 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// permitAdvice is what can be done where namespaces are forbidden.
-const permitAdvice = "Run it as root, or allow everybody's namespaces: sysctl user.max_user_namespaces above 0, " +
-	"kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); " +
-	"in a container: --privileged"
+	"usvs/link/netlab"
+)
 
 // interrupted is the exit status after Ctrl-C, as shells have it.
 const interrupted = 130
@@ -41,7 +37,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := inner.start(o); err != nil {
-		return 1, fmt.Errorf("the kernel does not permit new namespaces: %w. %s", err, permitAdvice)
+		return 1, fmt.Errorf("the kernel does not permit new namespaces: %w. %s", err, netlab.Advice)
 	}
 	return inner.wait(ctx, o.Keep)
 }
@@ -84,32 +80,19 @@ func (p *innerProcess) start(o Options) error {
 }
 
 func (p *innerProcess) startIn(o Options, user bool) error {
-	p.cmd = command(append([]string{"demo", "inside"}, o.flags()...))
+	p.cmd = netlab.Self("usvs", append([]string{"demo", "inside"}, o.flags()...)...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = p.lifeline[0], os.Stdout, os.Stderr
 	p.cmd.ExtraFiles = []*os.File{p.status[1]}
 	if p.lease != nil {
 		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, p.lease)
 	}
-	p.cmd.SysProcAttr = namespaces(user)
+	p.cmd.SysProcAttr = netlab.Attributes(user)
+	// A session of its own keeps the terminal's signals away: only Run answers Ctrl-C.
+	p.cmd.SysProcAttr.Setsid = true
 	if !o.Keep {
 		p.cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	}
 	return p.cmd.Start()
-}
-
-// namespaces asks for namespaces of its own. A session of its own keeps the
-// terminal's signals away, so that only Run answers Ctrl-C.
-func namespaces(user bool) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
-		Setsid:     true,
-	}
-	if user {
-		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	}
-	return attr
 }
 
 // wait waits for the end of the play. With --keep the process plays on.

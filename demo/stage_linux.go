@@ -3,9 +3,12 @@ package demo
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
+
+	"usvs/link/netlab"
 )
 
 // discardPort is where RFC 863 has datagrams thrown away.
@@ -17,8 +20,8 @@ type stage struct {
 	page      *page
 	lab       *lab
 	requests  int
-	processes []*process // in the order they were started
-	director  *process
+	processes []*netlab.Process // in the order they were started
+	director  *netlab.Process
 }
 
 // play plays the scene to its end. The error says what did not work.
@@ -39,7 +42,9 @@ func (st *stage) play() error {
 	if err != nil {
 		return st.withLog(err)
 	}
-	b := &browser{dial: st.lab.machines["client"].dial, hold: st.hold}
+	b := &browser{hold: st.hold, dial: func(network, addr string, fromPort int) (net.Conn, error) {
+		return st.lab.dial("client", network, addr, fromPort)
+	}}
 	defer b.close()
 	if err = st.browse(b); err == nil {
 		err = st.list() // with the connections still open, if they are kept open
@@ -51,7 +56,7 @@ func (st *stage) play() error {
 // end stops the scene's processes, the newest first, and gives up the network.
 func (st *stage) end() {
 	for i := len(st.processes) - 1; i >= 0; i-- {
-		st.processes[i].stop()
+		st.processes[i].Stop()
 	}
 	if st.lab != nil {
 		st.lab.close()
@@ -63,12 +68,12 @@ func (st *stage) withLog(err error) error {
 	if err == nil || st.director == nil {
 		return err
 	}
-	return fmt.Errorf("%w\nthe director's log ends with:\n%s", err, tail(st.director.out.String()))
+	return fmt.Errorf("%w\nthe director's log ends with:\n%s", err, tail(st.director.Output()))
 }
 
 // start starts this program on a machine, to run until the scene ends.
-func (st *stage) start(machine string, args ...string) (*process, error) {
-	p, err := st.lab.machines[machine].start(args...)
+func (st *stage) start(machine string, args ...string) (*netlab.Process, error) {
+	p, err := start(st.lab.machines[machine], args...)
 	if err == nil {
 		st.processes = append(st.processes, p)
 	}
@@ -78,7 +83,7 @@ func (st *stage) start(machine string, args ...string) (*process, error) {
 // typed shows a command of an operator and runs it.
 func (st *stage) typed(machine string, words []string) (string, error) {
 	st.page.command(machine, words)
-	return st.lab.machines[machine].run(words[1:]...)
+	return run(st.lab.machines[machine], words[1:]...)
 }
 
 // startServers starts a web server on every real server, and where answers do
@@ -90,7 +95,7 @@ func (st *stage) startServers() error {
 		if err != nil {
 			return err
 		}
-		if err := p.waitFor("web server of "+rs.name, func(out string) bool { return strings.Contains(out, listening) }); err != nil {
+		if err := p.WaitFor("web server of "+rs.name, patience, func(out string) bool { return strings.Contains(out, listening) }); err != nil {
 			return err
 		}
 		names = append(names, rs.name)
@@ -101,7 +106,7 @@ func (st *stage) startServers() error {
 	words := st.realserverCommand()
 	st.page.command(strings.Join(names, " "), words)
 	for _, name := range names {
-		if _, err := st.lab.machines[name].run(words[1:]...); err != nil {
+		if _, err := run(st.lab.machines[name], words[1:]...); err != nil {
 			return err
 		}
 	}
@@ -117,13 +122,13 @@ func (st *stage) startDirector() error {
 		return err
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		_, err := st.lab.machines["director"].run("ipvsadm", "-Ln")
+		_, err := run(st.lab.machines["director"], "ipvsadm", "-Ln")
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-st.director.done:
-			return fmt.Errorf("the director ended: %v", st.director.err)
+		case <-st.director.Done():
+			return fmt.Errorf("the director ended: %v", st.director.Err())
 		default:
 		}
 		if time.Now().After(deadline) {
@@ -143,14 +148,14 @@ func (st *stage) addService() error {
 
 // watch starts to follow the director's trace. That it is being followed shows
 // when a frame appears in it, so the client sends some until one does.
-func (st *stage) watch() (*process, error) {
+func (st *stage) watch() (*netlab.Process, error) {
 	p, err := st.start("director", "trace", "--json", "-c", fmt.Sprint(traced))
 	if err != nil {
 		return nil, err
 	}
 	seen := make(chan struct{})
 	defer close(seen)
-	knock, err := st.lab.machines["client"].dial("udp", netip.AddrPortFrom(st.find("director").addr(), discardPort).String(), 0)
+	knock, err := st.lab.dial("client", "udp", netip.AddrPortFrom(st.find("director").addr(), discardPort).String(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +170,7 @@ func (st *stage) watch() (*process, error) {
 			}
 		}
 	}()
-	return p, p.waitFor("the director's trace", func(out string) bool { return strings.Contains(out, "\n") })
+	return p, p.WaitFor("the director's trace", patience, func(out string) bool { return strings.Contains(out, "\n") })
 }
 
 // browse makes the requests and judges the answers.
@@ -203,10 +208,10 @@ func (st *stage) list() error {
 
 // explain shows what the director did to the first request, and how its answer
 // went back.
-func (st *stage) explain(trace *process) error {
+func (st *stage) explain(trace *netlab.Process) error {
 	var syn, answer passage
 	var events []event
-	err := trace.waitFor("the first request in the director's trace", func(out string) bool {
+	err := trace.WaitFor("the first request in the director's trace", patience, func(out string) bool {
 		var err error
 		if events, err = parseTrace(out); err != nil {
 			return false
@@ -218,7 +223,7 @@ func (st *stage) explain(trace *process) error {
 		answer, ok = firstAnswer(events, syn)
 		return ok
 	})
-	trace.stop()
+	trace.Stop()
 	if err != nil {
 		return err
 	}

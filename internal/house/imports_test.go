@@ -52,7 +52,7 @@ integration                ->
 link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
-demo                       -> api host
+demo                       -> api host link/netlab
 cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show
 internal/house             ->
 internal/testrun           ->

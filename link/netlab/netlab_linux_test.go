@@ -207,13 +207,14 @@ func TestProcesses(t *testing.T) {
 		a, b := pair(t)
 		p, err := a.Start(exec.Command("sh", "-c", "echo one; echo two >&2; cat /proc/net/dev; exec sleep 1000"))
 		require.NoError(t, err)
-		require.NoError(t, p.WaitFor("eth0", 10*time.Second))
+		require.NoError(t, p.WaitFor("the devices", 10*time.Second, has("eth0")))
 		require.Contains(t, p.Output(), "one\ntwo\n")
-		require.Error(t, p.WaitFor("three", 10*time.Millisecond))
+		require.Error(t, p.WaitFor("it", 10*time.Millisecond, has("three")))
 		p.Stop()
 		<-p.Done()
 		require.Error(t, p.Err(), "ended by a signal")
-		require.Error(t, p.WaitFor("three", time.Second), "it has ended")
+		require.NoError(t, p.WaitFor("it", time.Second, has("two")), "it had said so before it ended")
+		require.ErrorContains(t, p.WaitFor("it", time.Second, has("three")), "it: the process ended")
 
 		_, err = a.Start(exec.Command("/no/such/program"))
 		require.ErrorContains(t, err, "on a")
@@ -234,6 +235,10 @@ func TestProcesses(t *testing.T) {
 		b.EndProcesses()
 		<-other.Done()
 	})
+}
+
+func has(text string) func(string) bool {
+	return func(output string) bool { return strings.Contains(output, text) }
 }
 
 // ended reports whether a process is no more, or only its number is left.

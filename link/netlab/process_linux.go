@@ -20,7 +20,7 @@ const stopGrace = 2 * time.Second
 // so that it does not matter if its file is gone, as after `go run`. A control
 // socket named in the environment is not for it.
 func Self(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(fmt.Sprintf("/proc/%d/exe", os.Getpid()), args...)
+	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "USVS_") })
 	return cmd
@@ -36,7 +36,19 @@ type Process struct {
 
 // Start starts a command in the namespace. What it writes is kept, unless the
 // command says where to.
-func (ns *Namespace) Start(cmd *exec.Cmd) (*Process, error) {
+func (ns *Namespace) Start(cmd *exec.Cmd) (p *Process, err error) {
+	err = ns.Do(func() error {
+		p, err = Start(cmd)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("on %s: %w", ns.name, err)
+	}
+	return p, nil
+}
+
+// Start is Namespace.Start where the calling thread is.
+func Start(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &p.out
@@ -45,8 +57,8 @@ func (ns *Namespace) Start(cmd *exec.Cmd) (*Process, error) {
 		cmd.Stderr = &p.out
 	}
 	cmd.WaitDelay = stopGrace
-	if err := ns.Do(cmd.Start); err != nil {
-		return nil, fmt.Errorf("start %s on %s: %w", cmd.Args[0], ns.name, err)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Args[0], err)
 	}
 	go func() {
 		p.err = cmd.Wait()
@@ -64,25 +76,25 @@ func (p *Process) Err() error { return p.err }
 // Output is what it has written so far.
 func (p *Process) Output() string { return p.out.String() }
 
-// WaitFor waits until the output has a text; an error if the process ends
-// before, or the time is over.
-func (p *Process) WaitFor(text string, patience time.Duration) error {
+// WaitFor waits until what the process has written is good; an error, which
+// calls it what, if the process ends before or the time is over.
+func (p *Process) WaitFor(what string, patience time.Duration, good func(output string) bool) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
-		so, changed := p.out.look()
-		if strings.Contains(so, text) {
+		text, changed := p.out.look()
+		if good(text) {
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-p.done:
-			if strings.Contains(p.Output(), text) {
-				return nil
+			if text := p.Output(); !good(text) {
+				return fmt.Errorf("%s: the process ended (%v):\n%s", what, p.err, text)
 			}
-			return fmt.Errorf("%s ended (%v):\n%s", p.cmd.Args[0], p.err, p.Output())
+			return nil
 		case <-timeout.C:
-			return fmt.Errorf("%s has not written %q after %v:\n%s", p.cmd.Args[0], text, patience, so)
+			return fmt.Errorf("%s: not there after %v; the process wrote:\n%s", what, patience, text)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"usvs/link/afpacket"
@@ -134,7 +135,9 @@ func (m *machine) startDirector() (err error) {
 	if m.director, err = m.ns.Start(netlab.Self("usvs", runArgs(m.node)...)); err != nil {
 		return err
 	}
-	return m.director.WaitFor("director is running", startPatience)
+	return m.director.WaitFor("usvs run", startPatience, func(log string) bool {
+		return strings.Contains(log, "director is running")
+	})
 }
 
 // close ends everything on the machine.
