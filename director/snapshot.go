@@ -2,6 +2,7 @@ package director
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"usvs/ipvs"
@@ -217,8 +218,12 @@ func (s *addrSet) has(a netip.Addr) bool {
 	return false
 }
 
+// hashAddr mixes every byte of a into the low bits: addresses of one network
+// differ in the last bytes, which big-endian loads put where a product spreads
+// them, and the product's upper half carries the first bytes down.
 func hashAddr(a netip.Addr) uint32 {
 	b := a.As16()
-	h := binary.LittleEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(b[8:])
-	return uint32(h * 0xd6e8feb86659fd93 >> 32)
+	h := binary.BigEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.BigEndian.Uint64(b[8:])
+	hi, lo := bits.Mul64(h, 0xd6e8feb86659fd93)
+	return uint32((hi^lo)>>32) ^ uint32(hi)
 }
