@@ -25,6 +25,10 @@ const (
 type Local interface {
 	// Owned reports whether the director answers for addr on that port.
 	Owned(port int, addr netip.Addr) bool
+	// Claims reports whether addr is the director's to serve, whoever answers
+	// for it: what is Owned, and what the host itself carries. Another host
+	// that uses such an address is reported.
+	Claims(port int, addr netip.Addr) bool
 	// MAC is the link-layer address that the director gives for addr, an owned
 	// address or one that Source returned.
 	MAC(port int, addr netip.Addr) wire.MAC

@@ -28,6 +28,9 @@ var (
 	rip6  = netip.MustParseAddr("fd00:1::11")
 )
 
+// hostVIP is served by the director and carried by its host.
+var hostVIP = netip.MustParseAddr("10.1.0.200")
+
 const start = clock.Instant(time.Hour)
 
 // host is a Local that owns a set of addresses on port 0 and 1.
@@ -37,7 +40,10 @@ type host struct {
 }
 
 func (h *host) Owned(port int, a netip.Addr) bool { return port < 2 && h.owned[a] }
-func (h *host) Ours(m wire.MAC) bool              { return m == ourMAC || m == otherMAC }
+func (h *host) Claims(port int, a netip.Addr) bool {
+	return h.Owned(port, a) || a == hostVIP
+}
+func (h *host) Ours(m wire.MAC) bool { return m == ourMAC || m == otherMAC }
 func (h *host) MAC(port int, _ netip.Addr) wire.MAC {
 	if port == 1 {
 		return otherMAC
@@ -249,6 +255,13 @@ func TestConflictsAreReportedNotLearned(t *testing.T) {
 			require.Empty(t, c.Entries(start))
 		})
 	}
+	t.Run("an address the host carries", func(t *testing.T) {
+		c, out, _ := newCache(t, Config{})
+		require.False(t, receive(c, start, request(rivalMAC, hostVIP, hostVIP), out), "the host's stack is concerned too")
+		require.Equal(t, []Conflict{{0, hostVIP, rivalMAC}}, out.conflicts)
+		require.Empty(t, out.sent)
+		require.Empty(t, c.Entries(start))
+	})
 	t.Run("not too often", func(t *testing.T) {
 		c, out, _ := newCache(t, Config{})
 		for i := range 100 {

@@ -25,9 +25,9 @@ func (c *Cache) handleARP(now clock.Instant, port int, p *wire.Packet, out Sink)
 	case mac.IsMulticast() || mac.IsZero() || !host4(sender) && sender != zero4:
 		c.count(ARPBadSender)
 		return false
-	case sender != zero4 && c.local.Owned(port, sender):
+	case sender != zero4 && c.local.Claims(port, sender):
 		c.conflict(now, port, sender, mac, out)
-		return true
+		return c.local.Owned(port, sender)
 	case op == opRequest && c.local.Owned(port, target):
 		if sender != zero4 { // not a probe (RFC 5227 section 2.1.1)
 			c.learn(now, port, sender, mac, out)
@@ -148,12 +148,12 @@ func (c *Cache) handleSolicitation(now clock.Instant, port int, p *wire.Packet, 
 		return false
 	}
 	src := wire.EthernetHeader(p.Data).Src()
-	if !probe && c.local.Owned(port, p.Src) {
+	if !probe && c.local.Claims(port, p.Src) {
 		if hasLink {
 			src = link
 		}
 		c.conflict(now, port, p.Src, src, out)
-		return true
+		return c.local.Owned(port, p.Src)
 	}
 	if !c.local.Owned(port, target) {
 		if n := c.find(port, p.Src); n != nil && hasLink {
@@ -203,12 +203,12 @@ func (c *Cache) handleAdvertisement(now clock.Instant, port int, p *wire.Packet,
 		c.count(NDMalformed)
 		return false
 	}
-	if c.local.Owned(port, target) {
+	if c.local.Claims(port, target) {
 		if !hasLink {
 			link = wire.EthernetHeader(p.Data).Src()
 		}
 		c.conflict(now, port, target, link, out)
-		return true
+		return c.local.Owned(port, target)
 	}
 	n := c.find(port, target)
 	if n == nil {

@@ -139,6 +139,11 @@ func (l local) Owned(_ int, addr netip.Addr) bool {
 	return l.d.snap.Load().answersFor(addr)
 }
 
+// Claims reports whether addr is a virtual service's, whoever answers for it.
+func (l local) Claims(_ int, addr netip.Addr) bool {
+	return l.d.snap.Load().owned.has(addr)
+}
+
 // MAC is the port's own: the director has no virtual ones.
 func (l local) MAC(port int, _ netip.Addr) wire.MAC {
 	if ifs := l.d.snap.Load().Routes.Interfaces; port >= 0 && port < len(ifs) {
