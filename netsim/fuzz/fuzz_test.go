@@ -107,9 +107,8 @@ func TestCoverageTable(t *testing.T) {
 	require.Contains(t, b.String(), "out of reach")
 }
 
-// A judge that is lied to must say so: a hub that replays the director's frames
-// with one byte changed stands for a director that is wrong.
-func TestJudgeSeesWhatIsWrong(t *testing.T) {
+// One bit wrong anywhere is seen, but in the ID and where two wrongs make a right.
+func TestReaderSeesEveryBit(t *testing.T) {
 	seg := segment{proto: protoUDP, src: at("10.0.0.9:1024"), dst: at("10.0.0.100:53"), ttl: 64, data: []byte("hello")}
 	good := seg.packet()
 	p, err := read4(good)
