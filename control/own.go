@@ -12,10 +12,10 @@ import (
 
 // ownedLocked lists the addresses the director answers for, sorted.
 func (c *Control) ownedLocked() []netip.Addr {
-	set := map[netip.Addr]struct{}{}
+	owned := make([]netip.Addr, 0, len(c.services))
 	add := func(a netip.Addr) {
 		if ownable(a) && (c.cfg.Own == OwnServices || c.local(a)) {
-			set[a] = struct{}{}
+			owned = append(owned, a)
 		}
 	}
 	for _, svc := range c.services {
@@ -26,12 +26,8 @@ func (c *Control) ownedLocked() []netip.Addr {
 	for _, a := range slices.Concat(c.marks4.SingleDests(), c.marks6.SingleDests(), c.cfg.VIPs) {
 		add(a)
 	}
-	owned := make([]netip.Addr, 0, len(set))
-	for a := range set {
-		owned = append(owned, a)
-	}
 	slices.SortFunc(owned, netip.Addr.Compare)
-	return owned
+	return slices.Compact(owned)
 }
 
 // ownable leaves out addresses that no host answers for, though a service can
@@ -48,7 +44,7 @@ func (c *Control) local(a netip.Addr) bool {
 // hiddenLocked says which frames the host's own stack must not see.
 func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
 	h := &director.Hidden{
-		Addrs:    map[netip.Addr]struct{}{},
+		Addrs:    make(map[netip.Addr]struct{}, len(owned)),
 		Services: map[director.Endpoint]struct{}{},
 		Servers:  map[director.Endpoint]struct{}{},
 	}
