@@ -42,7 +42,6 @@ func plain() []string {
 
 // Build makes the machines and their cables, and starts what runs on them.
 func (w *World) Build(t *scenario.Topology) (err error) {
-	w.topo = t
 	if w.ports, err = netlab.New("switches"); err != nil {
 		return err
 	}

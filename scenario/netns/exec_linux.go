@@ -2,7 +2,6 @@ package netns
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -22,8 +21,6 @@ func (w *World) Exec(node, command string, stdin []byte) (scenario.Output, error
 	if err != nil {
 		return scenario.Output{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), execPatience)
-	defer cancel()
 	cmd := w.command(words)
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &errs
@@ -33,7 +30,7 @@ func (w *World) Exec(node, command string, stdin []byte) (scenario.Output, error
 	}
 	select {
 	case <-p.Done():
-	case <-ctx.Done():
+	case <-time.After(execPatience):
 		p.Stop()
 		return scenario.Output{}, fmt.Errorf("%s$ %s: not done after %v", node, command, execPatience)
 	}

@@ -21,8 +21,7 @@ import (
 
 // World is a scenario.World in network namespaces.
 type World struct {
-	kernel   bool // the directors are the kernel's ip_vs
-	topo     *scenario.Topology
+	kernel   bool              // the directors are the kernel's ip_vs
 	ports    *netlab.Namespace // where the switches' ends of the cables are
 	machines map[string]*machine
 	fabric   *fabric
@@ -188,7 +187,7 @@ func (w *World) Neighbour(node string, addr netip.Addr) (mac wire.MAC, ok bool, 
 	return mac, false, nil
 }
 
-// director returns the name of a director's interfaces as options of usvs run.
+// runArgs are the options of a director: all its interfaces are usvs's.
 func runArgs(n *scenario.Node) []string {
 	args := []string{"run", "--own", n.Own}
 	for _, nic := range n.NICs {
