@@ -20,7 +20,7 @@ type segment struct {
 	ttl      uint8
 	df       bool
 	noSum    bool // UDP without a checksum
-	options  bool // IPv4 options: record route
+	options  bool // IPv4: record route; IPv6: destination options
 	id       uint16
 }
 
@@ -122,6 +122,9 @@ func (s *segment) wrap(body []byte, offset int, more bool) []byte {
 
 func (s *segment) wrap6(body []byte, offset int, more bool) []byte {
 	next := s.proto
+	if s.options && offset == 0 && !more { // destination options: padding
+		body, next = append([]byte{next, 0, 1, 4, 0, 0, 0, 0}, body...), 60
+	}
 	if offset > 0 || more {
 		f := []byte{next, 0, 0, 0, 0, 0, byte(s.id >> 8), byte(s.id)}
 		word := uint16(offset)

@@ -139,7 +139,7 @@ var sysctls = []string{
 
 func (g *generator) sysctl() {
 	for range g.r.IntN(3) {
-		g.say("#! vs %s=%d", pick(g, sysctls), g.r.IntN(2))
+		g.say("#! vs %s=%d", pick(g, sysctls), pick(g, []int{0, 1, 1, 3}))
 	}
 }
 
@@ -231,7 +231,8 @@ func (g *generator) forwarding(s *service, at station, rs *server) string {
 		rs.addr = at.v6 // a tunnel may be of the other family
 		return "-i"
 	case g.chance(3):
-		return pick(g, []string{"-i", "-i", "-i --tun-type gre", "-i --tun-type gre --tun-csum", "-i --tun-type gue --tun-port 6080"})
+		return pick(g, []string{"-i", "-i", "-i --tun-type gre", "-i --tun-type gre --tun-csum", "-i --tun-type gue --tun-port 6080",
+			"-i --tun-type gue --tun-port 6080 --tun-csum", "-i --tun-type gue --tun-port 6080 --tun-remcsum"})
 	}
 	return "-g"
 }
@@ -284,7 +285,7 @@ func (g *generator) edit() {
 		return
 	}
 	rs := pick(g, s.servers)
-	switch g.r.IntN(12) {
+	switch g.r.IntN(13) {
 	case 0, 1, 2:
 		g.say("director$ ipvsadm -e %s %s -w %d", s.id, rs.args, g.r.IntN(4))
 	case 3, 4:
@@ -299,6 +300,8 @@ func (g *generator) edit() {
 		g.say("director$ ipvsadm -Z")
 	case 9:
 		g.say("director$ ipvsadm --set %d %d %d", 10+g.r.IntN(100), 5+g.r.IntN(20), 5+g.r.IntN(50))
+	case 11:
+		g.say("director$ ipvsadm -Lnc")
 	case 10:
 		g.say("director$ ipvsadm -e %s %s %s", s.id, rs.args, pick(g, []string{"-g", "-m", "-i"}))
 	default:
