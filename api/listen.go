@@ -160,6 +160,12 @@ func checkServer(c net.Conn, address string, self int) error {
 	return nil
 }
 
+// ErrNoDirector is wrapped, besides ipvsadm.ErrUnreachable, when nobody listens
+// on the control socket.
+//
+//lint:ignore ST1005 the C library's text for it, which ipvsadm prints
+var ErrNoDirector = errors.New("Protocol not available")
+
 // unreachable says why there is no director to talk to, in the words that
 // ipvsadm shows.
 func unreachable(err error) error {
@@ -167,7 +173,7 @@ func unreachable(err error) error {
 	case errors.Is(err, ipvs.ErrPermission), errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: %w", ipvsadm.ErrUnreachable, ipvs.ErrPermission)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w: Protocol not available", ipvsadm.ErrUnreachable)
+		return fmt.Errorf("%w: %w", ipvsadm.ErrUnreachable, ErrNoDirector)
 	}
 	return fmt.Errorf("%w: %w", ipvsadm.ErrUnreachable, err)
 }

@@ -38,7 +38,7 @@ func runIPVSAdm(tool string, args []string, address string) int {
 		run = ipvsadm.RunRestore
 	}
 	code := run(args, client, resolve.SystemResolver(), os.Stdin, os.Stdout, os.Stderr)
-	if _, err := client.Info(); errors.Is(err, ipvsadm.ErrUnreachable) && code == 2 {
+	if _, err := client.Info(); errors.Is(err, api.ErrNoDirector) && code == 2 {
 		fmt.Fprintln(os.Stderr, noDirector(address))
 	}
 	return code
@@ -51,7 +51,7 @@ func noDirector(address string) string {
 
 // explained turns the error of a call that reached no director into advice.
 func explained(err error) error {
-	if errors.Is(err, ipvsadm.ErrUnreachable) {
+	if errors.Is(err, api.ErrNoDirector) {
 		return errors.New(noDirector(controlAddress))
 	}
 	return err
