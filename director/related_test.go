@@ -113,6 +113,39 @@ func TestErrorsAboutTunnels(t *testing.T) {
 	}
 }
 
+// A router's word about an outer IPv6 packet is believed, if its checksum is
+// right and a connection was quoted; the client hears with its next packet.
+func TestPathMTUOfIPv6Tunnels(t *testing.T) {
+	router, dip6 := netip.MustParseAddr("fd00:2::254"), netip.MustParseAddr("fd00:2::1")
+	for name, client := range map[string]struct{ from, to netip.Addr }{"IPv6 inside": {cip6, vip6}, "IPv4 inside": {cip, vip}} {
+		t.Run(name, func(t *testing.T) {
+			b := newTestbed(t)
+			rs := b.service(tcpID(client.to, 80), ipvs.Tunnel, "[fd00:2::11]:80")[0]
+			from, to := ap(client.from, 40000), ap(client.to, 80)
+			out := b.handle(0, segment(from, to, wire.FlagSYN, 0))
+			outer := append([]byte{}, bare(out.Tx[0].Bytes())...)
+			tell := func(frame []byte) {
+				passes(t, b, b.handle(1, frame)) // the host has it anyway
+			}
+			tell(broken(icmp(router, dip6, wire.ICMPv6TooBig, 0, 1400, outer)))
+			tell(icmp(router, dip6, wire.ICMPv6Unreachable, 0, 1400, outer))
+			tell(icmp(router, dip6, wire.ICMPv6TooBig, 0, 1400, outer[:60]))
+			tell(icmp(router, dip6, wire.ICMPv6TooBig, 0, 1<<31, outer))
+			require.Zero(t, rs.PathMTU(b.now))
+
+			tell(icmp(router, dip6, wire.ICMPv6TooBig, 0, 1400, outer))
+			require.Equal(t, 1400, rs.PathMTU(b.now))
+			b.handle(0, segment(from, to, wire.FlagACK, 1340))
+			require.Equal(t, DropTooBig, b.w.seen)
+			b.handle(0, segment(from, to, wire.FlagACK, 1280))
+			require.Equal(t, Forwarded, b.w.seen)
+
+			tell(icmp(router, dip6, wire.ICMPv6TooBig, 0, 0, outer))
+			require.Equal(t, minMTU6, rs.PathMTU(b.now), "not less, whoever says so")
+		})
+	}
+}
+
 // What is declined is judged by its own header, not by what it quotes.
 func TestDeclinedTunnelErrorIsLeftToTheHost(t *testing.T) {
 	b := newTestbed(t)

@@ -1,6 +1,8 @@
 package director
 
 import (
+	"encoding/binary"
+	"math"
 	"net/netip"
 	"time"
 
@@ -31,10 +33,51 @@ const (
 // toHostItself handles a packet to one of the host's own addresses: the host
 // has it already, unless it is an ICMP error about a tunnel of ours.
 func (w *Worker) toHostItself(f *link.Frame) {
-	if w.p.Version == 4 && len(w.snap.tunnels) > 0 && w.p.IsICMPError() && w.tunnelError(f) {
-		return
+	if len(w.snap.tunnels) > 0 && w.p.IsICMPError() {
+		if w.p.Version == 6 {
+			w.learnPathMTU6(f)
+		} else if w.tunnelError(f) {
+			return
+		}
 	}
 	w.pass(f)
+}
+
+// learnPathMTU6 believes a router that an IPv6 tunnel's outer packet was too big
+// for, so that clients hear of it with their next big packet. IPVS has nothing
+// like it and leaves this to the host's routes, which know no tunnel of ours;
+// and no router cuts an IPv6 packet.
+func (w *Worker) learnPathMTU6(f *link.Frame) {
+	icmp := w.p.Transport()
+	if icmp[0] != wire.ICMPv6TooBig || !f.Partial && !w.icmpv6OK() ||
+		w.q.ParseQuoted(icmp[wire.ICMPLen:], 6) != wire.None {
+		return
+	}
+	rs := w.tunnelled(&w.q)
+	if rs == nil {
+		return
+	}
+	announced := binary.BigEndian.Uint32(icmp[4:])
+	w.learnPathMTU(rs, int(min(max(announced, minMTU6), math.MaxUint16)))
+}
+
+// icmpv6OK checks the current packet's ICMPv6 checksum.
+func (w *Worker) icmpv6OK() bool {
+	icmp := w.p.Transport()
+	return wire.Fold(wire.Sum(icmp, wire.PseudoSum(w.p.Src, w.p.Dst, wire.ProtoICMPv6, len(icmp)))) == 0xffff
+}
+
+// learnPathMTU believes a path MTU to rs that is less than what is known, and
+// returns what was known.
+func (w *Worker) learnPathMTU(rs *ipvs.RealServer, learned int) (known int) {
+	known = w.snap.Routes.Lookup(rs.ID.Addr).MTU
+	if before := rs.PathMTU(w.now); before != 0 && before < known {
+		known = before
+	}
+	if learned < known {
+		rs.LearnPathMTU(learned, w.now.Add(pathMTULife))
+	}
+	return known
 }
 
 // tunnelError passes an ICMP error about an outer packet on to the client whose
@@ -148,13 +191,7 @@ func gueHeader(b []byte) (n int, version uint8) {
 // less an IPv4 header, whatever the encapsulation: the kernel's cached route
 // does not show the update yet, and the next packet that is too big will tell.
 func (w *Worker) tunnelTooBig(f *link.Frame, rs *ipvs.RealServer, announced int) {
-	known := w.snap.Routes.Lookup(rs.ID.Addr).MTU
-	if learned := rs.PathMTU(w.now); learned != 0 && learned < known {
-		known = learned
-	}
-	if learned := max(announced, minPathMTU); learned < known {
-		rs.LearnPathMTU(learned, w.now.Add(pathMTULife))
-	}
+	known := w.learnPathMTU(rs, max(announced, minPathMTU))
 	mtu := known - wire.IPv4Len
 	if !w.p.V4().DF() || mtu <= minMTU4 {
 		return
