@@ -200,7 +200,7 @@ func (p *Pump) write(w Writer, fs []*Frame) {
 		p.counters.Dropped(DropUnsent, len(fs)-sent)
 	}
 	if err != nil && p.writeLog.allow(p.now) {
-		p.cfg.Log.Warn("frames not sent", "port", fs[0].Port, "unsent", len(fs)-sent, "err", err)
+		p.cfg.Log.Warn("frames not sent", "unsent", len(fs)-sent, "err", err)
 	}
 }
 

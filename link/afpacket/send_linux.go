@@ -1,6 +1,8 @@
 package afpacket
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
@@ -44,7 +46,7 @@ func (w *writer) WriteBatch(fs []*link.Frame) (sent int, err error) {
 		batch := fs[:min(len(fs), len(w.msgs))]
 		n, errno := w.send(batch)
 		if errno != 0 {
-			err = errno
+			err = fmt.Errorf("%s: %w", w.d.name, errno)
 		}
 		sent += n
 		fs = fs[len(batch):]

@@ -121,7 +121,7 @@ func (w *writer) WriteBatch(fs []*link.Frame) (sent int, err error) {
 	bytes, retries := 0, maxRetries
 	for _, f := range fs {
 		if errno := w.write(f, &retries); errno != 0 {
-			err = errno
+			err = fmt.Errorf("%s: %w", w.d.name, errno)
 			w.d.counters.Dropped(reason(errno), 1)
 			continue
 		}
