@@ -69,11 +69,12 @@ func play(t *testing.T, program, path string) []verdict {
 		var v verdict
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &v), "%s", lines.Text())
 		verdicts = append(verdicts, v)
+		if v.Outcome == "skip" {
+			t.Logf("%s is not for this world: %s", v.Scenario, v.Reason)
+			continue
+		}
 		t.Run(filepath.Base(v.Scenario), func(t *testing.T) {
-			switch v.Outcome {
-			case "skip":
-				t.Skip(v.Reason)
-			case "fail":
+			if v.Outcome != "pass" {
 				t.Errorf("%s:%d: %s", v.Scenario, v.Line, v.Error)
 			}
 		})
@@ -128,7 +129,8 @@ func TestWorldIPVS(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() == noSuchWorld {
 		require.Contains(t, string(out), "world ipvs")
-		t.Skipf("%s", out)
+		t.Logf("%s", out)
+		return
 	}
 	require.NoError(t, err, "%s", out)
 }
