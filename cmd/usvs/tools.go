@@ -64,12 +64,29 @@ func status(code int) error {
 	return exitStatus(code)
 }
 
+// markHelp says which part of iptables' language there is.
+const markHelp = `Set the firewall marks that services of -f select by. The words are those of
+iptables(8) and ip6tables(8); the director applies the rules itself, the
+kernel's own rules are another matter. There is the table mangle with its chain
+PREROUTING:
+
+  -A -I [N] -D -R N -C -F -Z -L [-n -v -x --line-numbers] -S
+  -s -d -p -i --sport --dport, -m multiport, -m mark, -m tcp, -m udp, ! before a match
+  -j MARK --set-mark --set-xmark --and-mark --or-mark --xor-mark, -j ACCEPT, -j RETURN
+
+  usvs iptables -t mangle -A PREROUTING -d 10.1.0.5 -p tcp -m multiport --dports 80,443 -j MARK --set-mark 11
+  usvs ipvsadm -A -f 11 -s rr`
+
 func newIPTablesCmd(name string, v6 bool) *cobra.Command {
 	return &cobra.Command{
 		Use:                name + " ...",
 		Short:              "Set firewall marks with " + name + "(8) rules of the mangle table",
 		DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		Long:               markHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && (args[0] == "-h" || args[0] == "--help") {
+				return cmd.Help()
+			}
 			client := api.Dial(controlAddress)
 			defer client.Close()
 			out, err := client.Iptables(v6, args)
