@@ -121,6 +121,9 @@ func (j *Judge) ended(c *conntrack.Conn) {
 	if c.Expires <= j.ev.Now || c.Server == nil || !c.Server.Available() {
 		return
 	}
+	if c.Template() && c.State == conntrack.TemplateNone {
+		return // one that no connection made sure of goes with the last it controls
+	}
 	sys := j.dir.Core().Snapshot().Sysctls
 	opens := j.in != nil && (j.in.flags&2 != 0 || j.in.proto == protoSCTP || j.in.frag)
 	if j.concerns(c) && opens && (conntrack.Reusable(c, sys.ConnReuseMode|1) || sys.ExpireNodestConn && c.Server.Weight() == 0) {
