@@ -51,6 +51,7 @@ func New(cfg Config) *Director {
 // interface came up or got another MAC: neighbours remember the old one for
 // half a minute. s must be sealed. One caller at a time.
 func (d *Director) Publish(now clock.Instant, s *Snapshot) {
+	d.Table.SetSecureTCP(s.Sysctls.SecureTCP > 1)
 	old := d.snap.Swap(s)
 	for port := range s.Routes.Interfaces {
 		if s.Routes.Interfaces[port].Medium != wire.Ethernet {

@@ -68,11 +68,11 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline())
 }
 
-// Tick expires connections and neighbours, sends what is due, and returns when
+// Tick expires connections, neighbours and fragments, sends what is due, and returns when
 // it wants to be called again. Any worker may call it at any time.
 func (w *Worker) Tick(now clock.Instant, out *link.Output) clock.Instant {
 	w.begin(now, out)
-	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w))
+	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w)).Min(w.d.fragments.Tick(now))
 	w.settle()
 	return next
 }

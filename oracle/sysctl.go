@@ -82,7 +82,6 @@ func (w *world) sysctl(words []string, stdout io.Writer) error {
 			return fmt.Errorf("sysctl %s: %w", word, err)
 		}
 		s.set(&w.sysctls, n)
-		w.dir.Table.SetSecureTCP(w.sysctls.SecureTCP > 1)
 		w.ctl.SetSysctls(w.sysctls)
 	}
 	return nil

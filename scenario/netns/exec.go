@@ -10,12 +10,13 @@ import (
 func split(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
-	var quote rune
+	var quote byte
 	begun, escaped := false, false
-	for _, c := range line {
+	for i := range len(line) {
+		c := line[i]
 		switch {
 		case escaped:
-			word.WriteRune(c)
+			word.WriteByte(c)
 			escaped = false
 		case c == '\\' && quote != '\'':
 			escaped, begun = true, true
@@ -30,7 +31,7 @@ func split(line string) ([]string, error) {
 			word.Reset()
 			begun = false
 		default:
-			word.WriteRune(c)
+			word.WriteByte(c)
 			begun = true
 		}
 	}
