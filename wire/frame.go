@@ -68,9 +68,6 @@ func NewFrame(size int) *Frame {
 	return &Frame{buf: make([]byte, Headroom+size), off: Headroom}
 }
 
-// WrapFrame returns a frame over buf, whose first Headroom bytes stay free.
-func WrapFrame(buf []byte) Frame { return Frame{buf: buf, off: Headroom} }
-
 // Bytes is the packet. It stays valid until the frame is changed in length.
 func (f *Frame) Bytes() []byte { return f.buf[f.off : f.off+f.n] }
 

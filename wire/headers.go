@@ -179,12 +179,6 @@ func (h UDP) Checksum() uint16     { return be16(h[6:]) }
 func (h UDP) SetLength(n int)      { put16(h[4:], uint16(n)) }
 func (h UDP) SetChecksum(v uint16) { put16(h[6:], v) }
 
-// SCTP is a view of an SCTP packet (RFC 9260).
-type SCTP []byte
-
-func (h SCTP) SrcPort() uint16 { return be16(h) }
-func (h SCTP) DstPort() uint16 { return be16(h[2:]) }
-
 // ICMP is a view of an ICMP or ICMPv6 message.
 type ICMP []byte
 

@@ -199,7 +199,6 @@ func (p *player) sysctl(word string) {
 			s.SloppySCTP = n != 0
 		case "secure_tcp":
 			s.SecureTCP = n
-			j.dir.Core().Table.SetSecureTCP(n > 1)
 		case "pmtu_disc":
 			s.PMTUDisc = n != 0
 		}
