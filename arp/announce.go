@@ -56,11 +56,13 @@ func (c *Cache) Announce(now clock.Instant, port int, addr netip.Addr) {
 	c.schedule(&announcement{member: m, due: now, left: c.cfg.AnnounceCount})
 }
 
+// schedule puts a on the stack. From then on a belongs to whoever takes it off.
 func (c *Cache) schedule(a *announcement) {
+	due := a.due
 	for {
 		a.below = c.announcing.Load()
 		if c.announcing.CompareAndSwap(a.below, a) {
-			c.wakeAt(a.due)
+			c.wakeAt(due)
 			return
 		}
 	}

@@ -3,6 +3,8 @@ package arp
 import (
 	"encoding/hex"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,4 +197,37 @@ func TestGroups(t *testing.T) {
 		{0x33, 0x33, 0, 0, 0, 1}, {0x33, 0x33, 0xff, 0, 0, 1}, {0x33, 0x33, 0xff, 0, 0, 0x11},
 	}, macs)
 	require.Empty(t, JoinMACs([]netip.Addr{vip}))
+}
+
+// TestAnnounceWhileOthersTick adds announcements while workers send them; the
+// race detector watches. What is on the stack belongs to whoever takes it.
+func TestAnnounceWhileOthersTick(t *testing.T) {
+	const workers, announcers, each = 2, 2, 1000
+	c, _, _ := newCache(t, Config{AnnounceCount: 2, AnnounceInterval: time.Nanosecond})
+	var announcing, ticking sync.WaitGroup
+	var done atomic.Bool
+	for range workers {
+		ticking.Go(func() {
+			out := new(sink)
+			for now := start; !done.Load(); now = now.Add(burstGap) {
+				c.Tick(now, out)
+				out.take()
+			}
+		})
+	}
+	for range announcers {
+		announcing.Go(func() {
+			for range each {
+				c.Announce(start, 0, vip)
+			}
+		})
+	}
+	announcing.Wait()
+	done.Store(true)
+	ticking.Wait()
+	out := new(sink)
+	for now := start.Add(time.Hour); c.announcing.Load() != nil; now = now.Add(burstGap) {
+		c.Tick(now, out)
+	}
+	require.EqualValues(t, 2*announcers*each, c.Count(Announcements), "none lost, none said twice too often")
 }
