@@ -202,7 +202,7 @@ func TestGroups(t *testing.T) {
 // TestAnnounceWhileOthersTick adds announcements while workers send them; the
 // race detector watches. What is on the stack belongs to whoever takes it.
 func TestAnnounceWhileOthersTick(t *testing.T) {
-	const workers, announcers, each = 2, 2, 1000
+	const workers, announcers, each = 2, 2, 5000
 	c, _, _ := newCache(t, Config{AnnounceCount: 2, AnnounceInterval: time.Nanosecond})
 	var announcing, ticking sync.WaitGroup
 	var done atomic.Bool
