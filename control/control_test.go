@@ -446,11 +446,11 @@ func TestTimeouts(t *testing.T) {
 func TestSettings(t *testing.T) {
 	r := newRig(t)
 	s := r.Sysctls()
-	s.SloppyTCP = true
+	s.SloppyTCP = 1
 	r.SetSysctls(s)
-	require.True(t, r.Snapshot().Sysctls.SloppyTCP)
+	require.Equal(t, 1, r.Snapshot().Sysctls.SloppyTCP)
 	r.must(r.Flush())
-	require.True(t, r.Sysctls().SloppyTCP, "flush does not reset settings")
+	require.Equal(t, 1, r.Sysctls().SloppyTCP, "flush does not reset settings")
 	info, err := r.Info()
 	r.must(err)
 	require.Equal(t, ipvs.Info{Version: [3]int{1, 2, 1}}, info)

@@ -106,7 +106,7 @@ func TestDeletedServer(t *testing.T) {
 	require.Len(t, b.handle(0, segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 0)).Tx, 1, "re-added: the connection goes on")
 
 	rs.SetAvailable(false)
-	b.snap.Sysctls.ExpireNodestConn = true
+	b.snap.Sysctls.ExpireNodestConn = 1
 	b.publish()
 	out = b.handle(0, segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 0))
 	require.Equal(t, Answered, b.w.seen, "a stray segment now: reset")

@@ -59,7 +59,9 @@ func TestSuperFrames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newTestbed(t)
-			b.snap.Sysctls.PMTUDisc = c.df
+			if !c.df {
+				b.snap.Sysctls.PMTUDisc = 0
+			}
 			b.service(tcpID(vip, 80), c.method, "10.2.0.11:80")
 			b.handle(0, syn(0))
 			port, frame := 0, segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 5*1440)

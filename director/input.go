@@ -66,7 +66,7 @@ func (w *Worker) lookupIn(proto ipvs.Protocol, cport, vport uint16) bool {
 	if !found {
 		return false
 	}
-	if w.opens() && w.mustReschedule() || c.Server != nil && !c.Server.Available() && w.snap.Sysctls.ExpireNodestConn {
+	if w.opens() && w.mustReschedule() || c.Server != nil && !c.Server.Available() && w.snap.Sysctls.ExpireNodestConn != 0 {
 		if w.recorder != nil {
 			w.record(Step{Stage: StageReuse, Conn: c})
 		}
@@ -109,7 +109,7 @@ func (w *Worker) chunk() int {
 // to (ipvs.md 2.7).
 func (w *Worker) mustReschedule() bool {
 	c, sy := &w.c, &w.snap.Sysctls
-	if sy.ExpireNodestConn && c.Server != nil && c.Server.Weight() == 0 {
+	if sy.ExpireNodestConn != 0 && c.Server != nil && c.Server.Weight() == 0 {
 		return true
 	}
 	if sy.ConnReuseMode == 0 || c.Control != (conntrack.Ref{}) {

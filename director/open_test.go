@@ -64,7 +64,7 @@ func TestPersistence(t *testing.T) {
 		}
 	}
 	require.Equal(t, first, b.opened(segment(ap(client(1), 3), ap(vip, 80), wire.FlagSYN, 0)), "quiesced: still used")
-	b.snap.Sysctls.ExpireQuiescentTemplate = true
+	b.snap.Sysctls.ExpireQuiescentTemplate = 1
 	b.publish()
 	require.NotEqual(t, first, b.opened(segment(ap(client(1), 4), ap(vip, 80), wire.FlagSYN, 0)))
 
@@ -197,7 +197,7 @@ func TestPortReuse(t *testing.T) {
 	second := b.opened(syn(0))
 	require.Equal(t, second, b.opened(syn(0)))
 
-	b.snap.Sysctls.ExpireNodestConn = true
+	b.snap.Sysctls.ExpireNodestConn = 1
 	b.publish()
 	for _, rs := range b.snap.Services[0].Servers {
 		if rs.ID.Addr == second.Addr() {
@@ -214,7 +214,7 @@ func TestSCTP(t *testing.T) {
 	require.Zero(t, b.opened(sctp(ap(cip, 1), ap(vip, 9), 0, 0, 0, 4)), "DATA opens nothing")
 	require.NotZero(t, b.opened(sctp(ap(cip, 1), ap(vip, 9), sctpInit, 0, 0, 4)))
 	require.NotZero(t, b.opened(sctp(ap(cip, 1), ap(vip, 9), sctpInit, 0, 0, 4)), "INIT of an open association")
-	b.snap.Sysctls.SloppySCTP, b.snap.Sysctls.NATICMPSend = true, true
+	b.snap.Sysctls.SloppySCTP, b.snap.Sysctls.NATICMPSend = 1, 1
 	b.publish()
 	require.NotZero(t, b.opened(sctp(ap(cip, 2), ap(vip, 9), 0, 0, 0, 4)))
 	require.Zero(t, b.opened(sctp(ap(cip, 3), ap(vip, 9), sctpAbort, 0, 0, 4)))

@@ -103,7 +103,7 @@ func (w *Worker) masquerade(f *link.Frame, related bool) {
 // from a masquerading server is refused; everything else is the host's.
 func (w *Worker) outputStray(f *link.Frame) {
 	p := &w.p
-	if !w.snap.Sysctls.NATICMPSend || w.resets() ||
+	if w.snap.Sysctls.NATICMPSend == 0 || w.resets() ||
 		w.snap.serverAt(ipvs.Protocol(p.Proto), p.Src, p.SrcPort) == nil {
 		w.pass(f)
 		return

@@ -36,7 +36,7 @@ func (b *testbed) forget() {
 
 func TestServersAnswers(t *testing.T) {
 	icmpSend := func(b *testbed) {
-		b.snap.Sysctls.NATICMPSend = true
+		b.snap.Sysctls.NATICMPSend = 1
 		b.publish()
 	}
 	lone := segment(ap(rip1, 80), ap(cip, 41000), wire.FlagACK, 0)
@@ -85,7 +85,7 @@ func TestServersAnswers(t *testing.T) {
 func TestAnswersOfFwmarkServers(t *testing.T) {
 	b := newTestbed(t)
 	b.service(ipvs.ServiceID{Family: ipvs.IPv4, Mark: 3}, ipvs.Masquerade, "10.2.0.11:80")
-	b.snap.Sysctls.NATICMPSend = true
+	b.snap.Sysctls.NATICMPSend = 1
 	b.publish()
 	b.handle(1, answer(0))
 	require.Equal(t, DropNoConnection, b.w.seen, "of any protocol")

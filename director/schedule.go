@@ -61,9 +61,9 @@ func (w *Worker) mayOpen() bool {
 	p, sy := &w.p, &w.snap.Sysctls
 	switch p.Proto {
 	case wire.ProtoTCP:
-		return p.TCPFlags&wire.FlagRST == 0 && (p.TCPFlags&wire.FlagSYN != 0 || sy.SloppyTCP)
+		return p.TCPFlags&wire.FlagRST == 0 && (p.TCPFlags&wire.FlagSYN != 0 || sy.SloppyTCP != 0)
 	case wire.ProtoSCTP:
-		return w.chunk() == sctpInit || sy.SloppySCTP && w.chunk() != sctpAbort
+		return w.chunk() == sctpInit || sy.SloppySCTP != 0 && w.chunk() != sctpAbort
 	}
 	return true
 }
@@ -127,7 +127,7 @@ func (w *Worker) findTemplate(n *conntrack.Spec, tmpl *conntrack.Conn) bool {
 		return false
 	}
 	rs := tmpl.Server
-	if rs != nil && rs.Available() && !(w.snap.Sysctls.ExpireQuiescentTemplate && rs.Weight() == 0) {
+	if rs != nil && rs.Available() && !(w.snap.Sysctls.ExpireQuiescentTemplate != 0 && rs.Weight() == 0) {
 		return true
 	}
 	if w.recorder != nil {

@@ -30,7 +30,7 @@ func (b *testbed) everything() {
 	b.service(ipvs.ServiceID{Family: ipvs.IPv4, Mark: 7}, ipvs.Masquerade, "10.2.0.12:0")
 	b.edit(persist)
 	b.snap.Marks4 = rules(b.tb, marks.IPv4, "-t mangle -A PREROUTING -d 10.9.0.1 -p tcp --dport 90:99 -j MARK --set-mark 7")
-	b.snap.Sysctls.NATICMPSend, b.snap.Sysctls.SloppyTCP = true, true
+	b.snap.Sysctls.NATICMPSend, b.snap.Sysctls.SloppyTCP = 1, 1
 	b.snap.Hidden = &Hidden{Servers: map[Endpoint]struct{}{{ipvs.TCP, rip1, 80}: {}}}
 	b.publish()
 }
@@ -126,7 +126,7 @@ func (b *testbed) churn() {
 		if i%5 == 0 {
 			b.snap.Services = b.snap.Services[:gone]
 		}
-		b.snap.Sysctls.ExpireNodestConn = i%2 == 0
+		b.snap.Sysctls.ExpireNodestConn = i % 2
 		b.publish()
 		b.d.Counters()
 	}

@@ -120,7 +120,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 		return
 	}
 	tooBig, _ := forward.ExceedsMTU(f, p, mtu)
-	tooBig = tooBig && (w.snap.Sysctls.PMTUDisc || p.Version == 6)
+	tooBig = tooBig && (w.snap.Sysctls.PMTUDisc != 0 || p.Version == 6)
 	if w.recorder != nil {
 		w.record(Step{Stage: StageMTU, Conn: c, MTU: mtu, OK: !tooBig})
 	}
@@ -143,7 +143,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 
 // encapsulate puts w.tun's outer header in front of f and sends it along w.hop.
 func (w *Worker) encapsulate(f *link.Frame, p *wire.Packet) bool {
-	if !forward.Encapsulate(f, p, &w.tun, w.snap.Sysctls.PMTUDisc, w.nextID()) {
+	if !forward.Encapsulate(f, p, &w.tun, w.snap.Sysctls.PMTUDisc != 0, w.nextID()) {
 		return false
 	}
 	_, fragment := forward.ExceedsMTU(f, p, w.hop.MTU)

@@ -174,7 +174,7 @@ func TestTransmission(t *testing.T) {
 		{name: "fragmented, but not so small", setup: mtu(1, 25, tcp80(ipvs.DirectRoute, "10.2.0.11:80")), in: withoutDF(syn(1400)), want: DropSegment},
 		{name: "too big for a tunnel", setup: tcp80(ipvs.Tunnel, "10.2.0.11:80"), in: syn(1450), want: DropTooBig, more: answered(3, 4)},
 		{name: "fragmented in a tunnel", in: syn(1450), want: Forwarded, more: forwardedIn(2), setup: func(b *testbed) {
-			b.snap.Sysctls.PMTUDisc = false
+			b.snap.Sysctls.PMTUDisc = 0
 			b.service(tcpID(vip, 80), ipvs.Tunnel, "10.2.0.11:80")
 		}},
 		{name: "no MTU left by a tunnel", setup: mtu(1, 80, tcp80(ipvs.Tunnel, "10.2.0.11:80")), in: syn(0), want: DropMTUTooSmall},

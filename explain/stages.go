@@ -169,7 +169,7 @@ func (r *recorder) reuse(s *director.Step) {
 	why := fmt.Sprintf("it is in %s and the client begins anew (conn_reuse_mode %d)", s.Conn.StateName(), r.b.d.Snapshot().Sysctls.ConnReuseMode)
 	if rs := s.Conn.Server; rs != nil && !rs.Available() {
 		why = "its server was deleted (expire_nodest_conn 1)"
-	} else if rs != nil && rs.Weight() == 0 && r.b.d.Snapshot().Sysctls.ExpireNodestConn {
+	} else if rs != nil && rs.Weight() == 0 && r.b.d.Snapshot().Sysctls.ExpireNodestConn != 0 {
 		why = "its server has weight 0 (expire_nodest_conn 1)"
 	}
 	r.say("connection", "makes way for a new one: %s", why)

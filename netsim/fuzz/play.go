@@ -179,30 +179,11 @@ func (p *player) port(name string) *netsim.Port {
 // sysctl sets one of net.ipv4.vs on every director.
 func (p *player) sysctl(word string) {
 	key, value, _ := strings.Cut(word, "=")
-	n, _ := strconv.Atoi(value)
 	for _, j := range p.judges {
 		s := j.dir.Control().Sysctls()
-		switch key {
-		case "expire_nodest_conn":
-			s.ExpireNodestConn = n != 0
-		case "expire_quiescent_template":
-			s.ExpireQuiescentTemplate = n != 0
-		case "conn_reuse_mode":
-			s.ConnReuseMode = n
-		case "nat_icmp_send":
-			s.NATICMPSend = n != 0
-		case "schedule_icmp":
-			s.ScheduleICMP = n != 0
-		case "sloppy_tcp":
-			s.SloppyTCP = n != 0
-		case "sloppy_sctp":
-			s.SloppySCTP = n != 0
-		case "secure_tcp":
-			s.SecureTCP = n
-		case "pmtu_disc":
-			s.PMTUDisc = n != 0
+		if s.SetSysctl(key, value) == nil {
+			j.dir.Control().SetSysctls(s)
 		}
-		j.dir.Control().SetSysctls(s)
 	}
 }
 

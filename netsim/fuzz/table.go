@@ -126,7 +126,7 @@ func (j *Judge) ended(c *conntrack.Conn) {
 	}
 	sys := j.dir.Core().Snapshot().Sysctls
 	opens := j.in != nil && (j.in.flags&2 != 0 || j.in.proto == protoSCTP || j.in.frag)
-	if j.concerns(c) && opens && (conntrack.Reusable(c, sys.ConnReuseMode|1) || sys.ExpireNodestConn && c.Server.Weight() == 0) {
+	if j.concerns(c) && opens && (conntrack.Reusable(c, sys.ConnReuseMode|1) || sys.ExpireNodestConn != 0 && c.Server.Weight() == 0) {
 		j.cover.Faults["connection reused"]++
 		return
 	}
@@ -208,7 +208,7 @@ func (j *Judge) persistent(c *conntrack.Conn) {
 	quiescent := j.dir.Core().Snapshot().Sysctls.ExpireQuiescentTemplate
 	for _, t := range j.table.old {
 		if !remembers(&t, c, svc) || t.Expires <= j.ev.Now || t.Server == nil || !t.Server.Available() ||
-			quiescent && t.Server.Weight() == 0 {
+			quiescent != 0 && t.Server.Weight() == 0 {
 			continue
 		}
 		if j.cover.Faults["template used"]++; t.Server != c.Server {
