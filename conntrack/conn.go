@@ -31,6 +31,10 @@ const (
 	FlagTemplate  Flags = 0x1000  // persistence template
 	FlagOnePacket Flags = 0x2000  // one-packet scheduling
 	FlagNFCT      Flags = 0x10000 // keeps a conntrack entry of the kernel
+
+	// FlagActive is of a Spec only: the connection starts as an active one. All
+	// but those learned from another director start inactive (ipvs.md 2.3, 6.6).
+	FlagActive Flags = 1 << 31
 )
 
 // Conn is a copy of a connection or template. The entry may change or end
@@ -66,7 +70,9 @@ type Spec struct {
 	Server   *ipvs.RealServer // in the table's registry; nil: bypass
 	Mark     uint32
 	Template bool
-	Timeout  time.Duration // of a template; connections start with 3 s
+	State    uint8         // it starts in
+	Flags    Flags         // of FlagSync, FlagNoCPort, FlagActive only
+	Timeout  time.Duration // it starts with; 0: 3 s, which only connections may have
 	Control  Ref           // what controls it, if anything
 }
 

@@ -41,6 +41,8 @@ const (
 	ctlNoOutput control = 1 << 3
 	ctlInvalid  control = 1 << 4 // a template nobody finds any more
 	ctlTemplate control = 1 << 5
+	ctlNoCPort  control = 1 << 6 // the client's port is not known yet
+	ctlSync     control = 1 << 7 // learned from another director
 
 	stateShift           = 8
 	stateMask    control = 15 << stateShift

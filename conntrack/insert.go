@@ -88,7 +88,7 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	e.timeout.Store(stamped(gen, uint64(timeout.Milliseconds())))
 	e.usage.Store(stamped(gen, 0))
 	e.expiry.Store(uint64(expiryAt(gen, now.Add(timeout))))
-	bind(n.Server, n.Template)
+	bind(n.Server, n.Template, n.active())
 	return i, Inserted
 }
 
@@ -110,7 +110,7 @@ func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	if i == 0 {
 		return
 	}
-	unbind(n.Server, n.Template, false)
+	unbind(n.Server, n.Template, n.active())
 	t.release(n.Control)
 	e := t.entries.at(i)
 	step("insert: discard")
@@ -129,23 +129,38 @@ func (n *Spec) server() uint32 {
 }
 
 func (n *Spec) timeout() time.Duration {
-	if n.Template {
+	if n.Template || n.Timeout != 0 {
 		return clampTimeout(n.Timeout)
 	}
 	return newTimeout
 }
 
-// control is the state a new entry starts in: inactive, and silent unless its
-// real server answers through the director. A bypass has neither (ipvs.md 2.3).
+// active reports whether the connection counts as an active one from the start.
+func (n *Spec) active() bool {
+	return n.Flags&FlagActive != 0 && !n.Template && n.Server != nil
+}
+
+// control is the state a new entry starts in: inactive unless it says
+// otherwise, and silent unless its real server answers through the director. A
+// bypass has neither (ipvs.md 2.3).
 func (n *Spec) control() (c control) {
+	c = c.with(n.State)
 	if n.Server != nil {
-		c |= ctlInactive
+		if !n.active() {
+			c |= ctlInactive
+		}
 		if n.Method != ipvs.Masquerade {
 			c |= ctlNoOutput
 		}
 	}
 	if n.Template {
 		c |= ctlTemplate
+	}
+	if n.Flags&FlagNoCPort != 0 {
+		c |= ctlNoCPort
+	}
+	if n.Flags&FlagSync != 0 {
+		c |= ctlSync
 	}
 	return c
 }

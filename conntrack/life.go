@@ -216,14 +216,14 @@ func (t *Table) kill(i uint32, e *entry, ctl control) bool {
 	return true
 }
 
-func bind(rs *ipvs.RealServer, template bool) {
+func bind(rs *ipvs.RealServer, template, active bool) {
 	step("server: bind")
 	switch {
 	case rs == nil:
 	case template:
 		rs.BindTemplate()
 	default:
-		rs.Bind(false) // every connection starts inactive (ipvs.md 2.3)
+		rs.Bind(active)
 	}
 }
 

@@ -272,5 +272,11 @@ func (c control) flags() Flags {
 	if c.has(ctlTemplate) {
 		f |= FlagTemplate
 	}
+	if c.has(ctlNoCPort) {
+		f |= FlagNoCPort
+	}
+	if c.has(ctlSync) {
+		f |= FlagSync
+	}
 	return f
 }
