@@ -398,10 +398,18 @@ func TestLblcrMembers(t *testing.T) {
 				overload(rs)
 			}
 		}, '-', "BC"},
-		{"a full set has room where servers were deleted", func(b *bench, s []*ipvs.RealServer) {
+		{"a deleted server stays a member", func(b *bench, s []*ipvs.RealServer) {
 			b.unlink(s[1])
 			overload(s[2])
-		}, 'A', "AC"},
+		}, 'A', "ABC"},
+		{"and is one when it comes back", func(b *bench, s []*ipvs.RealServer) {
+			b.unlink(s[1])
+			overload(s[2])
+			b.pick()
+			b.link(s[1])
+			b.weight(s[1], 8)
+			counts(s[0], 1, 0)
+		}, 'B', "ABC"},
 	}
 	for _, c := range cases {
 		t.Run(c.about, func(t *testing.T) {
@@ -428,9 +436,9 @@ func TestLblcrChurn(t *testing.T) {
 	b.add(1, 1)
 	for i := range 1000 {
 		b.pick()
-		b.unlink(b.servers[1])
+		b.unlink(b.servers[i%2])
 		b.link(newServer(100+i, 1))
-		require.LessOrEqual(t, len(b.s.(*lblcr).cache.entries[b.req.Dst].value.members), 2)
+		require.LessOrEqual(t, len(b.s.(*lblcr).cache.entries[b.req.Dst].value.members), 2+lostMembers)
 	}
 }
 

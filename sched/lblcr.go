@@ -14,6 +14,9 @@ type lblcr struct {
 	cache cache[serverSet]
 }
 
+// lostMembers bounds the deleted servers of a set.
+const lostMembers = 64
+
 // serverSet is the servers of one destination.
 type serverSet struct {
 	members []*ipvs.RealServer // the last one inserted at the end
@@ -81,14 +84,14 @@ func (set *serverSet) max() *ipvs.RealServer {
 	return worst
 }
 
-// insert adds rs unless it is a member. A set as large as the service must
-// hold deleted servers if rs is missing: they make room, so that a service
-// whose servers come and go does not grow its sets for ever.
+// insert adds rs unless it is a member. Deleted servers stay members, as they
+// may come back, but a set that has lostMembers more than the service has
+// servers lets go of them: it must not grow for ever while servers come and go.
 func (set *serverSet) insert(rs *ipvs.RealServer, now clock.Instant, servers int) {
 	if slices.Contains(set.members, rs) {
 		return
 	}
-	if len(set.members) >= servers {
+	if len(set.members) >= servers+lostMembers {
 		set.members = slices.DeleteFunc(set.members, func(m *ipvs.RealServer) bool { return !m.Available() })
 	}
 	set.members = append(set.members, rs)

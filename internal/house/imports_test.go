@@ -23,6 +23,7 @@ marks                      -> wire
 localstack                 -> wire clock
 dissect                    -> wire
 sched                      -> ipvs
+sched/model                -> sched
 conntrack                  -> ipvs
 forward                    -> conntrack
 link                       -> clock wire
