@@ -251,7 +251,7 @@ func (rs *realServer) restore() error {
 	for _, name := range s.Raised {
 		l, err := rs.nl.LinkByName(name)
 		if err == nil {
-			err = rs.nl.LinkSetDown(l)
+			err = errors.Join(rs.nl.LinkSetDown(l), openTunnel(l, ownProtocol))
 		}
 		if err != nil && !isNotFound(err) {
 			return fmt.Errorf("set %s down: %w", name, err)

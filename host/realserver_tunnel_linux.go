@@ -6,28 +6,45 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+
+	"usvs/wire"
 )
 
 // kernelTunnels are the interfaces by which the kernel unpacks tunnelled packets
-// from anyone to anyone: of IPv4 and IPv6 VIPs, and, unused here, IPv6 in IPv4.
-var kernelTunnels = [...]string{"tunl0", "ip6tnl0", "sit0"}
+// from anyone to anyone: IPv4 in IPv4, anything in IPv6, and IPv6 in IPv4.
+var kernelTunnels = [...]string{"tunl0", ip6tnl0, "sit0"}
+
+// otherTunnels are, for VIPs of a family, those for packets that come in the
+// other one, from a director with real servers of both.
+var otherTunnels = [...]int{1, 2}
+
+// What ip6tnl0 unpacks: anything, or what it does from the beginning.
+const (
+	anyProtocol = 0
+	ownProtocol = wire.ProtoIPv6
+)
 
 func isKernelTunnel(name string) bool { return slices.Contains(kernelTunnels[:], name) }
 
-// receiveTunnels lets the kernel unpack, if it can for every VIP.
+// receiveTunnels lets the kernel unpack, if it can for every VIP. Packets that
+// come in the other family are unpacked too where the kernel can.
 func (rs *realServer) receiveTunnels(userspace bool) (needsDecapsulator bool, err error) {
 	if userspace {
 		return !DecapsulatorRuns(), nil
 	}
-	var tunnels []netlink.Link
+	var numbers []int
 	for _, i := range rs.familiesOfVIPs() {
-		l := rs.findTunnel(i)
-		if l == nil {
+		if rs.findTunnel(i) == nil {
 			return !DecapsulatorRuns(), nil
 		}
-		tunnels = append(tunnels, l)
+		numbers = append(numbers, i, otherTunnels[i])
 	}
-	for i, l := range tunnels {
+	slices.Sort(numbers)
+	for _, i := range slices.Compact(numbers) {
+		l := rs.findTunnel(i)
+		if l == nil {
+			continue
+		}
 		if err := rs.raiseTunnel(l, i); err != nil {
 			return false, err
 		}
@@ -45,19 +62,22 @@ func (rs *realServer) familiesOfVIPs() (families []int) {
 	return families
 }
 
-// findTunnel returns the kernel's tunnel interface for a family, nil if the
-// kernel has none. Asking for it to be made loads the module, which makes it.
-func (rs *realServer) findTunnel(family int) netlink.Link {
-	name := kernelTunnels[family]
+// findTunnel returns one of the kernel's tunnel interfaces, nil if it has none.
+// Asking for it to be made loads the module, which makes it.
+func (rs *realServer) findTunnel(number int) netlink.Link {
+	name := kernelTunnels[number]
 	if l, err := rs.nl.LinkByName(name); err == nil {
 		return l
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
-	if family == 0 {
+	switch number {
+	case 0:
 		_ = rs.nl.LinkAdd(&netlink.Iptun{LinkAttrs: attrs})
-	} else {
+	case 1:
 		_ = rs.nl.LinkAdd(&netlink.Ip6tnl{LinkAttrs: attrs})
+	default:
+		_ = rs.nl.LinkAdd(&netlink.Sittun{LinkAttrs: attrs})
 	}
 	l, err := rs.nl.LinkByName(name)
 	if err != nil {
@@ -87,10 +107,22 @@ func (rs *realServer) raiseTunnel(l netlink.Link, number int) error {
 	if err := rs.state.save(); err != nil {
 		return err
 	}
+	if err := openTunnel(l, anyProtocol); err != nil {
+		return err
+	}
 	if err := rs.nl.LinkSetUp(l); err != nil {
 		return fmt.Errorf("set %s up: %w", name, err)
 	}
 	return nil
+}
+
+// openTunnel makes a tunnel interface that is choosy about protocols, as ip6tnl0
+// is about IPv6 in IPv6, unpack proto. The other two unpack but one.
+func openTunnel(l netlink.Link, proto uint8) error {
+	if l.Attrs().Name != ip6tnl0 || l.Type() != (&netlink.Ip6tnl{}).Type() {
+		return nil
+	}
+	return setIP6TunnelProtocol(proto)
 }
 
 // tunnelInTheWay returns the kernel's tunnel interface that is up and would
