@@ -12,7 +12,7 @@ func (t *Table) Adopt(now clock.Instant, c *Conn) bool {
 	n := Spec{
 		Protocol: c.Protocol, Client: c.Client, Virtual: c.Virtual, Real: c.Real, Method: c.Method,
 		Server: c.Server, Mark: c.Mark, Template: c.Template(), Timeout: c.Timeout, Control: c.Control,
-		Flags: c.Flags & (FlagSync | FlagNoCPort),
+		Flags: c.Flags & (FlagSync | FlagNoCPort), PEName: c.PEName, PEData: c.PEData, InSeq: c.InSeq, OutSeq: c.OutSeq,
 	}
 	was := *c
 	if t.Insert(now, &n, c) != Inserted {

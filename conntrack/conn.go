@@ -55,6 +55,18 @@ type Conn struct {
 	InPackets uint32
 	Control   Ref // the template or connection that controls this one
 	Mark      uint32
+
+	// Of a persistence engine's template: the engine and what it goes by.
+	// PEData stays as it is only until the Conn is used for another copy.
+	PEName string
+	PEData []byte
+
+	App     App   // the connection's helper
+	AppMode uint8 // what the helper remembers
+	InSeq   Seq   // of the client's packets, if the helper changed their length
+	OutSeq  Seq   // of the server's
+
+	side sideLink // of which record PEName and what follows are a copy
 }
 
 // Template reports whether c is a persistence template.
@@ -74,6 +86,12 @@ type Spec struct {
 	Flags    Flags         // of FlagSync, FlagNoCPort, FlagActive only
 	Timeout  time.Duration // it starts with; 0: 3 s, which only connections may have
 	Control  Ref           // what controls it, if anything
+	PEName   string        // persistence engine of a template
+	PEData   []byte        // what it goes by, at most 255 bytes
+	InSeq    Seq           // how another director changed the length of what
+	OutSeq   Seq           // client and server sent
+
+	replaces bool // counts for an entry that it takes the place of
 }
 
 // Result is the outcome of an insertion.

@@ -11,7 +11,7 @@ import (
 // Insert puts a new connection or template into the table and copies it to c.
 // If there is a live one with that key already, c is that one.
 func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
-	k := t.key(n.Protocol, n.Client, n.Virtual, n.Template)
+	k := t.specKey(n)
 	s := t.shard(k.hash)
 	from := t.bucket(s, k.hash)
 	i := uint32(0) // the entry, once it was built
@@ -74,7 +74,11 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	step("insert: generation")
 	e.ctl.Store(uint64(control(gen)<<genShift | embryo | n.control()))
 	e.order.Store(k.order)
-	e.meta.Store(uint64(k.meta | n.meta()))
+	m := k.meta | n.meta()
+	if t.sided(n) && t.sides.attach(s.id, i, gen, n) {
+		m |= metaSide
+	}
+	e.meta.Store(uint64(m))
 	e.clientHi.Store(k.client.hi)
 	e.clientLo.Store(k.client.lo)
 	e.virtualHi.Store(k.virtual.hi)
@@ -88,7 +92,12 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	e.timeout.Store(stamped(gen, uint64(timeout.Milliseconds())))
 	e.usage.Store(stamped(gen, 0))
 	e.expiry.Store(uint64(expiryAt(gen, now.Add(timeout))))
-	bind(n.Server, n.Template, n.active())
+	if !n.replaces {
+		bind(n.Server, n.Template, n.active())
+	}
+	if n.Flags&FlagNoCPort != 0 {
+		t.noCPort.Add(1)
+	}
 	return i, Inserted
 }
 
@@ -110,12 +119,25 @@ func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	if i == 0 {
 		return
 	}
-	unbind(n.Server, n.Template, n.active())
+	if !n.replaces {
+		unbind(n.Server, n.Template, n.active())
+	}
+	if n.Flags&FlagNoCPort != 0 {
+		t.noCPort.Add(-1)
+	}
 	t.release(n.Control)
 	e := t.entries.at(i)
 	step("insert: discard")
 	e.ctl.Store(uint64(control(e.ctl.Load()).living(dead)))
-	t.entries.put(s.id, i)
+	t.free(s.id, i)
+}
+
+// free gives an entry that is dead and in no list back, with what belongs to it.
+func (t *Table) free(shard, i uint32) {
+	if meta(t.entries.at(i).meta.Load()).has(metaSide) {
+		t.sides.detach(shard, i)
+	}
+	t.entries.put(shard, i)
 }
 
 func (n *Spec) server() uint32 {

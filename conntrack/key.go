@@ -38,11 +38,12 @@ func (a addr) unpack() netip.Addr {
 
 // meta is the word of an entry that holds its small constants:
 // client port 16, virtual port 16, protocol 8, the flags below 3, real server
-// is IPv6 1, forwarding method 3, unused 1, real port 16. The part down to
+// is IPv6 1, forwarding method 3, has a side record 1, real port 16. The part down to
 // metaKeyShift belongs to the key.
 type meta uint64
 
 const (
+	metaSide     meta = 1 << 16
 	metaRealV6   meta = 1 << 20
 	metaTemplate meta = 1 << 21
 	metaVirtV6   meta = 1 << 22
@@ -64,6 +65,11 @@ type key struct {
 	hash, order     uint64
 	client, virtual addr
 	meta            meta // the key's part only
+
+	// Of a persistence engine's template.
+	engine uint8
+	data   []byte
+	last   bool // stands behind all templates of that place
 }
 
 func (t *Table) key(proto ipvs.Protocol, client, virtual netip.AddrPort, template bool) key {

@@ -189,7 +189,10 @@ func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
 // kill makes an entry that was ctl, alive and controlling nobody, die. Only
 // one caller succeeds; it gives back what the entry counted on and takes it
 // out of the list.
-func (t *Table) kill(i uint32, e *entry, ctl control) bool {
+func (t *Table) kill(i uint32, e *entry, ctl control) bool { return t.remove(i, e, ctl, false) }
+
+// remove is kill, but the count of an entry that was replaced stays.
+func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
 	// What is needed later is read now: afterwards the entry may be another.
 	order := e.order.Load()
 	k := key{
@@ -199,6 +202,7 @@ func (t *Table) kill(i uint32, e *entry, ctl control) bool {
 		virtual: addr{hi: e.virtualHi.Load(), lo: e.virtualLo.Load()},
 		meta:    meta(e.meta.Load()),
 	}
+	k.last = k.meta.has(metaSide)
 	server := uint32(e.server.Load() >> 32)
 	controller := Ref{e.controller.Load()}
 	s := t.shard(k.hash)
@@ -209,7 +213,12 @@ func (t *Table) kill(i uint32, e *entry, ctl control) bool {
 	step("kill: count")
 	s.count.Add(-1)
 	step("kill: unbind")
-	unbind(t.servers.Get(server), ctl.has(ctlTemplate), !ctl.has(ctlInactive))
+	if !replaced {
+		unbind(t.servers.Get(server), ctl.has(ctlTemplate), !ctl.has(ctlInactive))
+	}
+	if ctl.has(ctlNoCPort) {
+		t.noCPort.Add(-1)
+	}
 	t.release(controller)
 	w := walk{t: t, s: s}
 	w.seek(t.bucket(s, k.hash), &k) // unlinks what is dead

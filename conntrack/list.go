@@ -188,7 +188,7 @@ func (w *walk) unlink(n uint32) bool {
 	}
 	w.link = to
 	step("list: free")
-	w.t.entries.put(w.s.id, n)
+	w.t.free(w.s.id, n)
 	return true
 }
 
@@ -221,8 +221,11 @@ again:
 		}
 		step("list: compare")
 		c := w.e.compare(k)
-		if control(w.e.ctl.Load()).gen() != w.ctl.gen() {
-			goto again // what was compared may be another incarnation
+		if c == 0 && k.meta.has(metaTemplate) {
+			c = w.t.compareEngine(w.current(), w.ctl.gen(), w.e, k)
+		}
+		if ctl := control(w.e.ctl.Load()); ctl.gen() != w.ctl.gen() || k.engine != 0 && ctl.life() == dead {
+			goto again // what was compared may be another incarnation, or its data another's
 		}
 		if c > 0 || c == 0 && !w.ctl.has(ctlInvalid) {
 			return c == 0

@@ -71,5 +71,7 @@ func (c *Conn) entry(now clock.Instant) ipvs.ConnEntry {
 		Template:  c.Template(),
 		Method:    c.Method,
 		InPackets: uint64(c.InPackets),
+		PEName:    c.PEName,
+		PEData:    string(c.PEData),
 	}
 }

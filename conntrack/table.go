@@ -3,6 +3,7 @@ package conntrack
 import (
 	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,7 @@ type Config struct {
 	Shards     int            // rounded up to a power of two; 0: DefaultShards
 	MaxEntries int            // connections and templates; 0: DefaultMaxEntries
 	Servers    *ipvs.Registry // the real servers' numbers; nil: an empty one
+	FTPPorts   []uint16       // virtual ports of masqueraded TCP that is FTP
 }
 
 // Table is a connection table. Its methods may be called by anyone at any
@@ -44,7 +46,11 @@ type Table struct {
 	servers *ipvs.Registry
 	entries *pool[entry]
 	records *pool[atomic.Uint64]
+	sides   sides
 	shards  []shard
+
+	ftpPorts []uint16     // virtual ports of connections with the FTP helper
+	noCPort  atomic.Int64 // connections whose client's port is not known yet
 
 	secure   atomic.Bool
 	timeouts [3]atomic.Uint32 // seconds: TCP ESTABLISHED, TCP FIN_WAIT, UDP
@@ -65,7 +71,10 @@ func newTable(cfg Config, buckets int) *Table {
 		servers: cfg.Servers,
 		entries: newPool[entry](uint32(limit), shards),
 		records: newPool[atomic.Uint64](uint32(limit)*maxRecords+spareRecords, shards),
+		sides:   newSides(uint32(limit), shards),
 		shards:  make([]shard, shards),
+
+		ftpPorts: slices.Clone(cfg.FTPPorts),
 	}
 	if t.servers == nil {
 		t.servers = new(ipvs.Registry)
@@ -123,7 +132,7 @@ func (t *Table) shardOf(e *entry) *shard { return t.shard(hashOf(e.order.Load())
 // it to c. If there is none, c holds nothing of use, as with every lookup.
 func (t *Table) LookupIn(now clock.Instant, proto ipvs.Protocol, client, virtual netip.AddrPort, c *Conn) bool {
 	k := t.key(proto, client, virtual, false)
-	return t.lookup(now, &k, c)
+	return t.lookup(now, &k, c) || t.noCPort.Load() > 0 && t.lookupExpected(now, proto, client.Addr(), virtual, c)
 }
 
 // LookupTemplate finds a persistence template. client is masked as the service
@@ -258,6 +267,11 @@ func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
 	c.InPackets = uint32(unstamp(e.usage.Load()))
 	ctl := control(e.ctl.Load())
 	c.State, c.Flags = ctl.state(), ctl.flags()
+	if m.has(metaSide) {
+		t.readSide(i, gen, c)
+	} else if c.side != 0 {
+		c.forget()
+	}
 	return ctl.is(gen)
 }
 

@@ -1,0 +1,67 @@
+package conntrack
+
+import (
+	"slices"
+
+	"usvs/ipvs"
+)
+
+// App is a helper for an application whose packets carry addresses.
+type App uint8
+
+const (
+	AppNone App = iota
+	AppFTP      // ipvs.md 5.8
+)
+
+// Seq is how one direction's sequence numbers differ on both sides of the
+// director since a helper changed the length of what was sent: by Delta after
+// Init, by Previous up to it (ipvs.md 5.8).
+type Seq struct {
+	Init     uint32
+	Delta    int32
+	Previous int32
+}
+
+// Grow notes that data at seq, as its sender numbers it, became diff bytes
+// longer. Of data sent before that was noted already.
+func (q *Seq) Grow(seq uint32, diff int32) {
+	if q.Delta != q.Previous && !after(seq, q.Init) {
+		return
+	}
+	*q = Seq{Init: seq, Delta: q.Delta + diff, Previous: q.Delta}
+}
+
+// Offset is what to add to the sender's sequence number seq.
+func (q *Seq) Offset(seq uint32) int32 {
+	if after(seq, q.Init) {
+		return q.Delta
+	}
+	return q.Previous
+}
+
+// AckOffset is what to take off ack, by which the receiver acknowledges the
+// changed data, for the sender.
+func (q *Seq) AckOffset(ack uint32) int32 {
+	if after(ack-uint32(q.Previous), q.Init) {
+		return q.Delta
+	}
+	return q.Previous
+}
+
+func after(a, b uint32) bool { return int32(a-b) > 0 }
+
+// app is the helper that a connection has: those of masqueraded TCP to certain
+// virtual ports have one (ipvs.md 2.3).
+func (t *Table) app(p ipvs.Protocol, m ipvs.ForwardMethod, vport uint16, template bool) App {
+	if p != ipvs.TCP || m != ipvs.Masquerade || template || !slices.Contains(t.ftpPorts, vport) {
+		return AppNone
+	}
+	return AppFTP
+}
+
+// sided reports whether a new entry needs a side record.
+func (t *Table) sided(n *Spec) bool {
+	return n.engine() || n.InSeq != Seq{} || n.OutSeq != Seq{} ||
+		t.app(n.Protocol, n.Method, n.Virtual.Port(), n.Template) != AppNone
+}

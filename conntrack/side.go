@@ -1,0 +1,164 @@
+package conntrack
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+)
+
+// Few entries have more to remember than fits an entry: what a persistence
+// engine goes by, or what a helper does to a connection. It stands in a side
+// record. A record does not change while it is linked: a change is a new record
+// that takes the old one's place by one swap, so that readers see all of it or
+// nothing. Chunks of links and records are made when first needed.
+
+const (
+	maxEngineData = 255 // bytes; a Call-ID's limit in the kernel (ipvs.md 2.5)
+	sideWords     = (maxEngineData + 7) / 8
+)
+
+// sides is the slab of side records, with one link per entry.
+type sides struct {
+	links   []atomic.Pointer[[chunkSize]atomic.Uint64]
+	records *pool[side]
+}
+
+// side is one record.
+type side struct {
+	head atomic.Uint64    // engine 8, length of its data 8, application's mode 8
+	seq  [4]atomic.Uint64 // of each direction: Init 32, Delta 32; Previous
+	data [sideWords]atomic.Uint64
+}
+
+// A side link names an entry's record: generation 28, changes 10, number 26.
+type sideLink uint64
+
+const (
+	sideNumber   sideLink = 1<<26 - 1
+	sideChange   sideLink = 1 << 26
+	sideGenShift          = 36
+)
+
+func makeSideLink(gen uint64, n uint32) sideLink { return sideLink(gen)<<sideGenShift | sideLink(n) }
+func (l sideLink) of(gen uint64) bool            { return uint64(l>>sideGenShift) == gen }
+
+// changed is the link that replaces l to name record n.
+func (l sideLink) changed(n uint32) sideLink {
+	const counter = 1<<sideGenShift - sideChange
+	return l&^counter&^sideNumber | (l+sideChange)&counter | sideLink(n)
+}
+
+func newSides(limit uint32, shards int) sides {
+	return sides{
+		links:   make([]atomic.Pointer[[chunkSize]atomic.Uint64], limit/chunkSize+1),
+		records: newPool[side](2*limit, shards), // a change holds two for a moment
+	}
+}
+
+// link returns entry i's link, making its chunk if need be.
+func (s *sides) link(i uint32) *atomic.Uint64 {
+	c := &s.links[i>>chunkBits]
+	if c.Load() == nil {
+		step("side: chunk")
+		c.CompareAndSwap(nil, new([chunkSize]atomic.Uint64))
+	}
+	return &c.Load()[i&(chunkSize-1)]
+}
+
+// attach gives entry i, which is nobody else's yet, its record.
+func (s *sides) attach(shard, i uint32, gen uint64, n *Spec) bool {
+	r := s.records.get(shard)
+	if r == 0 {
+		return false
+	}
+	s.records.at(r).store(engineNumber(n.PEName), n.PEData, &Conn{InSeq: n.InSeq, OutSeq: n.OutSeq})
+	s.link(i).Store(uint64(makeSideLink(gen, r)))
+	return true
+}
+
+// detach frees entry i's record when the entry itself is freed.
+func (s *sides) detach(shard, i uint32) {
+	l := sideLink(s.link(i).Swap(0)) // a change that is under way fails from now on
+	step("side: detach")
+	if n := uint32(l & sideNumber); n != 0 {
+		s.records.put(shard, n)
+	}
+}
+
+func (r *side) store(engine uint8, data []byte, c *Conn) {
+	r.head.Store(uint64(engine)<<16 | uint64(len(data))<<8 | uint64(c.AppMode))
+	for i, q := range [2]*Seq{&c.InSeq, &c.OutSeq} {
+		r.seq[2*i].Store(uint64(q.Init)<<32 | uint64(uint32(q.Delta)))
+		r.seq[2*i+1].Store(uint64(uint32(q.Previous)))
+	}
+	for i := 0; len(data) > 0; i++ {
+		var b [8]byte
+		data = data[copy(b[:], data):]
+		r.data[i].Store(binary.LittleEndian.Uint64(b[:]))
+	}
+}
+
+// readSide copies incarnation gen's record to c. If that incarnation ends
+// meanwhile, c holds nothing of use, as its caller will find out.
+func (t *Table) readSide(i uint32, gen uint64, c *Conn) {
+	link := t.sides.link(i)
+	for {
+		c.forget()
+		l := sideLink(link.Load())
+		if !l.of(gen) {
+			return
+		}
+		c.side = l
+		step("side: read")
+		t.sides.records.at(uint32(l & sideNumber)).copyTo(c)
+		if sideLink(link.Load()) == l {
+			c.App = t.app(c.Protocol, c.Method, c.Virtual.Port(), c.Template())
+			return
+		}
+	}
+}
+
+func (r *side) copyTo(c *Conn) {
+	head := r.head.Load()
+	c.AppMode = uint8(head)
+	for i, q := range [2]*Seq{&c.InSeq, &c.OutSeq} {
+		w := r.seq[2*i].Load()
+		*q = Seq{Init: uint32(w >> 32), Delta: int32(uint32(w)), Previous: int32(uint32(r.seq[2*i+1].Load()))}
+	}
+	c.PEName = engineName(uint8(head >> 16))
+	n := int(uint8(head >> 8))
+	for i := 0; i*8 < n; i++ {
+		c.PEData = binary.LittleEndian.AppendUint64(c.PEData, r.data[i].Load())
+	}
+	c.PEData = c.PEData[:n]
+}
+
+// forget makes c the copy of an entry without a side record.
+func (c *Conn) forget() {
+	c.PEName, c.PEData = "", c.PEData[:0]
+	c.App, c.AppMode, c.InSeq, c.OutSeq, c.side = AppNone, 0, Seq{}, Seq{}, 0
+}
+
+// StoreApp makes what c says of its helper, AppMode, InSeq and OutSeq, the
+// connection's. It reports false, and does nothing, if the connection has ended
+// or somebody else changed them since c was copied.
+func (t *Table) StoreApp(c *Conn) bool {
+	e, _ := t.living(c.Ref)
+	if e == nil || c.side == 0 {
+		return false
+	}
+	shard := t.shardOf(e).id
+	n := t.sides.records.get(shard)
+	if n == 0 {
+		return false
+	}
+	t.sides.records.at(n).store(engineNumber(c.PEName), c.PEData, c)
+	to := c.side.changed(n)
+	step("side: change")
+	if !t.sides.link(c.Ref.index()).CompareAndSwap(uint64(c.side), uint64(to)) {
+		t.sides.records.put(shard, n)
+		return false
+	}
+	t.sides.records.put(shard, uint32(c.side&sideNumber))
+	c.side = to
+	return true
+}
