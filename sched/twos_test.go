@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"usvs/ipvs"
 )
 
 // draw is exact: r from 0 to the total inclusive, the first server is favoured by one.
@@ -77,4 +79,75 @@ func TestTwosRepeatsFromItsSeed(t *testing.T) {
 		return b.sequence(100)
 	}
 	require.Equal(t, play(), play())
+}
+
+// twosShares is how often each server must be picked: both draws in every way
+// they can fall, which are equally likely.
+func twosShares(servers []*ipvs.RealServer) (shares map[*ipvs.RealServer]float64) {
+	var line []*ipvs.RealServer // who has the draw r: the first one has 0 besides his weight
+	for _, rs := range servers {
+		for range rs.Weight() {
+			if rs.Overloaded() {
+				break
+			}
+			if len(line) == 0 {
+				line = append(line, rs)
+			}
+			line = append(line, rs)
+		}
+	}
+	shares = map[*ipvs.RealServer]float64{}
+	for _, one := range line {
+		for _, two := range line {
+			pick := one
+			if overhead(one)*int64(two.Weight()) > overhead(two)*int64(one.Weight()) {
+				pick = two
+			}
+			shares[pick] += 1 / float64(len(line)*len(line))
+		}
+	}
+	return shares
+}
+
+// The picks of many connections are distributed as the rule says: chi-square
+// below what chance exceeds once in a thousand times, for fixed seeds.
+func TestTwosDistribution(t *testing.T) {
+	critical := map[int]float64{1: 10.83, 2: 13.82, 3: 16.27, 4: 18.47, 5: 20.52} // by degrees of freedom
+	cases := []struct {
+		about   string
+		servers []state
+	}{
+		{"one", []state{{weight: 5}}},
+		{"idle and equal", []state{{weight: 1}, {weight: 1}, {weight: 1}}},
+		{"idle, by weight", []state{{weight: 5}, {weight: 3}, {weight: 1}, {weight: 9}}},
+		{"one is loaded", []state{{weight: 1, active: 3}, {weight: 1}, {weight: 1}}},
+		{"loaded by weight", []state{{weight: 4, active: 3}, {weight: 1, active: 1}, {weight: 2, inactive: 300}}},
+		{"loads that tie", []state{{weight: 2, active: 2}, {weight: 1, active: 1}, {weight: 3, active: 1}}},
+		{"some are out", []state{{weight: 3}, {weight: 0}, {weight: 7, overloaded: true}, {weight: 2, active: 1}}},
+		{"six", []state{{weight: 1}, {weight: 2}, {weight: 3, active: 9}, {weight: 4, inactive: 7}, {weight: 5, active: 2}, {weight: 6}}},
+	}
+	const n = 200_000
+	for i, c := range cases {
+		t.Run(c.about, func(t *testing.T) {
+			b := newBench(t, "twos")
+			var err error
+			b.s, err = New("twos", rand.New(rand.NewPCG(uint64(i), 3)))
+			require.NoError(t, err)
+			apply(b, c.servers)
+			got := map[*ipvs.RealServer]int{}
+			for range n {
+				got[b.pick()]++
+			}
+			shares, chi := twosShares(b.servers), 0.0
+			for rs, count := range got {
+				require.NotZero(t, shares[rs], "%v must never be picked", rs.ID)
+				expected := n * shares[rs]
+				chi += (float64(count) - expected) * (float64(count) - expected) / expected
+			}
+			require.Len(t, got, len(shares), "somebody was never picked")
+			if degrees := len(shares) - 1; degrees > 0 {
+				require.Less(t, chi, critical[degrees])
+			}
+		})
+	}
 }
