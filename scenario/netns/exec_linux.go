@@ -60,6 +60,8 @@ func (w *World) command(words []string) *exec.Cmd {
 		return netlab.Self(words[0], words[1:]...)
 	case !w.kernel && slices.Contains(director, words[0]):
 		return netlab.Self("usvs", words...)
+	case w.kernel && w.legacy && slices.Contains(director[1:], words[0]):
+		return exec.Command(words[0]+"-legacy", words[1:]...)
 	}
 	return exec.Command(words[0], words[1:]...)
 }

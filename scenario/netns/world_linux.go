@@ -22,6 +22,7 @@ import (
 // World is a scenario.World in network namespaces.
 type World struct {
 	kernel   bool              // the directors are the kernel's ip_vs
+	legacy   bool              // marks are set by iptables-legacy: the kernel does not support the other
 	ports    *netlab.Namespace // where the switches' ends of the cables are
 	machines map[string]*machine
 	fabric   *fabric
@@ -38,6 +39,7 @@ func Open(world string, seed uint64) (scenario.World, error) {
 		kernel: world == "ipvs", machines: map[string]*machine{}, fabric: newFabric(seed), held: map[string][]*browser{},
 	}
 	if w.kernel {
+		w.legacy = !canMark()
 		return w, findIPVS()
 	}
 	return w, nil
@@ -52,6 +54,14 @@ func findIPVS() error {
 		return fmt.Errorf("world ipvs: ipvsadm is not installed: %w", scenario.ErrUnsupported)
 	}
 	return nil
+}
+
+// canMark tries whether the kernel takes rules from iptables as it is installed.
+func canMark() bool {
+	mangle := func(args ...string) error {
+		return exec.Command("iptables", append([]string{"-t", "mangle"}, args...)...).Run()
+	}
+	return mangle("-N", "USVS-TRY") == nil && mangle("-X", "USVS-TRY") == nil
 }
 
 // Now is the time since Build returned.
