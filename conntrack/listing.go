@@ -12,21 +12,23 @@ import (
 func (t *Table) Walk(now clock.Instant, yield func(*Conn) bool) {
 	var c Conn
 	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
-		e := t.entries.at(i)
-		ctl := control(e.ctl.Load())
-		if ctl.life() != alive {
-			continue
-		}
-		if !t.read(i, e, ctl.gen(), &c) || !c.outlast(now, ctl.controls()) {
-			continue
-		}
-		if ctl.has(ctlInvalid) {
-			c.hide()
-		}
-		if !yield(&c) {
+		if t.visit(now, i, &c) && !yield(&c) {
 			return
 		}
 	}
+}
+
+// visit copies the entry in slot i to c, and reports whether there is one.
+func (t *Table) visit(now clock.Instant, i uint32, c *Conn) bool {
+	e := t.entries.at(i)
+	ctl := control(e.ctl.Load())
+	if ctl.life() != alive || !t.read(i, e, ctl.gen(), c) || !c.outlast(now, ctl.controls()) {
+		return false
+	}
+	if ctl.has(ctlInvalid) {
+		c.hide()
+	}
+	return true
 }
 
 // outlast reports whether c is still there at now: an expired entry is not,

@@ -1,0 +1,66 @@
+package conntrack
+
+import (
+	"math/bits"
+
+	"usvs/clock"
+)
+
+// Slots is the highest number that an entry ever had: Sweep goes from 1 to
+// there.
+func (t *Table) Slots() uint32 { return t.entries.fresh.Load() }
+
+// Sweep calls yield with a copy of each connection and template in the slots
+// from first to before end, as Walk does with all of them. A sweep over the
+// whole table is cut into such calls, so that each takes a bounded time.
+func (t *Table) Sweep(now clock.Instant, first, end uint32, yield func(*Conn)) {
+	var c Conn
+	for i := max(first, 1); i < end && i <= t.entries.fresh.Load(); i++ {
+		if t.visit(now, i, &c) {
+			yield(&c)
+		}
+	}
+}
+
+// Bucket appends to refs those of the entries in a bucket; any number names
+// one. It appends at most maxRun of them, and may miss what comes or goes
+// meanwhile.
+func (t *Table) Bucket(n uint32, refs []Ref) []Ref {
+	s := &t.shards[n&uint32(len(t.shards)-1)]
+	b := n >> bits.TrailingZeros(uint(len(t.shards))) & (s.size.Load() - 1)
+	from, past := bucketOrder(b), ^uint64(0)
+	if size := s.size.Load(); size > 1 {
+		past = from + 1<<(64-bits.TrailingZeros32(size))
+	}
+	w := walk{t: t, s: s}
+	w.seek(t.bucket(s, uint64(b)), &key{order: from})
+	for most := len(refs) + maxRun; !w.atEnd() && w.order-from < past-from && len(refs) < most; {
+		if w.e != nil && w.ctl.life() == alive {
+			refs = append(refs, makeRef(w.current(), w.ctl.gen()))
+		}
+		w.advance()
+		if !w.load() {
+			break
+		}
+	}
+	return refs
+}
+
+// Remove ends an entry by force, unless it controls others. What controlled it,
+// and now controls nobody, ends with it, but for a template that is ASSURED
+// (ipvs.md 2.4).
+func (t *Table) Remove(now clock.Instant, c *Conn) bool {
+	if !t.Expire(now, c.Ref) {
+		return false
+	}
+	if e, ctl := t.living(c.Control); e != nil && !(ctl.has(ctlTemplate) && ctl.state() == TemplateAssured) {
+		t.Expire(now, c.Control)
+	}
+	return true
+}
+
+// Controls reports whether r controls other entries.
+func (t *Table) Controls(r Ref) bool {
+	e, ctl := t.living(r)
+	return e != nil && ctl.controls()
+}
