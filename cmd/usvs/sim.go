@@ -62,7 +62,7 @@ read, 3 if this machine does not have the world.`,
 	fl := cmd.Flags()
 	fl.Uint64Var(&f.seed, "seed", 1, "decides every random draw of the simulation")
 	fl.StringVar(&f.seeds, "seeds", "", "A..B: play each scenario with each of these seeds")
-	fl.StringVar(&f.pcap, "pcap", "", "write each run's frames to this directory as pcapng (sim)")
+	fl.StringVar(&f.pcap, "pcap", "", "write each run's frames to this directory as pcapng")
 	fl.BoolVar(&f.ladder, "ladder", false, "draw each run's connections as text (sim)")
 	fl.StringVar(&f.html, "html", "", "write a page that shows the run frame by frame (sim; one scenario, one seed)")
 	fl.BoolVar(&f.json, "json", false, "one JSON object a line for each run")
@@ -136,8 +136,8 @@ func newSuite(f *simFlags, args []string) (*scenario.Suite, error) {
 	}
 	one := len(s.Files) == 1 && s.From == s.To
 	switch {
-	case f.world != "sim" && (f.seeds != "" || f.pcap != "" || f.ladder || f.html != ""):
-		return nil, errors.New("--seeds, --pcap, --ladder and --html are for --world sim")
+	case f.world != "sim" && (f.ladder || f.html != ""):
+		return nil, errors.New("--ladder and --html are for --world sim: only there is it known why a frame was sent")
 	case f.html != "" && !one:
 		return nil, errors.New("--html shows one scenario with one seed")
 	case f.world == "sim" && !f.ladder:

@@ -80,6 +80,7 @@ func TestSimRefuses(t *testing.T) {
 		"there are sim, netns, ipvs": {"--world", "mars"},
 		"want a range":               {"--seeds", "5..1"},
 		"one scenario with one seed": {"--seeds", "1..2", "--html", "x.html"},
+		"are for --world sim":        {"--world", "netns", "--ladder"},
 	} {
 		_, msg, code := sim(t, goodScenario, args...)
 		require.Equal(t, -1, code)

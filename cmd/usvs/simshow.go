@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
+	"usvs/link/pcap"
 	"usvs/netsim/show"
 	"usvs/scenario"
 )
@@ -30,7 +33,10 @@ func newWatched(f *simFlags, seed uint64) *watched {
 // inspectSim writes what was asked for of a run that is over.
 func inspectSim(f *simFlags, v *scenario.Verdict, w scenario.World) error {
 	sim, ok := w.(*watched)
-	if !ok || sim.Recorder() == nil {
+	if !ok {
+		return inspectReal(f, v, w)
+	}
+	if sim.Recorder() == nil {
 		return nil
 	}
 	var errs []error
@@ -48,16 +54,49 @@ func inspectSim(f *simFlags, v *scenario.Verdict, w scenario.World) error {
 	return errors.Join(errs...)
 }
 
-// writeCapture writes DIR/scenario-seed.pcapng.
+// writeCapture writes a simulation's capture, with an interface for each link.
 func writeCapture(dir string, v *scenario.Verdict, sim *scenario.Sim) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pcapng", shortName(v.File), v.Seed)))
+	file, err := createCapture(dir, v)
 	if err != nil {
 		return err
 	}
 	return errors.Join(sim.Net().WritePcapng(file, sim.Recorder().Records), file.Close())
+}
+
+// createCapture creates DIR/scenario-seed.pcapng.
+func createCapture(dir string, v *scenario.Verdict) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pcapng", shortName(v.File), v.Seed)))
+}
+
+// inspectReal writes the capture of a run in real time, with an interface for
+// each machine's, counted from its start.
+func inspectReal(f *simFlags, v *scenario.Verdict, w scenario.World) error {
+	if f.pcap == "" || v.Outcome == scenario.Skipped {
+		return nil
+	}
+	var names []string
+	var frames []pcap.Seen
+	for _, node := range v.File.Topology.Nodes {
+		for _, nic := range node.NICs {
+			seen, err := w.Frames(scenario.Interface{Node: node.Name, NIC: nic.Name})
+			if err != nil {
+				return err
+			}
+			for _, s := range seen {
+				frames = append(frames, pcap.Seen{Interface: len(names), At: time.Unix(0, 0).Add(s.At), Data: s.Data, Len: s.Len})
+			}
+			names = append(names, node.Name+":"+nic.Name)
+		}
+	}
+	slices.SortStableFunc(frames, func(a, b pcap.Seen) int { return a.At.Compare(b.At) })
+	file, err := createCapture(f.pcap, v)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pcap.Write(file, names, frames), file.Close())
 }
 
 // writePage writes the page of one run.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -75,14 +74,12 @@ func (f *File) addInterface(name string, medium wire.Medium) (id int) {
 	if f.out == nil || f.err != nil {
 		return id
 	}
-	intf := pcapgo.NgInterface{Name: name, OS: runtime.GOOS, LinkType: layers.LinkTypeEthernet, TimestampResolution: 9}
+	intf := ngInterface(name)
 	if medium == wire.IP {
 		intf.LinkType = layers.LinkTypeRaw
 	}
 	if f.ng == nil {
-		opts := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{
-			Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: "usvs"}}
-		f.ng, f.err = pcapgo.NewNgWriterInterface(f.out, intf, opts)
+		f.ng, f.err = pcapgo.NewNgWriterInterface(f.out, intf, ngOptions())
 	} else {
 		_, f.err = f.ng.AddInterface(intf)
 	}
