@@ -56,11 +56,13 @@ func TestCachesOverflowAgainstModels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, name, 1)
-			w.destinations, w.silence, w.most, w.nights = 50_000, 10*time.Millisecond, 8, false
-			for i := range max(120_000, operations()) {
+			w.destinations, w.silence, w.nights = 50_000, 6*time.Millisecond, false
+			w.thresholds, w.most, w.crowded = 0, 8, 400
+			w.weights = func() int32 { return 1 + w.rng.Int32N(3) }
+			for i := range max(200_000, operations()) {
 				w.step()
-				if i%30_000 == 29_999 {
-					w.req.Now = w.req.Now.Add(time.Duration(w.rng.Int64N(int64(10 * time.Minute))))
+				if i%50_000 == 49_999 {
+					w.req.Now = w.req.Now.Add(5*time.Minute + time.Duration(w.rng.Int64N(int64(5*time.Minute))))
 				}
 			}
 		})
