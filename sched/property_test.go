@@ -56,14 +56,21 @@ func TestCachesOverflowAgainstModels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, name, 1)
-			w.destinations, w.silence, w.nights = 50_000, 6*time.Millisecond, false
-			w.thresholds, w.most, w.crowded = 0, 8, 400
+			w.destinations, w.thresholds, w.most, w.crowded = 50_000, 0, 8, 400
 			w.weights = func() int32 { return 1 + w.rng.Int32N(3) }
 			for i := range max(200_000, operations()) {
-				w.step()
-				if i%50_000 == 49_999 {
-					w.req.Now = w.req.Now.Add(5*time.Minute + time.Duration(w.rng.Int64N(int64(5*time.Minute))))
+				switch {
+				case i%50_000 == 0: // servers leave rarely, or nothing remembered would stand
+					w.remove()
+					w.add()
+					w.req.Now = w.req.Now.Add(4*time.Minute + time.Duration(w.rng.Int64N(int64(4*time.Minute))))
+				case i < w.most:
+					w.add()
+				case i%4 == 0:
+					w.turn()
 				}
+				w.req.Now = w.req.Now.Add(4 * time.Millisecond)
+				w.open()
 			}
 		})
 	}
