@@ -23,9 +23,11 @@ func (c *Control) adopt(want *Control) error {
 	defer c.mu.Unlock()
 	c.held = true
 	a := &adoption{Control: c}
+	a.sysctls(want)
 	a.services(want)
 	a.marks(want)
 	a.timeouts(want.cfg.Conns.Timeouts())
+	a.daemons(want)
 	c.held = false
 	c.publishLocked()
 	return errors.Join(a.errs...)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"usvs/clock"
 	"usvs/director"
@@ -47,6 +48,14 @@ type Config struct {
 	VIPs     []netip.Addr     // owned besides the services' own addresses
 	Resolver ipvsadm.Resolver // names in rules files; nil: numbers only
 	Log      *slog.Logger     // nil: silent
+	// FreePages is how many pages of memory are free or hold buffers, which
+	// drop_entry, drop_packet and secure_tcp go by in their automatic modes;
+	// nil: a constant 100,000.
+	FreePages func() int
+	// Director is whose connections the synchronisation daemons tell of and learn,
+	// by Sync; nil: daemons are remembered and listed only.
+	Director *director.Director
+	Sync     SyncTransport
 	// Publish is given every new snapshot, one at a time; nil: nobody.
 	Publish func(*director.Snapshot)
 }
@@ -64,11 +73,17 @@ type Control struct {
 	foldRun  clock.Instant
 	totals   estimator
 	sysctls  ipvs.Sysctls
+	named    map[string]struct{} // settings that were set by name
+	defence  defence
 	routes   *route.Table
 	marks4   *marks.Ruleset
 	marks6   *marks.Ruleset
 	snap     *director.Snapshot
-	held     bool // a transaction publishes once, at its end
+	held     bool                      // a transaction publishes once, at its end
+	backup   bool                      // a backup daemon runs
+	daemons  [2]atomic.Pointer[daemon] // master and backup; changed under mu
+
+	deletions uint64 // of servers, while expire_nodest_conn was set
 }
 
 var _ ipvsadm.Backend = (*Control)(nil)
@@ -93,9 +108,11 @@ func New(cfg Config) *Control {
 		trashRun: clock.Never,
 		foldRun:  cfg.Clock.Now().Add(foldPeriod),
 		sysctls:  cfg.Sysctls,
+		named:    map[string]struct{}{},
 		marks4:   marks.New(marks.IPv4),
 		marks6:   marks.New(marks.IPv6),
 	}
+	c.defendLocked()
 	c.publishLocked()
 	return c
 }
@@ -115,21 +132,6 @@ func (c *Control) SetRoutes(t *route.Table) {
 	c.publishLocked()
 }
 
-// SetSysctls replaces the settings and publishes.
-func (c *Control) SetSysctls(s ipvs.Sysctls) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sysctls = s
-	c.publishLocked()
-}
-
-// Sysctls are the settings now.
-func (c *Control) Sysctls() ipvs.Sysctls {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sysctls
-}
-
 // Tick folds counters and empties the trash as far as they are due, and
 // returns when it wants to be called again.
 func (c *Control) Tick(now clock.Instant) clock.Instant {
@@ -142,7 +144,10 @@ func (c *Control) Tick(now clock.Instant) clock.Instant {
 	if now >= c.trashRun {
 		c.collectTrashLocked(now)
 	}
-	return c.foldRun.Min(c.trashRun)
+	if now >= c.defence.run && c.defendLocked() {
+		c.publishLocked()
+	}
+	return c.foldRun.Min(c.trashRun).Min(c.defence.run)
 }
 
 // following returns the next run after due: one period on, without making up
@@ -159,7 +164,10 @@ func (c *Control) publishLocked() {
 	if c.held {
 		return
 	}
-	s := &director.Snapshot{Sysctls: c.sysctls, Routes: c.routes}
+	s := &director.Snapshot{
+		Sysctls: c.sysctls, Routes: c.routes,
+		DropRate: c.defence.dropRate, Standby: c.standbyLocked(), Deletions: c.deletions,
+	}
 	for _, svc := range c.services {
 		s.Services = append(s.Services, svc.viewed())
 	}

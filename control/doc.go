@@ -17,6 +17,7 @@
 //	estimate.go  counters and rates as shown
 //	list.go      everything that only reads
 //	marks.go     mark rules in iptables syntax
+//	sysctl.go    settings, and what automatic ones make of the free memory
 //	own.go       owned addresses, and what is hidden from the host
 //	script.go    rules files: lines, quoting, variables
 //	rules.go     rules files: execution on a scratch Control, differences

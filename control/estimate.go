@@ -67,8 +67,12 @@ func (e *estimator) stats() ipvs.Stats {
 	}
 }
 
-// foldLocked folds the counters of everything but the trash.
+// foldLocked folds the counters of everything but the trash. While
+// run_estimation is 0, what is shown stands still.
 func (c *Control) foldLocked() {
+	if c.sysctls.RunEstimation == 0 {
+		return
+	}
 	c.totals.fold(c.cfg.Totals)
 	for _, svc := range c.services {
 		svc.est.fold(&svc.vs.Counters)

@@ -104,22 +104,3 @@ func (c *Control) setTimeoutsLocked(t ipvs.Timeouts) {
 	set(&now.UDP, t.UDP)
 	c.cfg.Conns.SetTimeouts(now)
 }
-
-// notReady is ipvs.ErrNotReady in words for one case.
-type notReady string
-
-func (e notReady) Error() string { return string(e) }
-func (e notReady) Unwrap() error { return ipvs.ErrNotReady }
-
-const errNoSync = notReady("connection synchronisation is not available in this version of usvs")
-
-// Daemons lists the synchronisation daemons that run: none.
-func (c *Control) Daemons() ([]ipvs.Daemon, error) { return nil, nil }
-
-// StartDaemon fails: there is no connection synchronisation.
-func (c *Control) StartDaemon(ipvs.Daemon) error { return errNoSync }
-
-// StopDaemon fails as with any daemon that does not run.
-func (c *Control) StopDaemon(ipvs.DaemonState) error {
-	return fmt.Errorf("no such daemon runs: %w", ipvs.ErrNotFound)
-}

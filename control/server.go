@@ -45,7 +45,7 @@ func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 	if svc.find(id) >= 0 {
 		return ipvs.ErrExists
 	}
-	if err := checkMixed(svc.vs.ID, id.Addr, spec.Method); err != nil {
+	if err := c.checkMixedLocked(svc.vs.ID, id.Addr, spec.Method); err != nil {
 		return err
 	}
 	if err := checkMedium(id.Addr, spec.Method, c.routes); err != nil {
@@ -97,7 +97,7 @@ func (c *Control) editServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Ser
 	if i < 0 {
 		return ipvs.ErrNoEntry
 	}
-	if err := checkMixed(svc.vs.ID, id.Addr, spec.Method); err != nil {
+	if err := c.checkMixedLocked(svc.vs.ID, id.Addr, spec.Method); err != nil {
 		return err
 	}
 	if err := checkMedium(id.Addr, spec.Method, c.routes); err != nil {

@@ -20,6 +20,9 @@ const (
 func (c *Control) discardLocked(srv *server) {
 	srv.rs.SetAvailable(false)
 	srv.idle = false
+	if c.sysctls.ExpireNodestConn != 0 {
+		c.deletions++
+	}
 	if len(c.trash) == 0 {
 		c.trashRun = c.cfg.Clock.Now().Add(trashPeriod)
 	}

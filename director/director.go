@@ -5,6 +5,7 @@ import (
 
 	"usvs/arp"
 	"usvs/clock"
+	"usvs/connsync"
 	"usvs/conntrack"
 	"usvs/forward"
 	"usvs/ipvs"
@@ -21,6 +22,8 @@ type Config struct {
 	// Conflict hears that another host claims an owned address. It is called
 	// by workers and must not block; nil: nobody listens.
 	Conflict func(arp.Conflict)
+	// Seed of the lots that drop_entry draws.
+	Seed uint64
 }
 
 // Director forwards packets for virtual services. Its Workers do the work.
@@ -32,15 +35,18 @@ type Director struct {
 	fragments *forward.Reassembler
 	answers   *localstack.Stack
 	conflict  func(arp.Conflict)
+	upkeep    upkeep
 	snap      atomic.Pointer[Snapshot]
 	observers atomic.Pointer[[]*Observer]
 	workers   atomic.Pointer[[]*Worker]
+	master    atomic.Pointer[connsync.Master] // nil: connections are not synchronised
 }
 
 // New returns a director with an empty snapshot.
 func New(cfg Config) *Director {
 	d := &Director{Table: cfg.Table, fragments: cfg.Fragments, answers: cfg.Answers, conflict: cfg.Conflict}
 	d.Neighbours = arp.New(cfg.ARP, local{d})
+	d.upkeep.random.Store(cfg.Seed)
 	d.snap.Store((&Snapshot{Sysctls: ipvs.DefaultSysctls()}).Seal())
 	d.workers.Store(&[]*Worker{})
 	return d
@@ -53,6 +59,7 @@ func New(cfg Config) *Director {
 func (d *Director) Publish(now clock.Instant, s *Snapshot) {
 	d.Table.SetSecureTCP(s.Sysctls.SecureTCP > 1)
 	old := d.snap.Swap(s)
+	d.upkeep.publish(now, old, s)
 	for port := range s.Routes.Interfaces {
 		if s.Routes.Interfaces[port].Medium != wire.Ethernet {
 			continue
@@ -78,6 +85,7 @@ func (d *Director) NewWorker() *Worker {
 	w.cut = w.cutPiece
 	w.wrap = w.wrapSegment
 	w.host = w.give
+	w.orphan = w.endOrphan
 	for {
 		old := d.workers.Load()
 		w.ipID = uint32(len(*old)) * idStride

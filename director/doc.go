@@ -10,6 +10,7 @@
 //	input.go     client to virtual service: lookup, port reuse, state, counters
 //	schedule.go  new connections: eligibility, persistence, scheduler, insertion
 //	transmit.go  next hop, TTL, MTU, then NAT, DR, TUN or local delivery
+//	bypass.go    a service without servers: on to where the packet was going
 //	output.go    real server to client: lookup, state, source rewriting
 //	related.go   ICMP errors about a connection, in both directions
 //	tunnel.go    ICMP errors about a tunnel's outer packet
@@ -17,6 +18,7 @@
 //	send.go      link headers, neighbours, fragments
 //	explain.go   who hears of each decision, if anybody does
 //	unreachable.go  frames that waited in vain for their next hop
+//	upkeep.go    what settings want done by itself, in slices; drop_packet
 //	tally.go     counting, shared counters being touched once per batch
 //
 // # Concurrency

@@ -26,6 +26,8 @@ const (
 	StageSchedule                // the scheduler of Service is about to be asked by Request
 	StageScheduled               // it said Server, or nil
 	StageOpen                    // OK: Conn is a new connection of Service to Server
+	StageBypass                  // OK: Conn is a new connection past all servers of Service
+	StageDefence                 // drop_packet is in force; OK: the packet may open a connection
 	StageRoute                   // Hop leads towards Conn's other end
 	StageMTU                     // whether Packet fits MTU; OK: it does, or may be cut
 )

@@ -23,7 +23,7 @@ func (w *Worker) input(f *link.Frame) {
 		forward.RecordRoute(p, p.Dst) // as the host's stack does on receipt
 	}
 	switch {
-	case !s.active(p.Version):
+	case !s.active(p.Version), s.Standby:
 		w.local(f)
 		return
 	case p.IsICMPError():
@@ -121,13 +121,16 @@ func (w *Worker) mustReschedule() bool {
 // forwardIn counts a client's packet, advances its connection and transmits it.
 func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
 	c := &w.c
-	if c.Server == nil || !c.Server.Available() {
+	if c.Server != nil && !c.Server.Available() {
 		w.end(DropServerGone) // connection kept, timer not restarted (ipvs.md 2.8)
 		return
 	}
 	w.countIn(c.Server, w.p.IPLen())
-	w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
+	alive := w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
 	w.transmit(f)
+	if m := w.d.master.Load(); m != nil && (alive || c.Flags&conntrack.FlagOnePacket != 0) {
+		m.Packet(w.now, &w.snap.Sysctls, c, &w.tmpl)
+	}
 }
 
 // event is what the packet tells the connection's state machine. A TCP header

@@ -47,6 +47,9 @@ const (
 	DropTunnelError      // an ICMP error about a tunnel, told to the client where it can be
 	DropUnanswerable     // to an owned address, too malformed to be answered
 	DropRateLimited      // an answer withheld by the ICMP rate limit
+	DropDefence          // would have opened a connection, and drop_packet's turn had come
+	DropRelatedNoServer  // an ICMP error that would have opened a connection, but no real server is available
+	DropBypassLocal      // on a bypass connection, to what has become an address of the host
 	DropMartian          // from an address that no other host can have
 	reasons
 )
@@ -57,7 +60,8 @@ var reasonNames = [reasons]string{
 	"drop_template_race", "drop_ttl", "drop_too_big", "drop_no_route", "drop_foreign_route",
 	"drop_neighbour", "drop_mtu_too_small", "drop_family", "drop_no_room",
 	"drop_fragment", "drop_icmp_checksum", "drop_redirect_loopback", "drop_segment", "drop_local_node",
-	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_unanswerable", "drop_rate_limited", "drop_martian",
+	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_unanswerable", "drop_rate_limited",
+	"drop_defence", "drop_related_no_server", "drop_bypass_local", "drop_martian",
 }
 
 // String is the reason's counter name.

@@ -14,20 +14,41 @@ import (
 // and it does not matter whether its server was deleted.
 func (w *Worker) relatedIn(f *link.Frame) {
 	p, q := &w.p, &w.q
-	if !forward.ParseQuote(p, q) || !w.lookupQuotedIn() {
+	if !forward.ParseQuote(p, q) {
 		w.local(f)
+		return
+	}
+	if !w.lookupQuotedIn() && !w.scheduleQuoted(f) {
 		return
 	}
 	if !forward.ICMPChecksumOK(f, p, false) {
 		w.end(DropICMPChecksum)
 		return
 	}
-	if w.c.Server == nil {
-		w.end(DropServerGone)
-		return
-	}
 	w.countIn(w.c.Server, w.p.IPLen())
 	w.transmitAs(f, true)
+}
+
+// scheduleQuoted opens a connection for the reply that the current ICMP error
+// quotes, if schedule_icmp wants that, as schedule does for a packet. The quote
+// needs no more than its ports; the connection's state machine hears nothing.
+func (w *Worker) scheduleQuoted(f *link.Frame) bool {
+	q := &w.q
+	switch {
+	case w.snap.Sysctls.ScheduleICMP == 0 || !balanced(q.Proto):
+		w.local(f)
+		return false
+	case w.martian(f):
+		w.end(DropMartian)
+		return false
+	}
+	w.flow = flow{
+		protocol: ipvs.Protocol(q.Proto),
+		client:   netip.AddrPortFrom(q.Dst, q.DstPort),
+		virtual:  netip.AddrPortFrom(q.Src, q.SrcPort),
+		related:  true,
+	}
+	return w.scheduleFlow(f, true)
 }
 
 func (w *Worker) lookupQuotedIn() bool {

@@ -20,6 +20,14 @@ const insertTries = 4
 // ftpDataPort as a client's port is never scheduled (ipvs.md 5.3).
 const ftpDataPort = 20
 
+// flow is what is to be scheduled: its ends as client and virtual service have
+// them. It is that of a packet, or of the reply that an ICMP error quotes.
+type flow struct {
+	protocol        ipvs.Protocol
+	client, virtual netip.AddrPort
+	related         bool
+}
+
 // schedule opens a connection for a packet that has none (ipvs.md 5.3). It
 // reports whether w.c now holds one; if not, the frame has met its end.
 func (w *Worker) schedule(f *link.Frame) bool {
@@ -32,11 +40,30 @@ func (w *Worker) schedule(f *link.Frame) bool {
 		w.end(DropShortTransport)
 		return false
 	}
-	svc := w.snap.find(family(p.Version), f.Mark, ipvs.Protocol(p.Proto), p.Dst, p.DstPort)
-	if w.recorder != nil {
-		w.record(Step{Stage: StageService, Service: svc, OK: w.mayOpen()})
+	w.flow = flow{
+		protocol: ipvs.Protocol(p.Proto),
+		client:   netip.AddrPortFrom(p.Src, p.SrcPort),
+		virtual:  netip.AddrPortFrom(p.Dst, p.DstPort),
 	}
-	if !w.mayOpen() || svc == nil || p.SrcPort == ftpDataPort {
+	return w.scheduleFlow(f, w.mayOpen())
+}
+
+// scheduleFlow opens a connection for w.flow, if it may open one at all.
+func (w *Worker) scheduleFlow(f *link.Frame, opens bool) bool {
+	fl := &w.flow
+	svc := w.snap.find(family(w.p.Version), f.Mark, fl.protocol, fl.virtual.Addr(), fl.virtual.Port())
+	if w.recorder != nil {
+		w.record(Step{Stage: StageService, Service: svc, Quoted: w.quoted(), OK: opens})
+	}
+	if !opens || svc == nil {
+		w.local(f)
+		return false
+	}
+	if w.snap.DropRate != 0 && w.unlucky() {
+		w.end(DropDefence)
+		return false
+	}
+	if fl.client.Port() == ftpDataPort {
 		w.local(f)
 		return false
 	}
@@ -44,7 +71,7 @@ func (w *Worker) schedule(f *link.Frame) bool {
 		return w.schedulePersistent(f, svc)
 	}
 	id := &svc.VS.ID
-	if id.Mark == 0 && id.Port != p.DstPort {
+	if id.Mark == 0 && id.Port != fl.virtual.Port() {
 		w.leave(f, svc)
 		return false
 	}
@@ -53,7 +80,15 @@ func (w *Worker) schedule(f *link.Frame) bool {
 		w.leave(f, svc)
 		return false
 	}
-	return w.open(f, svc, rs, conntrack.Ref{}, orPort(rs.ID.Port, p.DstPort)) == conntrack.Inserted
+	return w.open(f, svc, rs, conntrack.Ref{}, orPort(rs.ID.Port, fl.virtual.Port())) == conntrack.Inserted
+}
+
+// quoted is what the current packet quotes, if that is what is scheduled.
+func (w *Worker) quoted() *wire.Packet {
+	if w.flow.related {
+		return &w.q
+	}
+	return nil
 }
 
 // mayOpen reports whether the packet's kind can open a connection at all.
@@ -69,10 +104,10 @@ func (w *Worker) mayOpen() bool {
 }
 
 func (w *Worker) request(svc *Service) *sched.Request {
-	p := &w.p
+	fl := &w.flow
 	w.req = sched.Request{
-		Now: w.now, Protocol: ipvs.Protocol(p.Proto), Client: p.Src, ClientPort: p.SrcPort,
-		Dst: p.Dst, Flags: svc.Spec.Flags, Sysctls: &w.snap.Sysctls,
+		Now: w.now, Protocol: fl.protocol, Client: fl.client.Addr(), ClientPort: fl.client.Port(),
+		Dst: fl.virtual.Addr(), Flags: svc.Spec.Flags, Sysctls: &w.snap.Sysctls,
 	}
 	return &w.req
 }
@@ -80,27 +115,27 @@ func (w *Worker) request(svc *Service) *sched.Request {
 // schedulePersistent finds or makes the client's template and opens a
 // connection to its server (ipvs.md 2.5).
 func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
-	p, id := &w.p, &svc.VS.ID
-	n := conntrack.Spec{Protocol: ipvs.Protocol(p.Proto), Template: true, Mark: f.Mark}
-	client := netip.AddrPortFrom(maskClient(svc, p.Src), 0)
+	fl, id := &w.flow, &svc.VS.ID
+	n := conntrack.Spec{Protocol: fl.protocol, Template: true, Mark: f.Mark}
+	client := netip.AddrPortFrom(maskClient(svc, fl.client.Addr()), 0)
 	vport := uint16(0)
-	if id.Mark == 0 && p.DstPort == id.Port && id.Port != ftpPort {
+	if id.Mark == 0 && fl.virtual.Port() == id.Port && id.Port != ftpPort {
 		vport = id.Port
 	}
-	n.Client, n.Virtual = client, netip.AddrPortFrom(p.Dst, vport)
+	n.Client, n.Virtual = client, netip.AddrPortFrom(fl.virtual.Addr(), vport)
 	if id.Mark != 0 {
-		n.Protocol, n.Virtual = ipvs.ProtoIP, netip.AddrPortFrom(markAddr(id.Mark, p.Version), 0)
+		n.Protocol, n.Virtual = ipvs.ProtoIP, netip.AddrPortFrom(markAddr(id.Mark, w.p.Version), 0)
 	}
 	for range insertTries {
 		tmpl := &w.tmpl
 		if !w.findTemplate(&n, tmpl) && !w.makeTemplate(f, svc, &n, vport, tmpl) {
 			return false
 		}
-		rs, dport := tmpl.Server, p.DstPort
+		rs, dport := tmpl.Server, fl.virtual.Port()
 		if rs == nil {
 			break // another worker's, and its server went meanwhile
 		}
-		if p.DstPort == id.Port && rs.ID.Port != 0 {
+		if dport == id.Port && rs.ID.Port != 0 {
 			dport = rs.ID.Port
 		}
 		switch w.open(f, svc, rs, tmpl.Ref, dport) {
@@ -161,23 +196,17 @@ func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.Spec, vp
 // makes one that lives for this packet only. Finding that another worker
 // opened it meanwhile is as good as opening it.
 func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control conntrack.Ref, dport uint16) conntrack.Result {
-	p := &w.p
 	n := &w.fresh
 	*n = conntrack.Spec{
-		Protocol: ipvs.Protocol(p.Proto),
-		Client:   netip.AddrPortFrom(p.Src, p.SrcPort),
-		Virtual:  netip.AddrPortFrom(p.Dst, p.DstPort),
-		Real:     netip.AddrPortFrom(rs.ID.Addr, dport),
-		Method:   rs.Method(), Server: rs, Mark: f.Mark, Control: control,
+		Protocol: w.flow.protocol, Client: w.flow.client, Virtual: w.flow.virtual,
+		Real:   netip.AddrPortFrom(rs.ID.Addr, dport),
+		Method: rs.Method(), Server: rs, Mark: f.Mark, Control: control,
 	}
-	if svc.Spec.Flags&ipvs.FlagOnePacket != 0 && p.Proto == wire.ProtoUDP {
+	if w.onePacket(svc) {
 		w.countConn(svc, rs)
 		rs.Bind(false) // counted around the packet: the thresholds see it
 		rs.Unbind(false)
-		w.c = conntrack.Conn{
-			Protocol: n.Protocol, Client: n.Client, Virtual: n.Virtual, Real: n.Real,
-			Method: n.Method, Server: rs, Control: control, Mark: f.Mark, Flags: conntrack.FlagOnePacket,
-		}
+		w.c = passing(n)
 		if w.recorder != nil {
 			w.record(Step{Stage: StageOpen, Service: svc, Server: rs, Conn: &w.c, OK: true})
 		}
@@ -201,6 +230,19 @@ func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control 
 	}
 }
 
+// onePacket reports whether the flow's connection lives for this packet only.
+func (w *Worker) onePacket(svc *Service) bool {
+	return svc.Spec.Flags&ipvs.FlagOnePacket != 0 && w.flow.protocol == ipvs.UDP
+}
+
+// passing is a connection that never enters the table.
+func passing(n *conntrack.Spec) conntrack.Conn {
+	return conntrack.Conn{
+		Protocol: n.Protocol, Client: n.Client, Virtual: n.Virtual, Real: n.Real,
+		Method: n.Method, Server: n.Server, Control: n.Control, Mark: n.Mark, Flags: conntrack.FlagOnePacket,
+	}
+}
+
 func (w *Worker) countConn(svc *Service, rs *ipvs.RealServer) {
 	rs.Counters.Conns.Add(1)
 	svc.VS.Counters.Conns.Add(1)
@@ -210,11 +252,16 @@ func (w *Worker) countConn(svc *Service, rs *ipvs.RealServer) {
 // leave ends a packet for which no server is available (ipvs.md 5.4).
 func (w *Worker) leave(f *link.Frame, svc *Service) {
 	id := &svc.VS.ID
-	if id.Mark == 0 && id.Port == ftpPort && w.p.DstPort != ftpPort {
+	switch {
+	case w.snap.Sysctls.CacheBypass != 0 && w.mayBypass(id):
+		w.bypass(f, svc)
+	case id.Mark == 0 && id.Port == ftpPort && w.flow.virtual.Port() != ftpPort:
 		w.local(f)
-		return
+	case w.flow.related:
+		w.end(DropRelatedNoServer)
+	default:
+		w.refuse(f, localstack.PortUnreachable(), DropNoServer)
 	}
-	w.refuse(f, localstack.PortUnreachable(), DropNoServer)
 }
 
 // maskClient applies the service's persistence granularity to a client.

@@ -32,6 +32,15 @@ type Snapshot struct {
 	// have as the host's own.
 	Owned  []netip.Addr
 	Hidden *Hidden
+	// DropRate is drop_packet in force: every how many packets that would open
+	// a connection one is dropped; 0: none.
+	DropRate int
+	// Standby: backup_only is set and a backup daemon runs, so clients' packets
+	// are the host's own.
+	Standby bool
+	// Deletions counts deletions of real servers that are to end the servers'
+	// connections (expire_nodest_conn).
+	Deletions uint64
 
 	byID     map[ipvs.ServiceID]*Service
 	owned    addrSet

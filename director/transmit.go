@@ -24,6 +24,10 @@ func (w *Worker) transmit(f *link.Frame) { w.transmitAs(f, false) }
 
 func (w *Worker) transmitAs(f *link.Frame, related bool) {
 	c, p := &w.c, &w.p
+	if c.Method == ipvs.Bypass {
+		w.transmitBypass(f)
+		return
+	}
 	hop := w.snap.Routes.Lookup(c.Real.Addr())
 	if w.recorder != nil {
 		w.record(Step{Stage: StageRoute, Conn: c, Hop: hop})
@@ -109,6 +113,10 @@ func (w *Worker) transmitLocal(f *link.Frame, related bool) {
 // MTU is judged before, by what the tunnel leaves of the route's.
 func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 	c, p := &w.c, &w.p
+	if c.Server == nil {
+		w.end(DropServerGone) // nobody knows the encapsulation
+		return
+	}
 	w.tun = forward.Tunnel{Params: c.Server.Tunnel(), Src: hop.Src, Dst: c.Real.Addr()}
 	outer := hop.MTU
 	if learned := c.Server.PathMTU(w.now); learned != 0 && learned < outer {

@@ -33,6 +33,7 @@ type Worker struct {
 
 	tally tally
 
+	flow  flow // what is being scheduled
 	fresh conntrack.Spec
 	req   sched.Request
 	tun   forward.Tunnel
@@ -48,6 +49,7 @@ type Worker struct {
 	alloc            func() *wire.Frame
 	piece, cut, wrap func(*wire.Frame)
 	host             func(*wire.Frame)
+	orphan           func(*conntrack.Conn)
 }
 
 // Handle takes a batch of received frames, changes them in place, and appends
@@ -56,6 +58,7 @@ type Worker struct {
 func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) clock.Instant {
 	w.begin(now, out)
 	w.d.Table.Tick(now, tickBudget)
+	next := w.keepUp()
 	obs := w.d.observers.Load()
 	for _, f := range batch {
 		if obs != nil {
@@ -65,14 +68,14 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 		w.frame(f)
 	}
 	w.settle()
-	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline())
+	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline()).Min(next)
 }
 
 // Tick expires connections, neighbours and fragments, sends what is due, and returns when
 // it wants to be called again. Any worker may call it at any time.
 func (w *Worker) Tick(now clock.Instant, out *link.Output) clock.Instant {
 	w.begin(now, out)
-	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w)).Min(w.d.fragments.Tick(now))
+	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w)).Min(w.d.fragments.Tick(now)).Min(w.keepUp())
 	w.settle()
 	return next
 }

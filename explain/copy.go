@@ -26,6 +26,7 @@ func Of(d *director.Director, now clock.Instant) *Bench {
 	b.source = &source{d: d, twins: map[*ipvs.RealServer]*ipvs.RealServer{}, moved: map[conntrack.Ref]conntrack.Ref{}}
 	b.d.Table.AdoptTimeouts(d.Table)
 	b.d.Publish(now, b.source.snapshot(b))
+	b.d.AdoptTurn(d)
 	for _, n := range d.Neighbours.Entries(now) {
 		if usable(n.State) {
 			b.d.Neighbours.SetStatic(now, n.Port, n.Addr, n.MAC, nowhere{})
@@ -43,6 +44,7 @@ func (s *source) snapshot(b *Bench) *director.Snapshot {
 	is := &director.Snapshot{
 		Sysctls: was.Sysctls, Routes: was.Routes, Owned: was.Owned, Hidden: was.Hidden,
 		Marks4: copyRules(was.Marks4), Marks6: copyRules(was.Marks6),
+		DropRate: was.DropRate, Standby: was.Standby,
 	}
 	services := map[*ipvs.VirtualService]*ipvs.VirtualService{}
 	for _, svc := range was.Services {

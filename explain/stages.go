@@ -60,6 +60,10 @@ func (r *recorder) Record(s director.Step) {
 		r.scheduled(&s)
 	case director.StageOpen:
 		r.open(&s)
+	case director.StageBypass:
+		r.bypass(&s)
+	case director.StageDefence:
+		r.defence(&s)
 	case director.StageRoute:
 		r.route(&s)
 	case director.StageMTU:
@@ -150,6 +154,9 @@ func (r *recorder) conn(c *conntrack.Conn) string {
 }
 
 func ends(c *conntrack.Conn) string {
+	if c.Method == ipvs.Bypass {
+		return fmt.Sprintf("%v %s -> %s (Bypass)", c.Protocol, c.Client, virtual(c))
+	}
 	return fmt.Sprintf("%v %s -> %s -> %s (%v)", c.Protocol, c.Client, virtual(c), c.Real, c.Method)
 }
 
@@ -177,6 +184,13 @@ func (r *recorder) reuse(s *director.Step) {
 
 func (r *recorder) service(s *director.Step) {
 	p := s.Packet
+	if s.Quoted != nil {
+		r.say("schedule", "an ICMP error about an unknown connection opens one (schedule_icmp 1)")
+	}
+	if s.Service == nil && s.Quoted != nil {
+		r.say("service", "none for %v %s", ipvs.Protocol(s.Quoted.Proto), netip.AddrPortFrom(s.Quoted.Src, s.Quoted.SrcPort))
+		return
+	}
 	if s.Service == nil {
 		r.say("service", "none for %v %s", ipvs.Protocol(p.Proto), netip.AddrPortFrom(p.Dst, p.DstPort))
 		return
@@ -277,8 +291,30 @@ func (r *recorder) open(s *director.Step) {
 	}
 }
 
+// bypass tells of a connection past all servers.
+func (r *recorder) bypass(s *director.Step) {
+	if !s.OK {
+		r.say("connection", "cannot be opened past the servers")
+		return
+	}
+	r.say("connection", "new, past all servers (cache_bypass 1): %s", ends(s.Conn))
+}
+
+// defence tells of drop_packet.
+func (r *recorder) defence(s *director.Step) {
+	snap := r.b.d.Snapshot()
+	said := "it is not this one's turn"
+	if !s.OK {
+		said = "it is this one's turn"
+	}
+	r.say("defence", "drop_packet %d drops one of %d packets that would open a connection: %s", snap.Sysctls.DropPacket, snap.DropRate, said)
+}
+
 func (r *recorder) route(s *director.Step) {
 	to := s.Conn.Real.Addr()
+	if s.Conn.Method == ipvs.Bypass {
+		to = s.Packet.Dst
+	}
 	if s.Dir == conntrack.DirOut {
 		to = s.Conn.Client.Addr()
 	}

@@ -38,5 +38,8 @@ var meanings = map[director.Reason]string{
 	director.DropTunnelError:      "used up: an ICMP error about a tunnel, told to the client where it can be",
 	director.DropUnanswerable:     "dropped: too malformed to be answered",
 	director.DropRateLimited:      "dropped: the answer was withheld by the ICMP rate limit",
+	director.DropDefence:          "dropped: it would open a connection, and drop_packet lets only some of these pass",
+	director.DropRelatedNoServer:  "dropped: an ICMP error about an unknown connection (schedule_icmp), for which no real server is available",
+	director.DropBypassLocal:      "dropped: its connection goes past all servers (cache_bypass), but the destination is this host now",
 	director.DropMartian:          "dropped: no other host can have the source address",
 }

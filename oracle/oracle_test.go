@@ -26,8 +26,6 @@ var later = map[string]string{
 	"persist/sip": "the SIP persistence engine",
 	"fwd/nat-ftp": "the FTP helper",
 	"fwd/local":   "programs on the director itself",
-	"fwd/sysctl":  "schedule_icmp and cache_bypass",
-	"fwd/nodest":  "the sweep of expire_nodest_conn",
 }
 
 func TestRecordings(t *testing.T) {

@@ -1,0 +1,87 @@
+package director
+
+import (
+	"net/netip"
+
+	"usvs/conntrack"
+	"usvs/forward"
+	"usvs/ipvs"
+	"usvs/link"
+	"usvs/route"
+)
+
+// mayBypass reports whether a packet for which no server is available may go on
+// to where it was going: a fwmark service took it, and it is not for this host
+// (cache_bypass, ipvs.md 5.4).
+func (w *Worker) mayBypass(id *ipvs.ServiceID) bool {
+	dst := w.flow.virtual.Addr()
+	return id.Mark != 0 && !w.flow.related && !dst.IsMulticast() && dst != broadcast4 &&
+		!w.snap.owned.has(dst) && w.snap.Routes.Lookup(dst).Kind != route.Local
+}
+
+// bypass opens a connection without a server and sends its first packet on.
+// The connection is counted nowhere.
+func (w *Worker) bypass(f *link.Frame, svc *Service) {
+	n := &w.fresh
+	*n = conntrack.Spec{
+		Protocol: w.flow.protocol, Client: w.flow.client, Virtual: w.flow.virtual,
+		Real: nowhere(w.p.Version), Method: ipvs.Bypass, Mark: f.Mark,
+	}
+	ok := true
+	if w.onePacket(svc) {
+		w.c = passing(n)
+	} else {
+		ok = w.d.Table.Insert(w.now, n, &w.c) != conntrack.Full
+	}
+	if w.recorder != nil {
+		w.record(Step{Stage: StageBypass, Service: svc, Conn: &w.c, OK: ok})
+	}
+	if !ok {
+		w.end(DropTableFull)
+		return
+	}
+	w.forwardIn(f, w.event())
+}
+
+// nowhere is a bypass connection's real server.
+func nowhere(version uint8) netip.AddrPort {
+	if version == 6 {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+}
+
+// transmitBypass sends a packet on as a router would, but says nothing when it
+// cannot: the ICMP error would have to come from the packet's destination, which
+// is not ours, and the kernel sends none either.
+func (w *Worker) transmitBypass(f *link.Frame) {
+	p := &w.p
+	hop := w.snap.Routes.Lookup(p.Dst)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageRoute, Conn: &w.c, Hop: hop})
+	}
+	switch {
+	case hop.Kind == route.Local:
+		w.end(DropBypassLocal)
+		return
+	case hop.Kind == route.None:
+		w.end(DropNoRoute)
+		return
+	case hop.Kind == route.Foreign:
+		w.end(DropForeignRoute)
+		return
+	case p.TTL <= 1:
+		w.end(DropTTL)
+		return
+	}
+	forward.DecrementTTL(p)
+	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+	if w.recorder != nil {
+		w.record(Step{Stage: StageMTU, Conn: &w.c, MTU: hop.MTU, OK: !tooBig})
+	}
+	if tooBig {
+		w.end(DropTooBig)
+		return
+	}
+	w.send(f, &hop, fragment)
+}
