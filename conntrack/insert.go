@@ -159,15 +159,19 @@ func (n *Spec) timeout() time.Duration {
 
 // active reports whether the connection counts as an active one from the start.
 func (n *Spec) active() bool {
-	return n.Flags&FlagActive != 0 && !n.Template && n.Server != nil
+	return n.Flags&FlagActive != 0 && !n.Template && n.counted()
 }
+
+// counted reports whether the entry is of a real server. The one that another
+// director told of may not be known here.
+func (n *Spec) counted() bool { return n.Server != nil || n.Flags&FlagSync != 0 }
 
 // control is the state a new entry starts in: inactive unless it says
 // otherwise, and silent unless its real server answers through the director. A
 // bypass has neither (ipvs.md 2.3).
 func (n *Spec) control() (c control) {
 	c = c.with(n.State)
-	if n.Server != nil {
+	if n.counted() {
 		if !n.active() {
 			c |= ctlInactive
 		}

@@ -134,7 +134,7 @@ func (t *Table) extend(now clock.Instant, r Ref, e *entry, timeout time.Duration
 			if ctl := control(e.ctl.Load()); !ctl.is(r.gen()) || !ctl.controls() {
 				return 0, false
 			}
-			t.postpone(now, e, r.gen(), x)
+			t.postpone(now, r, e, x)
 			continue
 		}
 		step("life: extend")
@@ -148,12 +148,13 @@ func (t *Table) extend(now clock.Instant, r Ref, e *entry, timeout time.Duration
 // postpone gives an expired entry that controls others another minute from
 // its nominal end, and again as often as needed. Its timeout stays a minute
 // from then on (ipvs.md 2.4).
-func (t *Table) postpone(now clock.Instant, e *entry, gen uint64, x expiry) {
+func (t *Table) postpone(now clock.Instant, r Ref, e *entry, x expiry) {
 	at := x.at()
 	minutes := now.Sub(at)/laterTimeout + 1
 	step("life: postpone")
-	if e.expiry.CompareAndSwap(uint64(x), uint64(expiryAt(gen, at.Add(minutes*laterTimeout)))) {
-		restamp(&e.timeout, gen, uint64(laterTimeout.Milliseconds()))
+	if e.expiry.CompareAndSwap(uint64(x), uint64(expiryAt(r.gen(), at.Add(minutes*laterTimeout)))) {
+		restamp(&e.timeout, r.gen(), uint64(laterTimeout.Milliseconds()))
+		t.putOff(now, r)
 	}
 }
 
@@ -172,7 +173,7 @@ func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
 			return false
 		}
 		if ctl.controls() {
-			t.postpone(now, e, gen, x)
+			t.postpone(now, makeRef(i, gen), e, x)
 			continue
 		}
 		if !x.closed() {

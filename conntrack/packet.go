@@ -59,16 +59,20 @@ func (t *Table) transit(now clock.Instant, c *Conn, e *entry, dir Dir, ev Event)
 // follow does what a transition entails elsewhere. Its caller made it, alone.
 func (t *Table) follow(c *Conn, was, is control, dir Dir, ev Event) {
 	step("packet: follow")
-	if c.Server != nil {
-		switch {
-		case was.has(ctlInactive) && !is.has(ctlInactive):
-			c.Server.Promote()
-		case !was.has(ctlInactive) && is.has(ctlInactive):
-			c.Server.Demote()
-		}
-	}
+	recount(c.Server, was, is)
 	if is.state() != was.state() && established(c.Protocol, is.state()) || ev == EventUDP && dir == DirOut {
 		t.assure(c.Control)
+	}
+}
+
+// recount moves a connection between its real server's counts.
+func recount(rs *ipvs.RealServer, was, is control) {
+	switch {
+	case rs == nil:
+	case was.has(ctlInactive) && !is.has(ctlInactive):
+		rs.Promote()
+	case !was.has(ctlInactive) && is.has(ctlInactive):
+		rs.Demote()
 	}
 }
 

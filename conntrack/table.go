@@ -52,6 +52,9 @@ type Table struct {
 	ftpPorts []uint16     // virtual ports of connections with the FTP helper
 	noCPort  atomic.Int64 // connections whose client's port is not known yet
 
+	adverts adverts                                  // what a synchronisation master told
+	later   atomic.Pointer[func(clock.Instant, Ref)] // see OnLater
+
 	secure   atomic.Bool
 	timeouts [3]atomic.Uint32 // seconds: TCP ESTABLISHED, TCP FIN_WAIT, UDP
 }
@@ -72,6 +75,7 @@ func newTable(cfg Config, buckets int) *Table {
 		entries: newPool[entry](uint32(limit), shards),
 		records: newPool[atomic.Uint64](uint32(limit)*maxRecords+spareRecords, shards),
 		sides:   newSides(uint32(limit), shards),
+		adverts: newAdverts(uint32(limit)),
 		shards:  make([]shard, shards),
 
 		ftpPorts: slices.Clone(cfg.FTPPorts),
@@ -233,7 +237,7 @@ func (t *Table) take(now clock.Instant, w *walk, c *Conn) found {
 		if !ctl.controls() {
 			return expired
 		}
-		t.postpone(now, w.e, gen, x)
+		t.postpone(now, makeRef(i, gen), w.e, x)
 	}
 	if !t.read(i, w.e, gen, c) {
 		return gone

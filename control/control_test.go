@@ -187,7 +187,7 @@ func TestServiceErrors(t *testing.T) {
 		{"delete exactly", func(c *Control) error { return c.DeleteService(tcp("10.9.0.1", 81)) }, ipvs.ErrNotFound},
 		{"show missing", func(c *Control) error { _, err := c.Service(mark(7)); return err }, ipvs.ErrNotFound},
 		{"zero missing", func(c *Control) error { id := mark(7); return c.Zero(&id) }, ipvs.ErrNotFound},
-		{"start daemon", func(c *Control) error { return c.StartDaemon(ipvs.Daemon{}) }, ipvs.ErrNotReady},
+		{"start daemon", func(c *Control) error { return c.StartDaemon(ipvs.Daemon{}) }, ipvs.ErrInvalid},
 		{"stop daemon", func(c *Control) error { return c.StopDaemon(ipvs.DaemonMaster) }, ipvs.ErrNotFound},
 		{"timeout", func(c *Control) error { return c.SetTimeouts(ipvs.Timeouts{TCP: 1, UDP: maxTimeoutSecs + 1}) }, ipvs.ErrInvalid},
 	}
@@ -204,15 +204,6 @@ func TestServiceErrors(t *testing.T) {
 			require.Equal(t, ipvs.DefaultTimeouts, to)
 		})
 	}
-}
-
-// The messages name the cause; ipvsadm shows that of the daemon as it is.
-func TestDaemonText(t *testing.T) {
-	r := newRig(t)
-	require.EqualError(t, r.StartDaemon(ipvs.Daemon{}), "connection synchronisation is not available in this version of usvs")
-	all, err := r.Daemons()
-	r.must(err)
-	require.Empty(t, all)
 }
 
 func TestServerErrors(t *testing.T) {

@@ -65,7 +65,7 @@ func TestLoadErrors(t *testing.T) {
 		{"usage", ok + "-a -t 10.9.0.1:80", "rules:2: You need to supply the 'real-server' option for the 'add-server' command"},
 		{"unknown option", "ipvsadm --nosuch", "rules:1: "},
 		{"multicast", ok + "-a -t 10.9.0.1:80 -r 224.0.0.1", "rules:2: Invalid operation.  Possibly wrong module version, address not unicast, ..."},
-		{"daemon", "ipvsadm --start-daemon master", "rules:1: connection synchronisation is not available in this version of usvs"},
+		{"daemon", "ipvsadm --start-daemon master\nipvsadm --start-daemon master", "rules:2: Daemon has already run"},
 		{"shell", ok + "\nfor i in 1 2 3; do", "rules:3: `for' is not supported in a rules file; it may hold ipvsadm, iptables and ip6tables commands, NAME=value and comments"},
 		{"condition", "if true; then", "rules:1: `if' is not supported"},
 		{"sysctl", "sysctl -w net.ipv4.ip_forward=1", "rules:1: `sysctl' is not supported"},

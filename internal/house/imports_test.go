@@ -26,6 +26,7 @@ sched                      -> ipvs
 sched/model                -> sched
 conntrack                  -> ipvs
 forward                    -> conntrack
+connsync                   -> conntrack
 link                       -> clock wire
 link/vnet                  -> wire
 link/afpacket              -> link link/vnet link/internal/waiter
@@ -34,12 +35,14 @@ link/pcap                  -> link
 link/linktest              -> link
 link/netnstest             -> wire
 link/netlab                -> wire
-director                   -> sched forward arp localstack link marks route
+director                   -> sched forward arp localstack link marks route connsync
 ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
 control                    -> director ipvsadm
 explain                    -> control dissect
-oracle                     -> control
+oracle                     -> control dissect oracle/shell procnet
+oracle/shell               ->
+procnet                    -> ipvs
 netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
@@ -54,7 +57,7 @@ link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show
+cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
@@ -77,7 +80,7 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 
 // core packages compile for machines usvs does not run on, and know no I/O.
 var core = []string{"clock", "wire", "route", "ipvs", "arp", "marks", "localstack", "sched",
-	"conntrack", "forward", "director", "ipvsadm", "control", "link", "netsim/tcp"}
+	"conntrack", "connsync", "forward", "director", "ipvsadm", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn"}
