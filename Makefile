@@ -10,7 +10,7 @@ DESTDIR  ?=
 # at the page of usvs sim --html.
 DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium
 
-.PHONY: all build deps test check lint parkpoints fuzz simfuzz mutants demo bench install uninstall clean
+.PHONY: all build deps test check lint parkpoints fuzz simfuzz properties mutants demo bench install uninstall clean
 
 all: build
 
@@ -53,6 +53,11 @@ simfuzz:
 # Deliberate mistakes, each of which scenarios or fuzz must notice.
 mutants:
 	@$(GO) run ./internal/mutants
+
+# What must hold for every state and every frame, at length: a million random
+# operations of each scheduler, a million frames of each kind.
+properties:
+	USVS_LONG=1 $(GO) test -timeout 60m -v -run 'AgainstModels|Every' ./sched ./properties
 
 demo:
 	$(GO) run ./cmd/usvs demo

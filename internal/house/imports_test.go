@@ -53,6 +53,7 @@ scenario/netns             -> scenario link/netlab link/afpacket
 netsim/fuzz                -> scenario
 bench                      -> netsim
 integration                ->
+properties                 ->
 link/internal/waiter       ->
 api                        -> control
 host                       -> control link link/afpacket link/tun
