@@ -125,6 +125,12 @@ func segment(proto, kind string, src, dst netip.AddrPort, o options) ([]byte, ui
 			binary.BigEndian.PutUint32(b[4:], 0x11223344)
 		}
 		b[12] = c.typ
+		if kind == "DATA" {
+			b[13] = 3 // unfragmented
+		}
+		for i := range c.length - 4 {
+			b[wire.SCTPLen+4+i] = byte(i)
+		}
 		binary.BigEndian.PutUint16(b[14:], uint16(c.length))
 		binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 		return b, wire.ProtoSCTP, nil

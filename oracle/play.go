@@ -40,6 +40,9 @@ func Play(t *Trace) error {
 			return &Difference{t.Name, s.Line, string(s.Kind) + " " + s.Text, what}
 		}
 	}
+	if what := w.messages.compare(w.mask(), true); what != "" {
+		return &Difference{t.Name, t.Steps[len(t.Steps)-1].Line, "synchronisation messages", what}
+	}
 	return nil
 }
 
@@ -57,17 +60,17 @@ func (w *world) play(s *Step, brief bool) (what string, err error) {
 			return "", err
 		}
 		w.settle(w.now.Add(time.Duration(secs * float64(time.Second))))
-		return w.mask().compareFrames(s.Frames, w.emitted), nil
+		return w.compareStep(s), nil
 	case 'u':
 		return "", w.setMTU(s.Text)
 	case '>':
 		w.inject(s.Link, s.Data)
-		return w.mask().compareFrames(s.Frames, w.emitted), nil
+		return w.compareStep(s), nil
 	}
 	for range s.Repeat {
 		w.inject(s.Link, s.Data)
 	}
-	if s.Repeat > 1 || s.Repeated > 0 {
+	if s.Counted {
 		if len(w.emitted) != s.Repeated {
 			return fmt.Sprintf("recorded %d frames, here %d", s.Repeated, len(w.emitted)), nil
 		}
@@ -76,7 +79,16 @@ func (w *world) play(s *Step, brief bool) (what string, err error) {
 	if what := compareVerdict(s.Verdict, w.emitted); what != "" || brief {
 		return what, nil
 	}
-	return w.mask().compareFrames(s.Frames, w.emitted), nil
+	return w.compareStep(s), nil
+}
+
+func (w *world) compareStep(s *Step) string {
+	recorded, here := w.messages.setAside(s.Frames, w.emitted)
+	m := w.mask()
+	if what := m.compareFrames(recorded, here); what != "" {
+		return what
+	}
+	return w.messages.compare(m, false)
 }
 
 // mask is what does not repeat under the present configuration.

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -21,8 +22,10 @@ type Step struct {
 	Exit     int
 	Frames   []Emission // recorded frames; nil for a macro in a brief trace
 	Verdict  []string   // recorded verdict words of a macro
-	Repeat   int        // of "rep N": frames recorded is Repeated
+	Counted  bool       // "rep N MACRO": of Repeat frames, the Repeated answers were only counted
+	Repeat   int
 	Repeated int
+	Printed  bool // the macro's frame stands in the recording, too
 }
 
 // Emission is a frame the director emitted on a link.
@@ -85,6 +88,9 @@ func (t *Trace) addLine(line int, text string, brief bool) error {
 			return err
 		}
 		s.Link, s.Data = f[0], data
+		if printed, err := t.printed(&s, brief); printed || err != nil {
+			return err
+		}
 	case strings.IndexByte("%&$@", text[0]) >= 0:
 	default:
 		if err := s.macro(text); err != nil {
@@ -94,6 +100,24 @@ func (t *Trace) addLine(line int, text string, brief bool) error {
 	}
 	t.Steps = append(t.Steps, s)
 	return nil
+}
+
+// printed reports whether s is no frame of its own but the one that the macro
+// before it stands for, which recordings print unless they are brief.
+func (t *Trace) printed(s *Step, brief bool) (bool, error) {
+	if brief || len(t.Steps) == 0 {
+		return false, nil
+	}
+	m := &t.Steps[len(t.Steps)-1]
+	if m.Kind != 'm' || m.Counted || m.Printed || len(m.Frames) > 0 {
+		return false, nil
+	}
+	if m.Link != s.Link || !bytes.Equal(m.Data, s.Data) {
+		return false, fmt.Errorf("not the frame of the line before:\n  printed %s\n  meant   %s",
+			show(Emission{s.Link, s.Data}), show(Emission{m.Link, m.Data}))
+	}
+	m.Printed = true
+	return true, nil
 }
 
 // answer adds a line of recorded behaviour to the step.
@@ -135,7 +159,7 @@ func (s *Step) macro(text string) error {
 		if _, err := fmt.Sscanf(verdict, "%d frames", &s.Repeated); err != nil {
 			return err
 		}
-		s.Repeat, action, verdict = n, inner, ""
+		s.Counted, s.Repeat, action, verdict = true, n, inner, ""
 	}
 	s.Verdict = strings.Fields(verdict)
 	data, link, err := buildMacro(strings.Fields(action))
