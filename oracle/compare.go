@@ -59,10 +59,12 @@ func (m mask) frame(data []byte) []byte {
 	if p.Parse(b, wire.Ethernet) != wire.None {
 		return b
 	}
-	switch p.Version {
-	case 4:
+	switch {
+	case isSync(&p):
+		maskSync(&p)
+	case p.Version == 4:
 		m.ipv4(&p)
-	case 6:
+	case p.Version == 6:
 		m.ipv6(&p)
 	}
 	return b

@@ -16,6 +16,9 @@ func (w *world) hostStack(f *link.Frame) {
 	if p.Parse(f.Bytes(), f.Medium) != wire.None || p.Version == 0 {
 		return
 	}
+	if w.receiveSync(f, &p) {
+		return
+	}
 	if w.routes.Lookup(p.Dst).Kind == route.Local {
 		w.answer(f, &p)
 		return

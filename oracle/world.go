@@ -34,6 +34,8 @@ type world struct {
 	sysctls ipvs.Sysctls
 	out     link.Output
 	emitted []Emission
+
+	messages syncStream
 }
 
 // Now makes the world its own clock.
@@ -52,7 +54,8 @@ func newWorld() *world {
 	w.ctl = control.New(control.Config{
 		Clock: w, Rand: rand.New(rand.NewPCG(1, 2)), Servers: servers, Conns: table,
 		Totals: &w.dir.Totals, Sysctls: w.sysctls,
-		Publish: func(s *director.Snapshot) { w.dir.Publish(w.now, s) },
+		Publish:  func(s *director.Snapshot) { w.dir.Publish(w.now, s) },
+		Director: w.dir, Sync: syncTransport{w},
 	})
 	w.reroute()
 	return w
@@ -68,7 +71,7 @@ func (w *world) reroute() {
 func (w *world) settle(t clock.Instant) {
 	for {
 		w.out.Reset()
-		next := w.worker.Tick(w.now, &w.out).Min(w.ctl.Tick(w.now))
+		next := w.worker.Tick(w.now, &w.out).Min(w.ctl.Tick(w.now)).Min(w.ctl.SyncTick(w.now))
 		w.collect()
 		if w.now >= t {
 			return
