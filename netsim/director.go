@@ -87,7 +87,7 @@ func (d *Director) build(o DirectorOptions) {
 	d.ctl = control.New(control.Config{
 		Clock: d.net, Rand: d.net.Rand("schedulers of " + d.name), Servers: servers, Conns: table,
 		Totals: &d.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: o.Own, VIPs: o.VIPs,
-		Log: log, Publish: d.publish,
+		Log: log, Publish: d.publish, Director: d.dir, Sync: syncTransport{d},
 	})
 }
 
@@ -120,13 +120,17 @@ func (d *Director) receive(p *Port, f *frame) {
 		d.says.received(f.rec)
 	}
 	kept := d.emit(f)
-	if seen != nil {
+	switch {
+	case seen == nil:
+	case d.receiveSync(p, seen):
+		d.net.release(seen)
+	default:
 		d.input(p, seen)
 	}
 	if !kept {
 		d.net.release(f)
 	}
-	d.wake(next)
+	d.wake(next.Min(d.ctl.SyncDeadline()))
 }
 
 // seenByHost returns a copy of a frame that the host's own stack sees whatever
@@ -179,7 +183,7 @@ func (d *Director) transmitOn(f *frame) {
 func (d *Director) tick() {
 	now := d.net.now
 	d.out.Reset()
-	next := d.worker.Tick(now, &d.out).Min(d.ctl.Tick(now))
+	next := d.worker.Tick(now, &d.out).Min(d.ctl.Tick(now)).Min(d.ctl.SyncTick(now))
 	d.emit(nil)
 	d.timer.Set(max(next, now+1))
 }
