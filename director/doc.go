@@ -15,6 +15,7 @@
 //	related.go   ICMP errors about a connection, in both directions
 //	tunnel.go    ICMP errors about a tunnel's outer packet
 //	local.go     what the director answers itself, and what it leaves to the host
+//	sent.go      what the host itself sends
 //	send.go      link headers, neighbours, fragments
 //	explain.go   who hears of each decision, if anybody does
 //	unreachable.go  frames that waited in vain for their next hop
