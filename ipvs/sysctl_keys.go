@@ -17,6 +17,9 @@ type sysctlKey struct {
 	get  func(*Sysctls) []int
 	set  func(*Sysctls, []int)
 	ok   func([]int) bool // nil: any numbers
+
+	takes string // what ok accepts, in words
+	long  bool   // 64 bits, not 32
 }
 
 // SysctlKeys returns the names of all settings, sorted.
@@ -42,8 +45,10 @@ func (s *Sysctls) Sysctl(name string) (string, error) {
 	return strings.Join(words, "\t"), nil
 }
 
-// SetSysctl changes a setting to what was written to its file. A value out of
-// range leaves it as it was; the error is ErrInvalid then, or ErrNoEntry.
+// SetSysctl changes a setting to what was written to its file. As in the kernel
+// words beyond those it takes are ignored, and of those missing the old numbers
+// stay. A value out of range leaves it as it was; the error is ErrInvalid then,
+// or ErrNoEntry.
 func (s *Sysctls) SetSysctl(name, value string) error {
 	k, err := findSysctl(name)
 	if err != nil {
@@ -51,21 +56,40 @@ func (s *Sysctls) SetSysctl(name, value string) error {
 	}
 	v := k.get(s)
 	words := strings.Fields(value)
-	if len(words) == 0 || len(words) > len(v) {
-		return fmt.Errorf("%s takes %d numbers, not %q: %w", name, len(v), value, ErrInvalid)
+	if len(words) == 0 {
+		return fmt.Errorf("%s: no value: %w", name, ErrInvalid)
 	}
-	for i, word := range words {
-		n, err := strconv.ParseInt(word, 0, 64)
-		if err != nil || n < math.MinInt32 || n > math.MaxInt32 {
-			return fmt.Errorf("%s: %q is not a number of 32 bits: %w", name, word, ErrInvalid)
+	for i, word := range words[:min(len(words), len(v))] {
+		n, ok := parseNumber(word)
+		if !ok || !k.long && (n < math.MinInt32 || n > math.MaxInt32) {
+			return fmt.Errorf("%s: %q is not a number it can hold: %w", name, word, ErrInvalid)
 		}
-		v[i] = int(n)
+		v[i] = n
 	}
 	if k.ok != nil && !k.ok(v) {
-		return fmt.Errorf("%s: %q is out of range: %w", name, value, ErrInvalid)
+		return fmt.Errorf("%s: %q is out of range, it takes %s: %w", name, value, k.takes, ErrInvalid)
 	}
 	k.set(s, v)
 	return nil
+}
+
+// parseNumber reads a number as the kernel does: decimal, octal after a 0 or
+// hexadecimal after 0x, with - but without + or _.
+func parseNumber(word string) (n int, ok bool) {
+	digits, negative := strings.CutPrefix(word, "-")
+	base := 10
+	switch {
+	case len(digits) > 1 && (digits[:2] == "0x" || digits[:2] == "0X"):
+		digits, base = digits[2:], 16
+	case len(digits) > 1 && digits[0] == '0':
+		base = 8
+	}
+	u, err := strconv.ParseUint(digits, base, 63)
+	n = int(u)
+	if negative {
+		n = -n
+	}
+	return n, err == nil
 }
 
 func findSysctl(name string) (*sysctlKey, error) {
@@ -108,8 +132,10 @@ var sysctlKeys = []sysctlKey{
 		get:  func(s *Sysctls) []int { return []int{s.SyncPorts} },
 		set:  func(s *Sysctls, v []int) { s.SyncPorts = v[0] },
 		ok:   func(v []int) bool { return v[0] > 0 && bits.OnesCount(uint(v[0])) == 1 },
+
+		takes: "a power of two",
 	},
-	within("sync_qlen_max", func(s *Sysctls) *int { return &s.SyncQlenMax }, 0, math.MaxInt32),
+	long(within("sync_qlen_max", func(s *Sysctls) *int { return &s.SyncQlenMax }, 0, math.MaxInt)),
 	seconds("sync_refresh_period", func(s *Sysctls) *time.Duration { return &s.SyncRefreshPeriod }),
 	within("sync_retries", func(s *Sysctls) *int { return &s.SyncRetries }, 0, 3),
 	number("sync_sock_size", func(s *Sysctls) *int { return &s.SyncSockSize }),
@@ -118,6 +144,8 @@ var sysctlKeys = []sysctlKey{
 		get:  func(s *Sysctls) []int { return []int{s.SyncThreshold, s.SyncPeriod} },
 		set:  func(s *Sysctls, v []int) { s.SyncThreshold, s.SyncPeriod = v[0], v[1] },
 		ok:   func(v []int) bool { return v[0] >= 0 && v[1] >= 0 && (v[0] < v[1] || v[1] == 0) },
+
+		takes: "a threshold and a period above it, or 0",
 	},
 	within("sync_version", func(s *Sysctls) *int { return &s.SyncVersion }, 0, 1),
 }
@@ -133,13 +161,25 @@ func number(name string, field func(*Sysctls) *int) sysctlKey {
 func within(name string, field func(*Sysctls) *int, lo, hi int) sysctlKey {
 	k := number(name, field)
 	k.ok = func(v []int) bool { return lo <= v[0] && v[0] <= hi }
+	k.takes = fmt.Sprintf("%d to %d", lo, hi)
 	return k
 }
 
+func long(k sysctlKey) sysctlKey {
+	k.long = true
+	return k
+}
+
+// maxSeconds is what the recorded kernel's timers, which tick a hundred times a
+// second, can hold in 32 bits.
+const maxSeconds = math.MaxInt32 / 100
+
 func seconds(name string, field func(*Sysctls) *time.Duration) sysctlKey {
 	return sysctlKey{
-		name: name,
-		get:  func(s *Sysctls) []int { return []int{int(*field(s) / time.Second)} },
-		set:  func(s *Sysctls, v []int) { *field(s) = time.Duration(v[0]) * time.Second },
+		name:  name,
+		get:   func(s *Sysctls) []int { return []int{int(*field(s) / time.Second)} },
+		set:   func(s *Sysctls, v []int) { *field(s) = time.Duration(v[0]) * time.Second },
+		ok:    func(v []int) bool { return -maxSeconds <= v[0] && v[0] <= maxSeconds },
+		takes: fmt.Sprintf("seconds up to %d", maxSeconds),
 	}
 }

@@ -38,7 +38,8 @@ link/netlab                -> wire
 director                   -> sched forward arp localstack link marks route connsync
 ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
-control                    -> director ipvsadm
+sysctl                     -> ipvs
+control                    -> director ipvsadm sysctl
 explain                    -> control dissect
 oracle                     -> control dissect oracle/shell procnet
 oracle/shell               ->
@@ -81,7 +82,7 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 
 // core packages compile for machines usvs does not run on, and know no I/O.
 var core = []string{"clock", "wire", "route", "ipvs", "arp", "marks", "localstack", "sched",
-	"conntrack", "connsync", "forward", "director", "ipvsadm", "control", "link", "netsim/tcp"}
+	"conntrack", "connsync", "forward", "director", "ipvsadm", "sysctl", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn"}
