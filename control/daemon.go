@@ -23,13 +23,19 @@ type SyncTransport interface {
 	// wraps ipvs.ErrNoDevice.
 	Interface(name string) (mtu int, err error)
 	// Open prepares for a daemon: to send to d.Group, or to receive from it, on
-	// as many ports from d.Port on.
-	Open(d *ipvs.Daemon, ports int) error
+	// as many ports from d.Port on as the options say.
+	Open(d *ipvs.Daemon, o SyncOptions) error
 	// Close ends what Open began. It does not wait for ReceiveSync to return.
 	Close(ipvs.DaemonState)
 	// Send sends a message of the master, whose payload is valid only until
 	// Send returns. What cannot be sent is lost, as with the kernel.
 	Send(*connsync.Datagram)
+}
+
+// SyncOptions are what settings say of the daemons' sockets.
+type SyncOptions struct {
+	Ports  int // sync_ports
+	Buffer int // sync_sock_size, bytes; at most 0: the system's default
 }
 
 // The daemons' defaults (ipvs.md 6.1).
@@ -116,7 +122,7 @@ func (c *Control) startDaemonLocked(asked ipvs.Daemon) error {
 	}
 	d.ports = c.syncPortsLocked()
 	if c.cfg.Sync != nil {
-		if err := c.cfg.Sync.Open(&d.Daemon, d.ports); err != nil {
+		if err := c.cfg.Sync.Open(&d.Daemon, SyncOptions{d.ports, c.sysctls.SyncSockSize}); err != nil {
 			return err
 		}
 	}
@@ -306,4 +312,3 @@ func (a *adoption) daemons(want *Control) {
 		a.cfg.Log.Info("synchronisation daemon started", "role", roleName(w.State), "interface", w.Interface)
 	}
 }
-

@@ -35,9 +35,9 @@ func (w *wireTransport) Interface(name string) (int, error) {
 	return 0, ipvs.ErrNoDevice
 }
 
-func (w *wireTransport) Open(d *ipvs.Daemon, ports int) error {
+func (w *wireTransport) Open(d *ipvs.Daemon, o SyncOptions) error {
 	if w.fail == nil {
-		w.open = append(w.open, fmt.Sprintf("%s %s %v:%d+%d", roleName(d.State), d.Interface, d.Group, d.Port, ports))
+		w.open = append(w.open, fmt.Sprintf("%s %s %v:%d+%d", roleName(d.State), d.Interface, d.Group, d.Port, o.Ports))
 	}
 	return w.fail
 }

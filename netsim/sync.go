@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"usvs/connsync"
+	"usvs/control"
 	"usvs/ipvs"
 	"usvs/wire"
 )
@@ -34,7 +35,7 @@ func (t syncTransport) port(name string) *Port {
 }
 
 // Open has nothing to do: multicast reaches every host of a link.
-func (syncTransport) Open(*ipvs.Daemon, int) error { return nil }
+func (syncTransport) Open(*ipvs.Daemon, control.SyncOptions) error { return nil }
 
 // Close has nothing to do.
 func (syncTransport) Close(ipvs.DaemonState) {}

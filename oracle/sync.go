@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"usvs/connsync"
+	"usvs/control"
 	"usvs/ipvs"
 	"usvs/link"
 	"usvs/wire"
@@ -27,7 +28,7 @@ func (t syncTransport) Interface(name string) (int, error) {
 }
 
 // Open has nothing to do: the wires are there.
-func (syncTransport) Open(*ipvs.Daemon, int) error { return nil }
+func (syncTransport) Open(*ipvs.Daemon, control.SyncOptions) error { return nil }
 
 // Close has nothing to do.
 func (syncTransport) Close(ipvs.DaemonState) {}
