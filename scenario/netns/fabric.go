@@ -163,8 +163,8 @@ func (f *fabric) quiet(idle, patience time.Duration) {
 	for end := f.now() + patience; f.now() < end; {
 		f.mu.Lock()
 		left := f.last + idle - f.now()
-		if len(f.flying) > 0 {
-			left = max(left, f.flying[0].due-f.now()+idle)
+		if len(f.flying) > 0 { // however late: a busy machine lands it in the end
+			left = idle + max(f.flying[0].due-f.now(), 0)
 		}
 		f.mu.Unlock()
 		if left <= 0 {

@@ -3,6 +3,7 @@ package netns
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -110,48 +111,56 @@ func (h *hall) send(from, to, payload string) {
 func (h *hall) got(name string) string { return h.devices[name].payloads() }
 
 func TestSwitchLearns(t *testing.T) {
-	h := newHall(t)
-	h.send("a", "b", "1") // nobody knows b: everywhere on the segment
-	require.Equal(t, []string{"", "1", "1", ""}, []string{h.got("a"), h.got("b"), h.got("c"), h.got("d")})
-	h.send("b", "a", "2")
-	h.send("a", "b", "3")
-	h.send("a", "all", "4")
-	h.send("a", "a", "5") // to itself: it is at the port it came from
-	require.Equal(t, []string{"2", "134", "14", ""}, []string{h.got("a"), h.got("b"), h.got("c"), h.got("d")})
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		h.send("a", "b", "1") // nobody knows b: everywhere on the segment
+		require.Equal(t, []string{"", "1", "1", ""}, []string{h.got("a"), h.got("b"), h.got("c"), h.got("d")})
+		h.send("b", "a", "2")
+		h.send("a", "b", "3")
+		h.send("a", "all", "4")
+		h.send("a", "a", "5") // to itself: it is at the port it came from
+		require.Equal(t, []string{"2", "134", "14", ""}, []string{h.got("a"), h.got("b"), h.got("c"), h.got("d")})
+	})
 }
 
 func TestStationMoves(t *testing.T) {
-	h := newHall(t)
-	h.send("a", "all", "1")
-	h.devices["x"] = h.devices["c"] // c speaks for a from now on, as after a failover
-	b := make([]byte, 60)
-	wire.EthernetHeader(b).SetSrc(macOf("a"))
-	wire.EthernetHeader(b).SetDst(macOf("all"))
-	h.devices["c"].in <- b
-	h.quiet(20*time.Millisecond, time.Second)
-	h.send("b", "a", "2")
-	require.NotContains(t, h.got("a"), "2")
-	require.Contains(t, h.got("c"), "2")
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		h.send("a", "all", "1")
+		h.devices["x"] = h.devices["c"] // c speaks for a from now on, as after a failover
+		b := make([]byte, 60)
+		wire.EthernetHeader(b).SetSrc(macOf("a"))
+		wire.EthernetHeader(b).SetDst(macOf("all"))
+		h.devices["c"].in <- b
+		h.quiet(20*time.Millisecond, time.Second)
+		h.send("b", "a", "2")
+		require.NotContains(t, h.got("a"), "2")
+		require.Contains(t, h.got("c"), "2")
+	})
 }
 
 func TestShortFramesAreDropped(t *testing.T) {
-	h := newHall(t)
-	h.devices["a"].in <- make([]byte, wire.EthernetLen-1)
-	h.send("a", "b", "1")
-	require.Len(t, h.seen(eth0("a")), 1)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		h.devices["a"].in <- make([]byte, wire.EthernetLen-1)
+		h.send("a", "b", "1")
+		require.Len(t, h.seen(eth0("a")), 1)
+	})
 }
 
 func TestFramesAreRecorded(t *testing.T) {
-	h := newHall(t)
-	h.send("a", "b", "1")
-	sent, come := h.seen(eth0("a")), h.seen(eth0("b"))
-	require.Len(t, sent, 1)
-	require.Len(t, come, 1)
-	require.Equal(t, scenario.Out, sent[0].Dir)
-	require.Equal(t, scenario.In, come[0].Dir)
-	require.Equal(t, sent[0].Data, come[0].Data)
-	require.LessOrEqual(t, sent[0].At, come[0].At)
-	require.Nil(t, h.seen(eth0("nobody")))
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		h.send("a", "b", "1")
+		sent, come := h.seen(eth0("a")), h.seen(eth0("b"))
+		require.Len(t, sent, 1)
+		require.Len(t, come, 1)
+		require.Equal(t, scenario.Out, sent[0].Dir)
+		require.Equal(t, scenario.In, come[0].Dir)
+		require.Equal(t, sent[0].Data, come[0].Data)
+		require.LessOrEqual(t, sent[0].At, come[0].At)
+		require.Nil(t, h.seen(eth0("nobody")))
+	})
 }
 
 func TestCables(t *testing.T) {
@@ -171,60 +180,70 @@ func TestCables(t *testing.T) {
 		"held back": {"a", scenario.LinkState{Reorder: 1}, "2", "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHall(t)
-			h.change(eth0(tc.at), tc.state)
-			h.send("a", "b", "1")
-			h.send("b", "a", "2")
-			require.Equal(t, tc.at1, h.got("a"))
-			require.Equal(t, tc.at2, h.got("b"))
-			require.Len(t, h.seen(eth0("b")), len(h.got("b"))+1, "what b sent is seen, lost or not")
+			synctest.Test(t, func(t *testing.T) {
+				h := newHall(t)
+				h.change(eth0(tc.at), tc.state)
+				h.send("a", "b", "1")
+				h.send("b", "a", "2")
+				require.Equal(t, tc.at1, h.got("a"))
+				require.Equal(t, tc.at2, h.got("b"))
+				require.Len(t, h.seen(eth0("b")), len(h.got("b"))+1, "what b sent is seen, lost or not")
+			})
 		})
 	}
 }
 
 func TestDelayKeepsOrder(t *testing.T) {
-	h := newHall(t)
-	h.change(eth0("a"), scenario.LinkState{Delay: 2 * time.Millisecond})
-	want := ""
-	for i := range 26 {
-		letter := string(rune('a' + i))
-		want += letter
-		b := make([]byte, 60)
-		wire.EthernetHeader(b).SetSrc(macOf("a"))
-		wire.EthernetHeader(b).SetDst(macOf("b"))
-		copy(b[wire.EthernetLen:], letter)
-		h.devices["a"].in <- b
-	}
-	h.quiet(50*time.Millisecond, 5*time.Second)
-	require.Equal(t, want, h.got("b"))
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		h.change(eth0("a"), scenario.LinkState{Delay: 2 * time.Millisecond})
+		want := ""
+		for i := range 26 {
+			letter := string(rune('a' + i))
+			want += letter
+			b := make([]byte, 60)
+			wire.EthernetHeader(b).SetSrc(macOf("a"))
+			wire.EthernetHeader(b).SetDst(macOf("b"))
+			copy(b[wire.EthernetLen:], letter)
+			h.devices["a"].in <- b
+		}
+		h.quiet(50*time.Millisecond, 5*time.Second)
+		require.Equal(t, want, h.got("b"))
+	})
 }
 
 func TestCorruptionTurnsOneBit(t *testing.T) {
-	h := newHall(t)
-	whole := make([]byte, 100)
-	broken := h.damaged(&scenario.LinkState{Corrupt: 1}, whole)
-	bits := 0
-	for i := range broken {
-		for x := broken[i] ^ whole[i]; x != 0; x &= x - 1 {
-			bits++
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		whole := make([]byte, 100)
+		broken := h.damaged(&scenario.LinkState{Corrupt: 1}, whole)
+		bits := 0
+		for i := range broken {
+			for x := broken[i] ^ whole[i]; x != 0; x &= x - 1 {
+				bits++
+			}
 		}
-	}
-	require.Equal(t, 1, bits)
-	require.Equal(t, make([]byte, 100), whole, "others have the frame too")
+		require.Equal(t, 1, bits)
+		require.Equal(t, make([]byte, 100), whole, "others have the frame too")
+	})
 }
 
 func TestRateAddsUp(t *testing.T) {
-	f := newFabric(1)
-	p := f.plugIn(eth0("a"), "lan", newFakeDevice())
-	p.link = scenario.LinkState{Rate: 8000} // a byte a millisecond
-	first := f.travel(p, scenario.Out, 1000)
-	second := f.travel(p, scenario.Out, 1000)
-	other := f.travel(p, scenario.In, 1000)
-	require.InDelta(t, time.Second, first, float64(100*time.Millisecond))
-	require.InDelta(t, 2*time.Second, second, float64(200*time.Millisecond))
-	require.InDelta(t, time.Second, other, float64(100*time.Millisecond), "the directions do not share")
+	synctest.Test(t, func(t *testing.T) {
+		f := newFabric(1)
+		p := f.plugIn(eth0("a"), "lan", newFakeDevice())
+		p.link = scenario.LinkState{Rate: 8000} // a byte a millisecond
+		first := f.travel(p, scenario.Out, 1000)
+		second := f.travel(p, scenario.Out, 1000)
+		other := f.travel(p, scenario.In, 1000)
+		require.Equal(t, time.Second, first)
+		require.Equal(t, 2*time.Second, second)
+		require.Equal(t, time.Second, other, "the directions do not share")
+	})
 }
 
 func TestChangeOfAnUnknownCableIsNothing(t *testing.T) {
-	newHall(t).change(eth0("nobody"), scenario.LinkState{Down: true})
+	synctest.Test(t, func(t *testing.T) {
+		newHall(t).change(eth0("nobody"), scenario.LinkState{Down: true})
+	})
 }
