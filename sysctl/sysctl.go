@@ -145,10 +145,15 @@ func (r *run) get(name string) (string, bool) {
 
 func (r *run) list(dir string) {
 	for _, key := range ipvs.SysctlKeys() {
-		if name := dir + "." + key; r.matches(name) {
-			if value, ok := r.get(name); ok {
-				r.show(name, value)
-			}
+		name := dir + "." + key
+		if !r.matches(name) {
+			continue
+		}
+		if _, err := r.settings.Sysctl(key); errors.Is(err, ipvs.ErrNoEntry) {
+			continue // its module is not loaded
+		}
+		if value, ok := r.get(name); ok {
+			r.show(name, value)
 		}
 	}
 }

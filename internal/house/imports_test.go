@@ -39,9 +39,9 @@ director                   -> sched forward arp localstack link marks route conn
 ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
 sysctl                     -> ipvs
-control                    -> director ipvsadm sysctl
+control                    -> director ipvsadm sysctl procnet
 explain                    -> control dissect
-oracle                     -> control dissect oracle/shell procnet
+oracle                     -> control dissect oracle/shell
 oracle/shell               ->
 procnet                    -> ipvs
 netsim                     -> control netsim/tcp
@@ -82,7 +82,7 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 
 // core packages compile for machines usvs does not run on, and know no I/O.
 var core = []string{"clock", "wire", "route", "ipvs", "arp", "marks", "localstack", "sched",
-	"conntrack", "connsync", "forward", "director", "ipvsadm", "sysctl", "control", "link", "netsim/tcp"}
+	"conntrack", "connsync", "forward", "director", "ipvsadm", "sysctl", "procnet", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn"}
