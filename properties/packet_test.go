@@ -91,6 +91,9 @@ func look(b []byte) (p view) {
 		case fragmentHeader:
 			p.frag = p.l4
 			p.proto, p.last, p.l4 = b[p.l4], p.l4, p.l4+8
+			if get16(b[p.frag+2:])&^7 != 0 {
+				return p // a later fragment: what follows is data
+			}
 		default:
 			return p
 		}
