@@ -48,6 +48,7 @@ type node struct {
 	hide     *host.Suppressor
 	handoff  *host.Handoff
 	watcher  *host.Watcher
+	sync     *host.SyncSockets
 	hidden   *director.Hidden      // as last applied
 	ports    []string              // likewise
 	joined   map[wire.MAC]struct{} // multicast groups, on every Ethernet device
@@ -70,6 +71,7 @@ func openNode(f runFlags, own control.Own, vips []netip.Addr, log *slog.Logger) 
 	if n.handoff, err = host.OpenHandoff(); err != nil {
 		log.Warn("packets for the host itself that share an address with a virtual service are lost", "err", err)
 	}
+	n.openSync()
 	n.build(f, own, vips)
 	n.watcher, err = host.NewWatcher(n.names, n.ctl.SetRoutes)
 	return n, err
@@ -137,6 +139,7 @@ func (n *node) build(f runFlags, own control.Own, vips []netip.Addr) {
 		Clock: n.clock, Rand: rand.New(rand.NewPCG(seed(), seed())), Servers: servers, Conns: table,
 		Totals: &n.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: own, VIPs: vips,
 		Resolver: resolve.SystemResolver(), Log: n.log, Publish: n.publish,
+		Director: n.dir, Sync: n.sync,
 	})
 }
 
@@ -233,6 +236,7 @@ func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() er
 	}
 	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers(reload)) })
 	start("timer", func() error { n.tick(ctx); return nil })
+	start("synchronisation", func() error { n.synchronise(ctx); return nil })
 	ready()
 	for {
 		select {
@@ -322,6 +326,7 @@ func (n *node) status() map[string]map[string]uint64 {
 	for i, p := range n.pumps {
 		groups["pump "+n.names[i]] = statNames(p.Stats())
 	}
+	n.syncStatus(groups)
 	return groups
 }
 
@@ -362,6 +367,9 @@ func (n *node) trace(ctx context.Context, most int, emit func(any) error) error 
 }
 
 func (n *node) close() {
+	if n.sync != nil {
+		n.sync.Shutdown()
+	}
 	if n.watcher != nil {
 		n.watcher.Close()
 	}
