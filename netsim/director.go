@@ -40,6 +40,8 @@ type Director struct {
 	isLocal  func(netip.Addr) bool // made once
 	says     verdict               // on the frame that is being handled
 	explains bool                  // somebody wants to hear it
+
+	listeners recorders // to its decisions, besides says
 }
 
 // Director adds a host on which usvs runs on every interface.

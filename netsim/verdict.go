@@ -33,6 +33,24 @@ func (d *Director) explainVerdicts() {
 	})
 }
 
+// Listen makes r hear of every decision that the director makes from now on,
+// besides whoever hears of them already.
+func (d *Director) Listen(r director.Recorder) {
+	d.explainVerdicts()
+	d.listeners = append(d.listeners, r)
+	d.worker.Record(append(recorders{&d.says}, d.listeners...))
+}
+
+// recorders are several that hear of decisions.
+type recorders []director.Recorder
+
+// Record tells each of them.
+func (list recorders) Record(s director.Step) {
+	for _, r := range list {
+		r.Record(s)
+	}
+}
+
 // Record hears of a decision about the frame.
 func (v *verdict) Record(s director.Step) {
 	switch s.Stage {
