@@ -16,8 +16,10 @@
 //	trash.go     deleted real servers, and how they come back
 //	estimate.go  counters and rates as shown
 //	list.go      everything that only reads
+//	proc.go      the files of /proc/net
 //	marks.go     mark rules in iptables syntax
 //	sysctl.go    settings, and what automatic ones make of the free memory
+//	settings.go  settings in rules files
 //	own.go       owned addresses, and what is hidden from the host
 //	script.go    rules files: lines, quoting, variables
 //	rules.go     rules files: execution on a scratch Control, differences

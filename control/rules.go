@@ -19,7 +19,7 @@ import (
 // which tells file and line, leaves the running state as it is. Then only the
 // differences are applied. What the file has in common with the running state
 // keeps its connections, counters and scheduler state; what it lacks is
-// removed, except for timeouts.
+// removed, except for timeouts and settings.
 func (c *Control) Load(name string, r io.Reader) error {
 	commands, err := parseScript(name, r)
 	if err != nil {
@@ -27,7 +27,7 @@ func (c *Control) Load(name string, r io.Reader) error {
 	}
 	scratch := c.scratch()
 	for _, cmd := range commands {
-		note, err := scratch.execute(cmd.words)
+		note, err := scratch.execute(cmd)
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", name, cmd.line, err)
 		}
@@ -56,10 +56,13 @@ func (c *Control) scratch() *Control {
 
 // execute carries out one command of a rules file. A command that is harmless
 // but means nothing here is returned as a note.
-func (c *Control) execute(words []string) (note string, err error) {
-	words = unwrapped(words)
+func (c *Control) execute(cmd command) (note string, err error) {
+	words := unwrapped(cmd.words)
 	if len(words) == 0 {
 		return "", nil
+	}
+	if cmd.to != "" {
+		return c.writeSetting(words, cmd.to)
 	}
 	first := words[0]
 	switch name := path.Base(first); {
@@ -69,11 +72,13 @@ func (c *Control) execute(words []string) (note string, err error) {
 		return "", c.ipvsadm(words[1:])
 	case name == "iptables", name == "ip6tables":
 		return "", c.iptables(name == "ip6tables", words[1:])
+	case name == "sysctl":
+		return c.sysctl(words[1:])
 	case first == "echo", first == "set" && len(words) > 1 && strings.HasPrefix(words[1], "-"):
 		return strings.Join(words, " "), nil
 	}
 	return "", fmt.Errorf("`%s' is not supported in a rules file; "+
-		"it may hold ipvsadm, iptables and ip6tables commands, NAME=value and comments", first)
+		"it may hold ipvsadm, iptables, ip6tables and sysctl commands, NAME=value and comments", first)
 }
 
 // unwrapped strips sudo, and the name of usvs where it stands for one of the
@@ -83,7 +88,7 @@ func unwrapped(words []string) []string {
 		words = words[1:]
 	}
 	if len(words) > 1 && path.Base(words[0]) == "usvs" &&
-		slices.Contains([]string{"ipvsadm", "iptables", "ip6tables"}, words[1]) {
+		slices.Contains([]string{"ipvsadm", "iptables", "ip6tables", "sysctl"}, words[1]) {
 		words = words[1:]
 	}
 	return words

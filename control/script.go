@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,6 +16,7 @@ const (
 type command struct {
 	line  int
 	words []string
+	to    string // the file below /proc/sys that its output goes to, if any
 }
 
 // A word is one word of a command; name is the length of the NAME of a word
@@ -38,6 +40,7 @@ type script struct {
 	inWord bool
 	name   int
 	words  []word
+	to     int // how many of words stood before a '>'; -1: there was none
 
 	expanded int // bytes this command got from variables
 }
@@ -56,8 +59,12 @@ func parseScript(name string, r io.Reader) ([]command, error) {
 	var out []command
 	for s.pos < len(s.text) {
 		line, err := s.command()
+		to := ""
+		if err == nil {
+			to, err = s.target()
+		}
 		if err == nil && !s.assignments() && len(s.words) > 0 {
-			out = append(out, command{line, s.plain()})
+			out = append(out, command{line, s.plain(), to})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, line, err)
@@ -69,7 +76,7 @@ func parseScript(name string, r io.Reader) ([]command, error) {
 // command reads words up to the end of a command and returns the line it
 // starts on, or the line of the error.
 func (s *script) command() (line int, err error) {
-	s.words, s.expanded = s.words[:0], 0
+	s.words, s.expanded, s.to = s.words[:0], 0, -1
 	s.blanks()
 	line = s.line
 	for s.pos < len(s.text) {
@@ -96,7 +103,13 @@ func (s *script) command() (line int, err error) {
 			if err := s.quoted(c); err != nil {
 				return s.line, err
 			}
-		case '<', '>', '|', '&', '(', ')', '`':
+		case '>':
+			if s.to >= 0 || strings.HasPrefix(s.text[s.pos:], ">") {
+				return s.line, errRedirect
+			}
+			s.endWord()
+			s.to = len(s.words)
+		case '<', '|', '&', '(', ')', '`':
 			return s.line, fmt.Errorf("`%c' of the shell is not supported here", c)
 		default:
 			s.add(c)
@@ -104,6 +117,21 @@ func (s *script) command() (line int, err error) {
 	}
 	s.endWord()
 	return line, nil
+}
+
+var errRedirect = errors.New("`>' of the shell is supported only once and to a file below " + settingsDir)
+
+// target takes the file that output goes to out of the words read.
+func (s *script) target() (string, error) {
+	if s.to < 0 {
+		return "", nil
+	}
+	if s.to == 0 || s.to != len(s.words)-1 || !strings.HasPrefix(s.words[s.to].text, settingsDir) {
+		return "", errRedirect
+	}
+	file := s.words[s.to].text
+	s.words = s.words[:s.to]
+	return file, nil
 }
 
 // blanks skips what separates commands, so that a command knows its line.

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -128,35 +127,8 @@ func adjusted(mode int, short bool) int {
 	return mode
 }
 
-// SetBackupRunning says whether a backup synchronisation daemon runs, on which
-// backup_only depends.
-func (c *Control) SetBackupRunning(running bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.backup = running
-	c.publishLocked()
-}
-
 // standbyLocked reports whether clients' packets are the host's own, because
 // another director is the master (backup_only, ipvs.md 5.1).
-func (c *Control) standbyLocked() bool { return c.sysctls.BackupOnly != 0 && c.backup }
-
-// sysctls applies the settings that the file makes, in the order of their
-// names; those it does not mention stay.
-func (a *adoption) sysctls(want *Control) {
-	was := a.Control.sysctls
-	for _, name := range slices.Sorted(maps.Keys(want.named)) {
-		old, _ := a.Control.sysctls.Sysctl(name)
-		value, err := want.sysctls.Sysctl(name)
-		if err == nil && value != old {
-			err = a.Control.sysctls.SetSysctl(name, value)
-			a.cfg.Log.Info("setting changed", "setting", name, "from", old, "to", value)
-		}
-		if err != nil {
-			a.errs = append(a.errs, err)
-		}
-	}
-	if modes(&was) != modes(&a.Control.sysctls) {
-		a.defendLocked()
-	}
+func (c *Control) standbyLocked() bool {
+	return c.sysctls.BackupOnly != 0 && c.daemons[ipvs.DaemonBackup-1].Load() != nil
 }
