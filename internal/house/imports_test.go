@@ -51,7 +51,8 @@ netsim/show                -> netsim dissect
 examples                   ->
 scenario                   -> netsim
 scenario/netns             -> scenario link/netlab link/afpacket
-netsim/fuzz                -> scenario
+netsim/fuzz                -> scenario sched/model netsim/fuzz/machine
+netsim/fuzz/machine        ->
 bench                      -> netsim
 integration                ->
 properties                 ->

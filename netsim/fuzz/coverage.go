@@ -8,6 +8,7 @@ import (
 
 	"usvs/conntrack"
 	"usvs/director"
+	"usvs/netsim/fuzz/machine"
 )
 
 // Coverage counts what occurred, over any number of cases.
@@ -18,6 +19,7 @@ type Coverage struct {
 	Schedulers map[string]uint64 // connections, by the scheduler that gave them a server
 	Methods    map[string]uint64 // frames forwarded
 	States     map[string]uint64 // "TCP SYN_RECV -> ESTABLISHED"
+	Cells      map[machine.Cell]uint64
 	Faults     map[string]uint64 // links' and special situations
 }
 
@@ -25,7 +27,7 @@ type Coverage struct {
 func NewCoverage() *Coverage {
 	return &Coverage{
 		Reasons: map[string]uint64{}, Schedulers: map[string]uint64{}, Methods: map[string]uint64{},
-		States: map[string]uint64{}, Faults: map[string]uint64{},
+		States: map[string]uint64{}, Cells: map[machine.Cell]uint64{}, Faults: map[string]uint64{},
 	}
 }
 
@@ -37,6 +39,7 @@ func (c *Coverage) add(o *Coverage) {
 	sumUp(c.Schedulers, o.Schedulers)
 	sumUp(c.Methods, o.Methods)
 	sumUp(c.States, o.States)
+	sumUp(c.Cells, o.Cells)
 	sumUp(c.Faults, o.Faults)
 }
 

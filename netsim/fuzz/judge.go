@@ -3,6 +3,7 @@ package fuzz
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 
@@ -31,16 +32,26 @@ type Judge struct {
 	first *Violation
 	super bool // the frame at hand is a super-frame, with half a checksum
 
-	table shadow
-	ev    *director.Event // at hand
-	in    *packet         // of ev.Before, nil if it is no sound packet
+	table   shadow
+	book    book
+	twins   map[*ipvs.VirtualService]*twin
+	heard   heard
+	seeds   *rand.Rand                // of the director's schedulers
+	deleted map[*ipvs.RealServer]bool // since the last frame
+
+	ev *director.Event // at hand
+	in *packet         // of ev.Before, nil if it is no sound packet
 }
 
 // Watch makes a Judge look at everything the director does from now on. dirty
 // says that links may corrupt frames.
 func Watch(d *netsim.Director, cover *Coverage, dirty bool) *Judge {
-	j := &Judge{dir: d, net: d.Net(), cover: cover, dirty: dirty}
+	j := &Judge{dir: d, net: d.Net(), cover: cover, dirty: dirty, twins: map[*ipvs.VirtualService]*twin{}}
+	j.deleted = map[*ipvs.RealServer]bool{}
+	j.seeds = j.net.Rand("schedulers of " + d.Name())
 	j.table.init()
+	j.book.init()
+	d.Listen(j)
 	d.Core().Observe(j.event)
 	j.net.Observe(j.spoken)
 	return j
@@ -65,6 +76,9 @@ func (j *Judge) broken(rule, format string, args ...any) {
 
 // event judges a frame that the director has just dealt with.
 func (j *Judge) event(ev *director.Event) {
+	if j.first != nil {
+		return
+	}
 	j.ev = ev
 	j.in, _ = readIP(ev.Before)
 	j.account()
@@ -73,7 +87,8 @@ func (j *Judge) event(ev *director.Event) {
 	}
 	j.forwarded()
 	j.passed()
-	j.ev = nil
+	j.ev, j.heard = nil, heard{}
+	clear(j.deleted)
 }
 
 // emitted judges a frame by itself: lengths, checksums, stations.

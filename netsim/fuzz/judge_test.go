@@ -2,12 +2,14 @@ package fuzz
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"usvs/conntrack"
 	"usvs/director"
+	"usvs/ipvs"
 	"usvs/scenario"
 )
 
@@ -20,9 +22,9 @@ rs1$ usvs realserver up --vip 10.0.0.101
 `
 
 const (
-	masq  = "director$ ipvsadm -A -u 10.0.0.100:53 -s rr\ndirector$ ipvsadm -a -u 10.0.0.100:53 -r 10.1.0.21:53 -m\nudp c1 -> 10.0.0.100:53 x3\n"
-	route = "director$ ipvsadm -A -u 10.0.0.101:53 -s rr\ndirector$ ipvsadm -a -u 10.0.0.101:53 -r 10.1.0.21:53 -g\nudp c1 -> 10.0.0.101:53 x3 timeout 100ms\n"
-	tun   = "director$ ipvsadm -A -u 10.0.0.101:53 -s rr\ndirector$ ipvsadm -a -u 10.0.0.101:53 -r 10.1.0.21:53 -i\nudp c1 -> 10.0.0.101:53 x3 timeout 100ms\n"
+	masq   = "director$ ipvsadm -A -u 10.0.0.100:53 -s rr\ndirector$ ipvsadm -a -u 10.0.0.100:53 -r 10.1.0.21:53 -m\nudp c1 -> 10.0.0.100:53 x3\n"
+	routed = "director$ ipvsadm -A -u 10.0.0.101:53 -s rr\ndirector$ ipvsadm -a -u 10.0.0.101:53 -r 10.1.0.21:53 -g\nudp c1 -> 10.0.0.101:53 x3 timeout 100ms\n"
+	tun    = "director$ ipvsadm -A -u 10.0.0.101:53 -s rr\ndirector$ ipvsadm -a -u 10.0.0.101:53 -r 10.1.0.21:53 -i\nudp c1 -> 10.0.0.101:53 x3 timeout 100ms\n"
 )
 
 // watched plays a scenario and returns its judge and the last frame that was
@@ -67,18 +69,18 @@ func TestJudgeSeesWhatIsWrong(t *testing.T) {
 		{"nothing", masq, 0, func(*director.Event, []byte) {}, ""},
 		{"source MAC", masq, 0, func(_ *director.Event, b []byte) { b[11]++ }, "station"},
 		{"next hop", masq, 0, func(_ *director.Event, b []byte) { b[4]++ }, "station"},
-		{"next hop, DR", route, 0, func(_ *director.Event, b []byte) { b[4]++ }, "station"},
+		{"next hop, DR", routed, 0, func(_ *director.Event, b []byte) { b[4]++ }, "station"},
 		{"IP checksum", masq, 0, func(_ *director.Event, b []byte) { b[24]++ }, "well-formed"},
 		{"length", masq, 0, func(_ *director.Event, b []byte) { b[17]++; resum(b) }, "well-formed"},
 		{"TTL", masq, 0, func(_ *director.Event, b []byte) { b[22]++; resum(b) }, "TTL"},
 		{"TTL, back", masq, 1, func(_ *director.Event, b []byte) { b[22]++; resum(b) }, "TTL"},
-		{"TTL, DR", route, 0, func(_ *director.Event, b []byte) { b[22]++; resum(b) }, "TTL"},
+		{"TTL, DR", routed, 0, func(_ *director.Event, b []byte) { b[22]++; resum(b) }, "TTL"},
 		{"UDP checksum", masq, 0, func(_ *director.Event, b []byte) { b[40]++ }, "checksum"},
 		{"no UDP checksum", masq, 0, func(_ *director.Event, b []byte) { b[40], b[41] = 0, 0 }, "UDP checksum"},
 		{"server's name, back", masq, 1, func(ev *director.Event, b []byte) { copy(b, ev.Before) }, "station"},
 		{"another service's name, back", masq, 1, func(_ *director.Event, b []byte) { b[35]++; b[41]-- }, "NAT symmetry"},
 		{"another server's port", masq, 0, func(_ *director.Event, b []byte) { b[37]++; b[41]-- }, "affinity"},
-		{"TOS, DR", route, 0, func(_ *director.Event, b []byte) { b[15] = 4; resum(b) }, "payload"},
+		{"TOS, DR", routed, 0, func(_ *director.Event, b []byte) { b[15] = 4; resum(b) }, "payload"},
 		{"tunnel's end", tun, 0, func(_ *director.Event, b []byte) { b[33]++; resum(b) }, "station"},
 		{"left as it was", masq, 1, func(ev *director.Event, _ []byte) { ev.Reason, ev.After = director.Passed, nil }, "NAT symmetry"},
 	} {
@@ -97,29 +99,42 @@ func TestJudgeSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// The table's model: connections that move, end, appear or are miscounted.
+// The table is compared with what it must be: whatever is different, is said.
 func TestJudgeSeesATableThatIsWrong(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		wrong func(j *Judge)
+		wrong func(j *Judge, r *record) // r: the only connection, as it must be
 		rule  string
 	}{
-		{"nothing", func(*Judge) {}, ""},
-		{"another server", func(j *Judge) { j.table.conns[0].Real = at("10.1.0.22:53") }, "affinity"},
-		{"gone before its time", func(j *Judge) {
-			c := j.table.conns[0]
-			c.Ref = conntrack.Ref{}
-			j.table.conns = append(j.table.conns, c)
-		}, "affinity"},
-		{"another state", func(j *Judge) { j.table.conns[0].State++ }, "table"},
-		{"counts", func(j *Judge) { j.table.conns[0].Server.Bind(true) }, "counts"},
+		{"nothing", func(*Judge, *record) {}, ""},
+		{"another server", func(j *Judge, _ *record) { j.table.conns[0].Real = at("10.1.0.22:53") }, "affinity"},
+		{"gone before its time", func(j *Judge, r *record) {
+			more := *r
+			more.ref = conntrack.Ref{}
+			j.book.add(&more)
+		}, "opening"},
+		{"there after its time", func(j *Judge, r *record) { j.book.remove(r) }, "table"},
+		{"state", func(_ *Judge, r *record) { r.proto, r.state.State = ipvs.TCP, "ESTABLISHED" }, "state"},
+		{"active", func(_ *Judge, r *record) { r.state.Inactive = false }, "state"},
+		{"NOOUTPUT", func(_ *Judge, r *record) { r.state.Silent = true }, "state"},
+		{"timeout", func(_ *Judge, r *record) { r.timeout++ }, "timeout"},
+		{"end", func(_ *Judge, r *record) { r.expires++ }, "timeout"},
+		{"packets", func(_ *Judge, r *record) { r.packets++ }, "table"},
+		{"counts", func(j *Judge, _ *record) { j.table.conns[0].Server.Bind(true) }, "counts"},
+		{"templates", func(j *Judge, _ *record) { j.table.conns[0].Server.BindTemplate() }, "counts"},
+		{"overload", func(j *Judge, r *record) { j.book.servers[r.server].Overload = true }, "counts"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			j, ev := watched(t, lab+masq, 0)
+			require.NotEmpty(t, j.book.entries)
+			for _, r := range slices.Clone(j.book.entries[1:]) {
+				j.dir.Core().Table.Expire(ev.Now, r.ref)
+				j.book.remove(r)
+			}
 			// A frame that concerns no connection: whatever changed is wrong.
 			ev = &director.Event{Now: ev.Now, Before: ether([6]byte{}, [6]byte{}, (&segment{
 				proto: protoUDP, src: at("10.0.0.9:9"), dst: at("10.0.0.100:9"), ttl: 9}).packet()), Reason: director.Ignored}
-			c.wrong(j)
+			c.wrong(j, j.book.entries[0])
 			j.event(ev)
 			if c.rule == "" {
 				require.Nil(t, j.Err())
@@ -128,5 +143,24 @@ func TestJudgeSeesATableThatIsWrong(t *testing.T) {
 			require.NotNil(t, j.Err())
 			require.Equal(t, c.rule, j.Err().Rule, j.Err().Text)
 		})
+	}
+}
+
+// A scheduler that picks another server than its model is found out.
+func TestJudgeSeesAWrongChoice(t *testing.T) {
+	for _, name := range Schedulers {
+		text := lab + "director$ ipvsadm -A -u 10.0.0.100:53 -s " + name + "\n" +
+			"director$ ipvsadm -a -u 10.0.0.100:53 -r 10.1.0.21:53 -m\n" +
+			"director$ ipvsadm -a -u 10.0.0.100:53 -r 10.1.0.22:53 -m\n" +
+			"udp c1 -> 10.0.0.100:53 x3\n"
+		j, _ := watched(t, text, 0)
+		svc := j.dir.Core().Snapshot().Services[0]
+		require.NotZero(t, j.cover.Faults["scheduler's choice foreseen"], name)
+		j.heard = heard{packet: &packet{}, asked: svc, known: true, picked: svc.Servers[0], foreseen: svc.Servers[0]}
+		j.scheduled()
+		require.Nil(t, j.Err())
+		j.heard.foreseen = svc.Servers[1]
+		j.scheduled()
+		require.Equal(t, "scheduler", j.Err().Rule)
 	}
 }

@@ -73,6 +73,7 @@ func (p *player) find(t *scenario.Topology, dirty bool) {
 			j := Watch(d, p.cover, dirty)
 			p.judges = append(p.judges, j)
 			p.worker[j] = d.Core().NewWorker()
+			p.worker[j].Record(j)
 		}
 	}
 }
@@ -111,7 +112,12 @@ func (p *player) steps(f *scenario.File, lines []string) error {
 func (p *player) do(a scenario.Action) error {
 	switch a := a.(type) {
 	case *scenario.Exec:
-		_, err := p.sim.Exec(a.Node, a.Command, nil)
+		out, err := p.sim.Exec(a.Node, a.Command, nil)
+		for _, j := range p.judges {
+			if j.dir.Name() == a.Node {
+				j.commanded(a.Command, out.Exit)
+			}
+		}
 		return err
 	case *scenario.Traffic:
 		_, err := p.sim.Traffic(a)

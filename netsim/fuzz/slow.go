@@ -15,6 +15,8 @@ const (
 	protoIPv6   = 41
 	protoFrag6  = 44
 	protoGRE    = 47
+	protoESP    = 50
+	protoAH     = 51
 	protoICMPv6 = 58
 	protoSCTP   = 132
 )
@@ -111,13 +113,13 @@ func read6(b []byte) (*packet, error) {
 }
 
 func (p *packet) readPorts() {
-	if !p.first || len(p.body) < 8 || p.proto != protoTCP && p.proto != protoUDP && p.proto != protoSCTP {
+	if !p.first || len(p.body) < 4 || p.proto != protoTCP && p.proto != protoUDP && p.proto != protoSCTP {
 		return
 	}
 	p.ports = true
 	p.src = netip.AddrPortFrom(p.src.Addr(), binary.BigEndian.Uint16(p.body))
 	p.dst = netip.AddrPortFrom(p.dst.Addr(), binary.BigEndian.Uint16(p.body[2:]))
-	if p.proto == protoTCP && len(p.body) >= 14 {
+	if p.proto == protoTCP && len(p.body) >= 20 {
 		p.flags = p.body[13]
 	}
 }

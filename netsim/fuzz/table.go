@@ -76,18 +76,14 @@ func (s *shadow) outbound(p *packet, virtual netip.AddrPort) (found *conntrack.C
 func (j *Judge) account() {
 	t := j.dir.Core().Table
 	j.table.read(t, j.ev.Now)
-	for _, old := range j.table.old {
-		i, alive := j.table.now[old.Ref]
-		if !alive {
-			j.ended(&old)
-			continue
-		}
-		j.changed(&old, &j.table.conns[i])
-	}
+	j.foresee()
+	j.compare()
 	for i := range j.table.conns {
 		c := &j.table.conns[i]
-		if _, known := j.table.old[c.Ref]; !known {
-			j.opened(c)
+		if old, known := j.table.old[c.Ref]; known {
+			j.changed(&old, c)
+		} else {
+			j.appearance(c)
 		}
 		if c.Expires > j.ev.Now.Add(longest) {
 			j.broken("expiry", "%v > %v lives until %v", c.Client, c.Virtual, c.Expires.Sub(j.ev.Now))
@@ -116,24 +112,6 @@ func (j *Judge) concerns(c *conntrack.Conn) bool {
 		c.Client == p.dst && (c.Real == p.src || c.Virtual == p.src))
 }
 
-// ended judges a connection that is there no more.
-func (j *Judge) ended(c *conntrack.Conn) {
-	if c.Expires <= j.ev.Now || c.Server == nil || !c.Server.Available() {
-		return
-	}
-	if c.Template() && c.State == conntrack.TemplateNone {
-		return // one that no connection made sure of goes with the last it controls
-	}
-	sys := j.dir.Core().Snapshot().Sysctls
-	opens := j.in != nil && (j.in.flags&2 != 0 || j.in.proto == protoSCTP || j.in.frag)
-	if j.concerns(c) && opens && (conntrack.Reusable(c, sys.ConnReuseMode|1) || sys.ExpireNodestConn != 0 && c.Server.Weight() == 0) {
-		j.cover.Faults["connection reused"]++
-		return
-	}
-	j.broken("affinity", "the connection %v > %v to %v (%s) ended %v before its time",
-		c.Client, c.Virtual, c.Real, c.StateName(), c.Expires.Sub(j.ev.Now))
-}
-
 // changed judges what became of a connection.
 func (j *Judge) changed(old, c *conntrack.Conn) {
 	if c.Server != old.Server || c.Method != old.Method || c.Client != old.Client ||
@@ -149,8 +127,8 @@ func (j *Judge) changed(old, c *conntrack.Conn) {
 	}
 }
 
-// opened judges a new connection or template.
-func (j *Judge) opened(c *conntrack.Conn) {
+// appearance judges a new connection or template.
+func (j *Judge) appearance(c *conntrack.Conn) {
 	if !j.concerns(c) {
 		j.broken("table", "a foreign packet opened the connection %v > %v", c.Client, c.Virtual)
 		return
@@ -162,7 +140,6 @@ func (j *Judge) opened(c *conntrack.Conn) {
 	if svc := j.service(c); svc != nil {
 		j.cover.Schedulers[svc.Spec.Scheduler]++
 	}
-	j.persistent(c)
 	var found conntrack.Conn
 	t := j.dir.Core().Table
 	if !t.LookupIn(j.ev.Now, c.Protocol, c.Client, c.Virtual, &found) || found.Ref != c.Ref {
@@ -192,54 +169,7 @@ func (j *Judge) service(c *conntrack.Conn) *director.Service {
 	return nil
 }
 
-// persistent judges a new connection of a client that the service remembers.
-func (j *Judge) persistent(c *conntrack.Conn) {
-	svc := j.service(c)
-	if svc == nil || svc.Spec.Flags&ipvs.FlagPersistent == 0 {
-		return
-	}
-	if c.Control.IsZero() && c.Flags&conntrack.FlagOnePacket == 0 {
-		j.broken("persistence", "a connection %v > %v of a persistent service has no template", c.Client, c.Virtual)
-		return
-	}
-	if i, ok := j.table.now[c.Control]; ok && j.table.conns[i].Server != c.Server {
-		j.broken("persistence", "a connection to %v has a template for %v", c.Real, j.table.conns[i].Real)
-	}
-	quiescent := j.dir.Core().Snapshot().Sysctls.ExpireQuiescentTemplate
-	for _, t := range j.table.old {
-		if !remembers(&t, c, svc) || t.Expires <= j.ev.Now || t.Server == nil || !t.Server.Available() ||
-			quiescent != 0 && t.Server.Weight() == 0 {
-			continue
-		}
-		if j.cover.Faults["template used"]++; t.Server != c.Server {
-			j.broken("persistence", "%v was at %v and got %v", c.Client, t.Real, c.Real)
-		}
-	}
-}
-
-// nowhere is the port that a template is listed with when its server was gone
-// and it must not be used again.
-const nowhere = 0xffff
-
-// remembers reports whether a template is for a new connection of a service.
-func remembers(t, c *conntrack.Conn, svc *director.Service) bool {
-	if t.Virtual.Port() == nowhere { // made unfindable, for good
-		return false
-	}
-	if !t.Template() || t.Client.Addr() != masked(c.Client.Addr(), &svc.Spec) {
-		return false
-	}
-	id := svc.VS.ID
-	if id.Mark != 0 {
-		return t.Protocol == ipvs.ProtoIP && t.Mark == id.Mark
-	}
-	port := uint16(0)
-	if c.Virtual.Port() == id.Port {
-		port = id.Port
-	}
-	return t.Protocol == c.Protocol && t.Virtual == netip.AddrPortFrom(c.Virtual.Addr(), port)
-}
-
+// masked is a client as a service remembers it.
 func masked(a netip.Addr, spec *ipvs.ServiceSpec) netip.Addr {
 	b, mask := a.AsSlice(), spec.Netmask.AsSlice()
 	for i := range b {
@@ -253,38 +183,4 @@ func masked(a netip.Addr, spec *ipvs.ServiceSpec) netip.Addr {
 	}
 	m, _ := netip.AddrFromSlice(b)
 	return m
-}
-
-// tally is how many connections a server has.
-type tally struct{ active, inactive, templates int32 }
-
-// counts compares each server's counts with the connections there are.
-func (j *Judge) counts() {
-	have := map[*ipvs.RealServer]tally{}
-	for _, svc := range j.dir.Core().Snapshot().Services {
-		for _, rs := range svc.Servers {
-			have[rs] = tally{}
-		}
-	}
-	for i := range j.table.conns {
-		c := &j.table.conns[i]
-		if c.Server == nil {
-			continue
-		}
-		n := have[c.Server]
-		switch {
-		case c.Template():
-			n.templates++
-		case c.Flags&conntrack.FlagInactive != 0:
-			n.inactive++
-		default:
-			n.active++
-		}
-		have[c.Server] = n
-	}
-	for rs, n := range have {
-		if got := (tally{rs.Active(), rs.Inactive(), rs.Persistent()}); got != n {
-			j.broken("counts", "%v counts %+v; the table has %+v", rs.ID, got, n)
-		}
-	}
 }
