@@ -244,3 +244,10 @@ func whole(src, dst netip.Addr, proto uint8, body []byte) []byte {
 	p.seal()
 	return p.b
 }
+
+// source is the address that the packet comes from.
+func (p view) source() netip.Addr {
+	src, _ := p.addresses()
+	a, _ := netip.AddrFromSlice(src)
+	return a
+}

@@ -121,8 +121,9 @@ type shipment struct {
 	sent    []view // on the wire: one packet, or the segments of a super-frame
 	frames  [][]byte
 	dev     device
-	longest int // what the MTU is compared with
-	largest int // fragment; 0: it came whole
+	longest int  // what the MTU is compared with
+	largest int  // fragment; 0: it came whole
+	cut     bool // it left in fragments because it did not fit
 }
 
 // ship makes a random packet.
@@ -309,8 +310,8 @@ func (tr *traffic) next(s shipment, list []view) (whole view, rest []view, err e
 	if n == 0 {
 		return whole, nil, errors.New("there is no last fragment")
 	}
-	if s.largest != 0 && tr.mode.method != ipvs.Tunnel {
-		if limit = min(limit, s.largest); s.in.v6 {
+	if s.largest != 0 { // no fragment is larger than what came; behind a tunnel's header that goes for the outer packet
+		if limit = min(limit, s.largest); list[0].v6 {
 			limit = min(tr.mtu, max(s.largest, 1280))
 		}
 	}
@@ -382,13 +383,9 @@ func (tr *traffic) station(s shipment, f *wire.Frame) error {
 	return nil
 }
 
-// refused judges the ICMP error that a packet too long for its way leads to;
-// there may be none, for the rate limit.
+// refused judges the ICMP error that a packet too long for its way leads to.
 func (tr *traffic) refused(s shipment, frames []*wire.Frame, limit int) error {
-	if len(frames) == 0 {
-		return nil
-	}
-	if len(frames) > 1 {
+	if len(frames) != 1 {
 		return fmt.Errorf("%d frames left, there must be one ICMP error", len(frames))
 	}
 	p := onWire(frames[0])[0]
