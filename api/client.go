@@ -196,11 +196,17 @@ func (c *Client) get(call string, into any) error {
 }
 
 func (c *Client) post(call string, body, into any) error {
+	return c.tell(http.MethodPost, call, body, into)
+}
+
+func (c *Client) put(call string, body any) error { return c.tell(http.MethodPut, call, body, nil) }
+
+func (c *Client) tell(method, call string, body, into any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	return c.exchange(http.MethodPost, call, bytes.NewReader(text), into)
+	return c.exchange(method, call, bytes.NewReader(text), into)
 }
 
 // exchange makes a call whose answer is one JSON value.

@@ -19,6 +19,7 @@
 //	listen.go   addresses, listening, who may talk
 //	peer_*.go   asking the kernel who the peer is
 //	server.go   endpoints
+//	sysctl.go   settings, at both ends
 //	stream.go   answers of unknown length: one JSON value per line
 //	client.go   the other side of it all
 //

@@ -14,6 +14,7 @@ import (
 
 	"usvs/ipvs"
 	"usvs/ipvsadm"
+	"usvs/sysctl"
 )
 
 const (
@@ -30,6 +31,7 @@ type Handlers struct {
 	Iptables func(v6 bool, words []string) (output string, err error)
 	Status   func() any   // anything that json.Marshal takes
 	Reload   func() error // reads the rules file again
+	Settings sysctl.Settings
 	// Explain answers what would happen to packets; the question and its answer
 	// are the director's and its client's affair.
 	Explain func(question json.RawMessage) (any, error)
@@ -71,6 +73,7 @@ func Serve(ctx context.Context, ln net.Listener, b ipvsadm.Backend, h Handlers) 
 func newHandler(b ipvsadm.Backend, h Handlers) http.Handler {
 	mux := http.NewServeMux()
 	serveBackend(mux, b)
+	serveSysctl(mux, h.Settings)
 	mux.Handle("GET /v1/connections", streamed(func(r *http.Request, w io.Writer) error {
 		return listConnections(b, w)
 	}))

@@ -131,13 +131,14 @@ func (n *node) build(f runFlags, own control.Own, vips []netip.Addr) {
 		ARP:       arp.Config{Seed: seed()},
 		Fragments: forward.NewReassembler(forward.Limits{}, seed()),
 		Answers:   localstack.New(localstack.Options{Seed: seed(), Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed()})}),
+		Seed:      seed(),
 		Conflict: func(c arp.Conflict) {
 			n.log.Warn("another host answers for VIP", "vip", c.Addr, "mac", c.MAC, "interface", n.names[c.Port])
 		},
 	})
 	n.ctl = control.New(control.Config{
 		Clock: n.clock, Rand: rand.New(rand.NewPCG(seed(), seed())), Servers: servers, Conns: table,
-		Totals: &n.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: own, VIPs: vips,
+		Totals: &n.dir.Totals, Sysctls: f.settings, FreePages: freePages, Own: own, VIPs: vips,
 		Resolver: resolve.SystemResolver(), Log: n.log, Publish: n.publish,
 		Director: n.dir, Sync: n.sync,
 	})
@@ -292,7 +293,7 @@ func (n *node) tick(ctx context.Context) {
 func (n *node) handlers(reload func() error) api.Handlers {
 	return api.Handlers{
 		Iptables: n.ctl.Iptables, Status: func() any { return n.status() },
-		Reload: reload, Trace: n.trace, Explain: n.explain, Log: n.log,
+		Reload: reload, Settings: n.ctl, Trace: n.trace, Explain: n.explain, Log: n.log,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"usvs/control"
 	"usvs/host"
+	"usvs/ipvs"
 )
 
 // runFlags are what `usvs run` was told.
@@ -30,6 +31,8 @@ type runFlags struct {
 	vips       []string
 	pcap       string
 	maxConns   int
+	sysctls    []string
+	settings   ipvs.Sysctls // what sysctls make of the defaults
 	logFormat  string
 	logLevel   string
 }
@@ -56,6 +59,7 @@ It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
 	fl.StringVar(&f.own, "own", "services", "which virtual addresses are ours: `services` (all that services and mark rules name) or host (those an interface carries)")
 	fl.StringArrayVar(&f.vips, "vip", nil, "a further address to own; repeat for several")
 	fl.StringVar(&f.pcap, "pcap", "", "write every frame received and sent to this pcapng file")
+	fl.StringArrayVar(&f.sysctls, "sysctl", nil, "initial `KEY=VALUE` of a setting of net.ipv4.vs; repeat for several")
 	fl.IntVar(&f.maxConns, "max-conns", 1<<22, "most connections and templates the table holds")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -73,6 +77,9 @@ func runDirector(ctx context.Context, f runFlags) error {
 	}
 	vips, err := parseAddrs(f.vips)
 	if err != nil {
+		return err
+	}
+	if f.settings, err = initialSysctls(f.sysctls); err != nil {
 		return err
 	}
 	if len(f.interfaces) == 0 && f.tun == "" {
