@@ -49,6 +49,9 @@ func (q *Seq) AckOffset(ack uint32) int32 {
 	return q.Previous
 }
 
+// Zero reports whether sequence numbers are the same on both sides.
+func (q *Seq) Zero() bool { return q.Delta == 0 && q.Previous == 0 }
+
 func after(a, b uint32) bool { return int32(a-b) > 0 }
 
 // app is the helper that a connection has: those of masqueraded TCP to certain

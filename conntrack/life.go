@@ -43,6 +43,9 @@ func (t *Table) release(r Ref) {
 	}
 }
 
+// Assure marks a template ASSURED, because a server answered under it.
+func (t *Table) Assure(r Ref) { t.assure(r) }
+
 // assure marks a controlling template ASSURED (ipvs.md 2.4).
 func (t *Table) assure(r Ref) {
 	if r.IsZero() {

@@ -26,7 +26,7 @@ const (
 
 // NewAdvert is the advert of an entry that ends at expires.
 func NewAdvert(state, retries uint8, expires clock.Instant) Advert {
-	ticks := uint64(max(expires, 0))/uint64(AdvertTick)&advertTicks | 1 // never none
+	ticks := max(uint64(max(expires, 0))/uint64(AdvertTick)&advertTicks, 1) // 0 is none
 	return Advert(uint64(state&15)<<advertStateBits | uint64(retries&3)<<advertRetryBits | ticks)
 }
 

@@ -28,6 +28,9 @@ const (
 	StageOpen                    // OK: Conn is a new connection of Service to Server
 	StageBypass                  // OK: Conn is a new connection past all servers of Service
 	StageDefence                 // drop_packet is in force; OK: the packet may open a connection
+	StageEngine                  // OK: the persistence engine of Service goes by Data
+	StageExpect                  // OK: Conn is expected because of what the packet says
+	StageHelper                  // the packet's announcement becomes Data
 	StageRoute                   // Hop leads towards Conn's other end
 	StageMTU                     // whether Packet fits MTU; OK: it does, or may be cut
 )
@@ -48,6 +51,7 @@ type Step struct {
 	Request *sched.Request
 	Client  netip.AddrPort
 	Virtual netip.AddrPort
+	Data    []byte
 	Hop     route.Hop
 }
 

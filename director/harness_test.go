@@ -44,7 +44,7 @@ func newTestbed(tb testing.TB) *testbed {
 	pfx, addr := netip.MustParsePrefix, netip.MustParseAddr
 	b := &testbed{tb: tb, now: 1 << 40, servers: new(ipvs.Registry)}
 	b.d = New(Config{
-		Table:     conntrack.New(conntrack.Config{Servers: b.servers}),
+		Table:     conntrack.New(conntrack.Config{Servers: b.servers, FTPPorts: []uint16{21}}),
 		Fragments: forward.NewReassembler(forward.Limits{}, 1),
 		Answers:   localstack.New(localstack.Options{}),
 	})

@@ -125,6 +125,9 @@ func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
 		w.end(DropServerGone) // connection kept, timer not restarted (ipvs.md 2.8)
 		return
 	}
+	if c.Flags&conntrack.FlagNoCPort != 0 && !w.fillPort() {
+		return
+	}
 	w.countIn(c.Server, w.p.IPLen())
 	alive := w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
 	w.transmit(f)

@@ -31,7 +31,7 @@ func (w *Worker) output(f *link.Frame) {
 	case !balanced(p.Proto) || !p.Ports:
 		w.pass(f)
 		return
-	case !w.lookupOut(ipvs.Protocol(p.Proto), p.SrcPort, p.DstPort):
+	case !w.lookupOut(ipvs.Protocol(p.Proto), p.SrcPort, p.DstPort) && !w.originate(f):
 		w.outputStray(f)
 		return
 	}
@@ -93,6 +93,11 @@ func (w *Worker) masquerade(f *link.Frame, related bool) {
 		w.countOut(c.Server, p.IPLen())
 		forward.RewriteRelatedOut(f, p, &w.q, c.Virtual)
 	} else {
+		if c.App != conntrack.AppNone {
+			if f, fragment = w.helpOut(f, hop.MTU); f == nil {
+				return
+			}
+		}
 		w.noteOutput()
 		forward.RewriteSrc(f, p, c.Virtual)
 	}

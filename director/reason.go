@@ -50,6 +50,9 @@ const (
 	DropDefence          // would have opened a connection, and drop_packet's turn had come
 	DropRelatedNoServer  // an ICMP error that would have opened a connection, but no real server is available
 	DropBypassLocal      // on a bypass connection, to what has become an address of the host
+	DropHelperChecksum   // of a connection with a helper, and the checksum is wrong
+	DropHelperRace       // of a connection with a helper, and two workers were at it
+	DropEngine           // opens a connection, and the persistence engine finds no key in it
 	DropMartian          // from an address that no other host can have
 	reasons
 )
@@ -61,7 +64,8 @@ var reasonNames = [reasons]string{
 	"drop_neighbour", "drop_mtu_too_small", "drop_family", "drop_no_room",
 	"drop_fragment", "drop_icmp_checksum", "drop_redirect_loopback", "drop_segment", "drop_local_node",
 	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_unanswerable", "drop_rate_limited",
-	"drop_defence", "drop_related_no_server", "drop_bypass_local", "drop_martian",
+	"drop_defence", "drop_related_no_server", "drop_bypass_local", "drop_helper_checksum",
+	"drop_helper_race", "drop_engine", "drop_martian",
 }
 
 // String is the reason's counter name.

@@ -126,6 +126,10 @@ func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
 	if id.Mark != 0 {
 		n.Protocol, n.Virtual = ipvs.ProtoIP, netip.AddrPortFrom(markAddr(id.Mark, w.p.Version), 0)
 	}
+	if !w.engineData(svc, &n) {
+		w.end(DropEngine)
+		return false
+	}
 	for range insertTries {
 		tmpl := &w.tmpl
 		if !w.findTemplate(&n, tmpl) && !w.makeTemplate(f, svc, &n, vport, tmpl) {
@@ -154,7 +158,7 @@ func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
 // is made unfindable.
 func (w *Worker) findTemplate(n *conntrack.Spec, tmpl *conntrack.Conn) bool {
 	t := w.d.Table
-	found := t.LookupTemplate(w.now, n.Protocol, n.Client.Addr(), n.Virtual, tmpl)
+	found := t.FindTemplate(w.now, n, tmpl)
 	if w.recorder != nil {
 		w.record(Step{Stage: StageTemplate, Conn: tmpl, Client: n.Client, Virtual: n.Virtual, Mark: n.Mark, OK: found})
 	}

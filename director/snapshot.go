@@ -51,6 +51,7 @@ type Snapshot struct {
 	m4, m6   bool                          // a fwmark service of that family exists
 	ftp      bool                          // a service on TCP port 21 exists
 	anyPort  bool                          // a service on port 0 exists
+	engines  bool                          // a service with a persistence engine exists
 }
 
 // Seal computes what lookups need. It must be called once, before the snapshot
@@ -68,6 +69,7 @@ func (s *Snapshot) Seal() *Snapshot {
 		s.m4 = s.m4 || id.Family == ipvs.IPv4 && id.Mark != 0
 		s.m6 = s.m6 || id.Family == ipvs.IPv6 && id.Mark != 0
 		s.ftp = s.ftp || id.Mark == 0 && id.Protocol == ipvs.TCP && id.Port == ftpPort
+		s.engines = s.engines || svc.Spec.PE != ""
 		s.anyPort = s.anyPort || id.Mark == 0 && id.Port == 0
 		for _, rs := range svc.Servers {
 			switch rs.Method() {

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"usvs/conntrack"
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
@@ -68,8 +69,8 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 		w.refuse(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return
 	}
-	if c.Method == ipvs.Masquerade {
-		w.rewriteIn(f, related)
+	if c.Method == ipvs.Masquerade && !w.rewriteIn(f, related) {
+		return
 	}
 	w.send(f, &hop, fragment)
 }
@@ -80,12 +81,17 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 // connection's. The kernel drops it, too.
 func (w *Worker) untranslatable() bool { return w.p.Ports && !w.p.Full }
 
-func (w *Worker) rewriteIn(f *link.Frame, related bool) {
+// rewriteIn reports false if the packet has met its end.
+func (w *Worker) rewriteIn(f *link.Frame, related bool) bool {
 	if related {
 		forward.RewriteRelatedIn(f, &w.p, &w.q, w.c.Real)
-		return
+		return true
+	}
+	if w.c.App != conntrack.AppNone && !w.helpIn(f) {
+		return false
 	}
 	forward.RewriteDst(f, &w.p, w.c.Real)
+	return true
 }
 
 // transmitLocal delivers a packet to the director's own host: no TTL or MTU
@@ -101,7 +107,9 @@ func (w *Worker) transmitLocal(f *link.Frame, related bool) {
 			w.end(DropShortTransport)
 			return
 		}
-		w.rewriteIn(f, related)
+		if !w.rewriteIn(f, related) {
+			return
+		}
 	} else if w.snap.Routes.Lookup(w.p.Dst).Kind != route.Local {
 		w.end(DropLocalNode)
 		return

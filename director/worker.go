@@ -33,7 +33,8 @@ type Worker struct {
 
 	tally tally
 
-	flow  flow // what is being scheduled
+	flow  flow                  // what is being scheduled
+	text  [maxAnnouncement]byte // what a helper writes
 	fresh conntrack.Spec
 	req   sched.Request
 	tun   forward.Tunnel

@@ -66,7 +66,7 @@ func New(o Options, name string, r io.Reader) (*Bench, error) {
 func newBench(now clock.Instant) *Bench {
 	b := &Bench{now: now, servers: new(ipvs.Registry)}
 	b.d = director.New(director.Config{
-		Table:     conntrack.New(conntrack.Config{Servers: b.servers, Shards: 1}),
+		Table:     conntrack.New(conntrack.Config{Servers: b.servers, Shards: 1, FTPPorts: []uint16{21}}),
 		ARP:       arp.Config{},
 		Fragments: forward.NewReassembler(forward.Limits{}, 1),
 		Answers:   localstack.New(localstack.Options{}),

@@ -64,6 +64,12 @@ func (r *recorder) Record(s director.Step) {
 		r.bypass(&s)
 	case director.StageDefence:
 		r.defence(&s)
+	case director.StageEngine:
+		r.engine(&s)
+	case director.StageExpect:
+		r.expect(&s)
+	case director.StageHelper:
+		r.helper(&s)
 	case director.StageRoute:
 		r.route(&s)
 	case director.StageMTU:

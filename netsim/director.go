@@ -73,6 +73,7 @@ func (d *Director) build(o DirectorOptions) {
 	servers := new(ipvs.Registry)
 	table := conntrack.New(conntrack.Config{
 		Seed: seed("connection table"), MaxEntries: orDefault(o.MaxConns, 1<<16), Shards: orDefault(o.Shards, 1), Servers: servers,
+		FTPPorts: []uint16{21},
 	})
 	d.dir = director.New(director.Config{
 		Table:     table,

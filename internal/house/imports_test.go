@@ -35,7 +35,8 @@ link/pcap                  -> link
 link/linktest              -> link
 link/netnstest             -> wire
 link/netlab                -> wire
-director                   -> sched forward arp localstack link marks route connsync
+app                        ->
+director                   -> app sched forward arp localstack link marks route connsync
 ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
 sysctl                     -> ipvs
@@ -83,7 +84,7 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 
 // core packages compile for machines usvs does not run on, and know no I/O.
 var core = []string{"clock", "wire", "route", "ipvs", "arp", "marks", "localstack", "sched",
-	"conntrack", "connsync", "forward", "director", "ipvsadm", "sysctl", "procnet", "control", "link", "netsim/tcp"}
+	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "sysctl", "procnet", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn"}
