@@ -48,7 +48,7 @@ func newWorld() *world {
 		{Name: "eth1", MAC: links["s"].mac, MTU: 1500, Up: true},
 	}
 	servers := new(ipvs.Registry)
-	table := conntrack.New(conntrack.Config{Servers: servers})
+	table := conntrack.New(conntrack.Config{Servers: servers, FTPPorts: []uint16{21}})
 	w.dir = director.New(director.Config{Table: table, Fragments: forward.NewReassembler(forward.Limits{}, 1), Answers: w.stack})
 	w.worker = w.dir.NewWorker()
 	w.ctl = control.New(control.Config{
