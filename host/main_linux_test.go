@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -53,8 +54,9 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// dropCapabilities empties the thread's effective set; the helper stays on it.
+// dropCapabilities empties the thread's effective set, and stays on the thread.
 func dropCapabilities() error {
+	runtime.LockOSThread()
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	return unix.Capset(&hdr, &none[0])

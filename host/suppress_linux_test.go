@@ -56,7 +56,7 @@ func packetSocket(t *testing.T, device string, proto uint16) int {
 	index, err := indexOf(device)
 	require.NoError(t, err)
 	require.NoError(t, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto<<8 | proto>>8, Ifindex: index}))
-	require.NoError(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200_000}))
+	require.NoError(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}))
 	return fd
 }
 
@@ -230,9 +230,9 @@ func compareWithModel(t *testing.T, w *wireLab, h *director.Hidden, firstID uint
 
 // through returns which of the sent packets the stack got. A busy machine loses
 // some on the way, so those that are missing without being hidden are sent again.
-func (w *wireLab) through(t *testing.T, sent map[uint16]packet, hides map[uint16]bool) map[uint16]bool {
-	for range 5 {
-		got := seen(w.Home, "v4")
+func (w *wireLab) through(t *testing.T, sent map[uint16]packet, hides map[uint16]bool) (got map[uint16]bool) {
+	for range 100 {
+		got = seen(w.Home, "v4")
 		maps.Copy(got, seen(w.Home, "v6"))
 		lost := 0
 		for id, p := range sent {
@@ -242,11 +242,11 @@ func (w *wireLab) through(t *testing.T, sent map[uint16]packet, hides map[uint16
 			}
 		}
 		if lost == 0 {
-			return got
+			break
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return nil
+	return got
 }
 
 // TestSuppressorLeavesAlone: frames for other stations and with VLAN tags, and
@@ -265,11 +265,10 @@ func TestSuppressorLeavesAlone(t *testing.T) {
 		frame := p.frame(w.mac)
 		w.send(t, frame)
 		assert.Equal(t, frame, nextFrame(all, 0x0800), "ETH_P_ALL sees what is hidden")
-		assert.Nil(t, nextFrame(ip, 0x0800), "the stack does not")
 
 		stranger := p.frame(wire.MAC{2, 0, 0, 0, 0, 55})
 		w.send(t, stranger)
-		assert.Equal(t, stranger, nextFrame(ip, 0x0800), "a frame to another MAC")
+		assert.Equal(t, stranger, nextFrame(ip, 0x0800), "the stack does not, but the next frame, to another MAC")
 
 		tagged := append(append([]byte{}, frame[:12]...), append([]byte{0x81, 0, 0, 5}, frame[12:]...)...)
 		w.send(t, tagged)
@@ -313,6 +312,9 @@ func nextFrame(fd int, etherType uint16) []byte {
 	buf := make([]byte, 4096)
 	for {
 		n, err := unix.Read(fd, buf)
+		if err == unix.EINTR { // a read with a time limit is not restarted (signal(7))
+			continue
+		}
 		if err != nil {
 			return nil
 		}
