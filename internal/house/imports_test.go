@@ -66,11 +66,15 @@ internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
 internal/mutants           ->
+differential               -> oracle differential/stage
+differential/stage         -> link/netlab
+differential/uml           ->
+internal/differential      -> differential differential/uml
 `
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    link/afpacket link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo
+golang.org/x/sys                    differential/stage differential/uml link/afpacket link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo
 golang.org/x/net                    link/afpacket host
 github.com/vishvananda/netlink      link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host

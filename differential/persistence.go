@@ -1,0 +1,122 @@
+package differential
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// persistence: clients that come back, templates that time out and lose their
+// servers.
+func persistence(d *draft) {
+	l := &lab{draft: d}
+	d.add("brief")
+	d.ipvsadm("--set", strconv.Itoa(d.between(20, 200)), strconv.Itoa(d.between(5, 60)), strconv.Itoa(d.between(5, 60)))
+	if d.oneIn(3) {
+		d.sysctl("expire_quiescent_template", 1)
+	}
+	v6 := d.oneIn(5)
+	for range d.between(1, 3) {
+		l.persistent(v6)
+	}
+	d.began = true
+	flows := []flow{}
+	for range d.between(12, 45) {
+		flows = l.comeBack(flows)
+	}
+	d.ipvsadm("-Lnc")
+	d.ipvsadm("-Ln --persistent-conn")
+	d.ipvsadm("-Ln")
+}
+
+// persistent defines a service with -p, or now and then without.
+func (l *lab) persistent(v6 bool) {
+	s := &service{
+		protocol: often(l.draft, w(5, "tcp"), w(3, "udp"), w(1, "sctp")),
+		vip:      l.vip(v6),
+		port:     often(l.draft, w(3, 80+len(l.services)), w(1, 0)),
+		method:   often(l.draft, w(2, "-g"), w(2, "-m"), w(1, "-i")),
+	}
+	if s.port != 0 && l.oneIn(4) && len(l.services) == 0 {
+		s.mark, s.port = l.between(1, 50), 0
+	}
+	for _, o := range l.services { // one port-0 service on an address is enough
+		if o.port == s.port && s.mark == 0 {
+			s.port = 90 + len(l.services)
+		}
+	}
+	s.options = l.persistenceOptions(s)
+	l.define(s)
+	for range l.between(1, 4) {
+		l.grow(s, l.serverOptions()...)
+	}
+}
+
+func (l *lab) persistenceOptions(s *service) string {
+	options := "-s " + pick(l.draft, "rr", "wrr", "wlc", "lc", "sh", "nq")
+	if s.port != 0 && l.oneIn(6) {
+		return options
+	}
+	options += fmt.Sprintf(" -p %d", often(l.draft, w(3, l.between(5, 30)), w(3, l.between(31, 200)), w(1, 360)))
+	switch {
+	case s.vip.Is6() && l.oneIn(2):
+		options += " -M " + pick(l.draft, "64", "32", "48", "127")
+	case s.vip.Is4() && l.oneIn(3):
+		options += " -M " + pick(l.draft, "255.255.255.0", "255.255.0.0", "255.255.255.254", "255.0.0.0")
+	}
+	if s.protocol == "udp" && l.oneIn(5) {
+		options += " -o"
+	}
+	return options
+}
+
+// comeBack adds one step of a persistent client's life, or of its server's.
+func (l *lab) comeBack(flows []flow) []flow {
+	known := len(flows) > 0
+	switch n := l.IntN(100); {
+	case n < 45 || !known:
+		f := l.flow(pick(l.draft, l.services...), 8)
+		l.packet(f, opening(f.protocol))
+		return append(flows, f)
+	case n < 60:
+		f := pick(l.draft, flows...)
+		l.packet(f, l.middle(f.protocol))
+	case n < 66:
+		f := pick(l.draft, flows...)
+		if f.service.method == "-m" && len(f.service.servers) > 0 {
+			l.reply(f, pick(l.draft, f.service.servers...), l.answer(f.protocol))
+		}
+	case n < 76:
+		l.add("@ %d", often(l.draft, w(5, l.between(1, 15)), w(3, l.between(16, 70)), w(2, l.between(71, 400))))
+	case n < 84:
+		l.upset(pick(l.draft, l.services...))
+	default:
+		l.ipvsadm("-Lnc")
+	}
+	return flows
+}
+
+// answer is a server's packet.
+func (l *lab) answer(protocol string) string {
+	switch protocol {
+	case "tcp":
+		return pick(l.draft, "SA", "A", "FA", "RA")
+	case "sctp":
+		return pick(l.draft, "INIT_ACK", "COOKIE_ACK", "DATA", "SHUTDOWN")
+	}
+	return ""
+}
+
+// upset changes a persistent service.
+func (l *lab) upset(s *service) {
+	switch l.IntN(6) {
+	case 0:
+		l.shrink(s)
+	case 1:
+		l.grow(s, l.serverOptions()...)
+	case 2:
+		s.options = l.persistenceOptions(s)
+		l.ipvsadm("-E", s.name(), s.options)
+	default:
+		l.change(s, l.serverOptions()...)
+	}
+}

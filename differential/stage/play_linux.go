@@ -1,0 +1,205 @@
+package stage
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sleeper lets time pass.
+type Sleeper interface {
+	Sleep(time.Duration) error
+}
+
+// patience is how long silence is listened to before it counts as an answer.
+const patience = time.Millisecond
+
+// player plays one job. Its methods run on a thread in the director's namespace.
+type player struct {
+	set     *set
+	time    Sleeper
+	started time.Time
+}
+
+// Play plays a job in fresh namespaces.
+func Play(job Job, clock Sleeper) Answer {
+	s, err := newSet(job.MTU)
+	if err != nil {
+		return Answer{Failure: err.Error()}
+	}
+	defer s.close()
+	var a Answer
+	err = s.director.Do(func() error {
+		p := player{set: s, time: clock}
+		if err := p.stir(); err != nil {
+			return err
+		}
+		s.receive(nil)
+		p.started = time.Now()
+		for i, step := range merge(job.Steps) {
+			r, err := p.step(step)
+			if err != nil {
+				return fmt.Errorf("step %d, %s %s: %w", i+1, step.Kind, step.Text, err)
+			}
+			r.End = time.Since(p.started)
+			a.Results = append(a.Results, r)
+		}
+		return nil
+	})
+	if err != nil {
+		a.Failure = err.Error()
+	}
+	return a
+}
+
+// stir waits until new links have said what new links say.
+func (p *player) stir() error { return p.time.Sleep(50 * time.Millisecond) }
+
+func (p *player) step(s Step) (Result, error) {
+	switch s.Kind {
+	case Setup:
+		if s.Text == "" {
+			return Result{}, nil
+		}
+		return Result{}, p.setup(s.Text)
+	case Command:
+		return p.command(s.Text)
+	case Frame:
+		return p.frame(s)
+	case Wait:
+		return p.wait(s.For)
+	}
+	return Result{}, fmt.Errorf("unknown kind %q", s.Kind)
+}
+
+// setup carries out commands that must succeed.
+func (p *player) setup(text string) error {
+	var cmd *exec.Cmd
+	if program, lines, ok := batch(text); ok {
+		cmd = exec.Command(program, batchOption[program]...)
+		cmd.Stdin = strings.NewReader(lines)
+	} else {
+		cmd = exec.Command("sh", "-c", text)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("\n")) && cmd.Stdin != nil {
+		return fmt.Errorf("%v: %s", err, out)
+	}
+	return nil
+}
+
+// batchOption makes these programs read commands from their standard input:
+// every process costs time in here. Both say something only if they fail.
+var batchOption = map[string][]string{"ip": {"-batch", "-"}, "ipvsadm": {"-R"}}
+
+// batch makes a batch of commands, separated by semicolons, that are all of one
+// program that takes batches. The family of ip(8)'s shows in the addresses.
+func batch(text string) (program, lines string, ok bool) {
+	var b strings.Builder
+	for part := range strings.SplitSeq(text, ";") {
+		name, rest, _ := strings.Cut(strings.TrimSpace(part), " ")
+		if batchOption[name] == nil || program != "" && name != program {
+			return "", "", false
+		}
+		program = name
+		b.WriteString(strings.TrimPrefix(rest, "-6 ") + "\n")
+	}
+	return program, b.String(), program != ""
+}
+
+// merge makes one set-up of those that follow each other and fit in one batch:
+// the step at i becomes all of them, the others empty.
+func merge(steps []Step) []Step {
+	merged := append([]Step(nil), steps...)
+	for i := 0; i < len(merged); i++ {
+		for j := i + 1; j < len(merged) && merged[i].Kind == Setup && merged[j].Kind == Setup; j++ {
+			both := merged[i].Text + "; " + merged[j].Text
+			if _, _, ok := batch(both); !ok {
+				break
+			}
+			merged[i].Text, merged[j].Text = both, ""
+		}
+	}
+	return merged
+}
+
+// shell has what a line must not have to be run without a shell.
+const shell = "'\"\\|;&<>$()*?[]{}~#`="
+
+// command runs a command and keeps what it prints.
+func (p *player) command(text string) (Result, error) {
+	words := strings.Fields(text)
+	if strings.ContainsAny(text, shell) && !plain(text) || len(words) == 0 {
+		words = []string{"sh", "-c", text}
+	}
+	cmd := exec.Command(words[0], words[1:]...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		return Result{}, err
+	}
+	return Result{Out: out.String(), Err: errOut.String(), Exit: cmd.ProcessState.ExitCode()}, nil
+}
+
+// plain reports whether a line that has brackets or equals signs means nothing
+// special by them: an ipvsadm command, in whose directory no file names match.
+func plain(text string) bool {
+	return strings.HasPrefix(text, "ipvsadm ") && !strings.ContainsAny(text, strings.Trim(shell, "[]="))
+}
+
+func (p *player) frame(s Step) (Result, error) {
+	var r Result
+	for range max(s.Count, 1) {
+		sent, err := p.set.send(s.Link, s.Data)
+		if err != nil {
+			return r, err
+		}
+		r.Refused = !sent
+		r.Frames = p.set.receive(r.Frames)
+	}
+	if len(r.Frames) == 0 {
+		pause := unix.NsecToTimespec(int64(patience))
+		_ = unix.Nanosleep(&pause, nil)
+		r.Frames = p.set.receive(r.Frames)
+	}
+	return r, nil
+}
+
+// overdue bounds the wait for connections that are about to go.
+const overdue = 60 * time.Second
+
+// wait lets time pass. The kernel's timers for long times are late by up to an
+// eighth, so what is to be gone may linger: time passes until all that has less
+// than a second left is gone, and the step has lasted that much longer.
+func (p *player) wait(d time.Duration) (Result, error) {
+	if err := p.time.Sleep(d); err != nil {
+		return Result{}, err
+	}
+	for more := time.Duration(0); more < overdue && lingers(); more += time.Second {
+		if err := p.time.Sleep(time.Second); err != nil {
+			return Result{}, err
+		}
+	}
+	return Result{Frames: p.set.receive(nil)}, nil
+}
+
+// lingers reports whether a connection has less than a second left.
+func lingers() bool {
+	table, err := os.ReadFile("/proc/thread-self/net/ip_vs_conn")
+	if err != nil {
+		return false
+	}
+	const expires = 8 // column
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > expires && f[expires] == "0" {
+			return true
+		}
+	}
+	return false
+}

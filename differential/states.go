@@ -1,0 +1,106 @@
+package differential
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// states: few connections, every kind of packet, the table after most of them.
+func states(d *draft) {
+	l := &lab{draft: d}
+	d.add("brief")
+	if d.oneIn(2) {
+		d.ipvsadm("--set", strconv.Itoa(d.between(0, 300)), strconv.Itoa(d.between(0, 100)), strconv.Itoa(d.between(0, 100)))
+	}
+	l.behaviour()
+	for range d.between(1, 2) {
+		l.stateful()
+	}
+	d.began = true
+	flows := []flow{}
+	for range d.between(2, 4) {
+		flows = append(flows, l.flow(pick(d, l.services...), 6))
+	}
+	for range d.between(10, 35) {
+		l.converse(pick(d, flows...))
+	}
+	d.ipvsadm("-Lnc")
+	d.ipvsadm("-Ln")
+}
+
+// behaviour sets what changes the state machines, sometimes.
+func (l *lab) behaviour() {
+	if l.oneIn(3) {
+		l.sysctl("secure_tcp", pick(l.draft, 0, 3))
+	}
+	if l.oneIn(2) {
+		l.sysctl("conn_reuse_mode", l.IntN(4))
+	}
+	if l.oneIn(3) {
+		l.sysctl("sloppy_tcp", l.IntN(2))
+	}
+	if l.oneIn(3) {
+		l.sysctl("sloppy_sctp", l.IntN(2))
+	}
+}
+
+// stateful defines a service with one to three servers.
+func (l *lab) stateful() {
+	s := &service{
+		protocol: often(l.draft, w(6, "tcp"), w(1, "udp"), w(3, "sctp")),
+		vip:      l.vip(l.oneIn(6)),
+		port:     80 + len(l.services),
+		method:   often(l.draft, w(3, "-m"), w(2, "-g"), w(1, "-i")),
+		options:  "-s " + pick(l.draft, "rr", "wlc", "sh"),
+	}
+	if l.oneIn(5) {
+		s.options += fmt.Sprintf(" -p %d", l.between(10, 200))
+	}
+	l.define(s)
+	for range l.between(1, 3) {
+		l.grow(s)
+	}
+}
+
+// converse adds a packet of a connection, or something that befalls it.
+func (l *lab) converse(f flow) {
+	switch n := l.IntN(20); {
+	case n < 10 || n < 15 && f.service.method != "-m":
+		l.packet(f, l.anything(f.protocol))
+	case n < 15:
+		for _, r := range f.service.servers { // one of them is the right one
+			l.reply(f, r, l.anything(f.protocol))
+			if l.oneIn(3) {
+				break
+			}
+		}
+	case n < 18:
+		l.add("@ %d", often(l.draft, w(6, l.between(1, 12)), w(3, l.between(20, 70)), w(2, l.between(100, 250)), w(1, l.between(600, 1000))))
+	case n < 19:
+		l.change(f.service, "-w "+pick(l.draft, "0", "1"))
+	default:
+		if l.oneIn(2) {
+			l.shrink(f.service)
+		} else {
+			l.grow(f.service)
+		}
+	}
+	if l.oneIn(2) {
+		l.ipvsadm("-Lnc")
+	}
+}
+
+var everyChunk = []string{"DATA", "INIT", "INIT_ACK", "SACK", "HEARTBEAT", "HEARTBEAT_ACK", "ABORT", "SHUTDOWN",
+	"SHUTDOWN_ACK", "ERROR", "COOKIE_ECHO", "COOKIE_ACK", "SHUTDOWN_COMPLETE"}
+
+// anything is a packet that a connection of the protocol might see, or should not.
+func (l *lab) anything(protocol string) string {
+	switch protocol {
+	case "tcp":
+		return often(l.draft, w(6, "S"), w(4, "SA"), w(7, "A"), w(3, "PA"), w(4, "FA"), w(1, "F"), w(2, "RA"), w(1, "R"),
+			w(1, "P"), w(1, "SF"), w(1, "SR"), w(1, "U"), w(1, "FPU"))
+	case "sctp":
+		return pick(l.draft, everyChunk...)
+	}
+	return ""
+}
