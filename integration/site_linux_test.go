@@ -35,12 +35,6 @@ func newSite(t *testing.T, lab *netnstest.Lab, lans ...string) *site {
 func (s *site) machine(name string, interfaces ...string) *netnstest.Namespace {
 	s.t.Helper()
 	ns := s.Namespace(name)
-	for _, conf := range []string{"all", "default"} {
-		// Some kernels let new namespaces inherit these from the machine.
-		for key, value := range map[string]string{"rp_filter": "0", "forwarding": "0", "arp_ignore": "0", "arp_announce": "0"} {
-			ns.Sysctl("net.ipv4.conf."+conf+"."+key, value)
-		}
-	}
 	for i, words := range interfaces {
 		f := strings.Fields(words)
 		s.plugIn(ns, fmt.Sprintf("eth%d", i), f[0], f[1:]...)

@@ -73,6 +73,7 @@ func pair(t *testing.T) (a, b *netlab.Namespace) {
 	b, err = netlab.New("b")
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
+	b.TrySysctls("net/ipv6/conf/all/disable_ipv6=0", "net/ipv6/conf/default/disable_ipv6=0")
 	require.NoError(t, a.Veth("eth0", wire.MAC{2, 0, 0, 0, 0, 1}, b, "eth0"))
 	require.NoError(t, a.SetUp("eth0", here))
 	require.NoError(t, b.SetUp("eth0", there, six))

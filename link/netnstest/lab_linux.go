@@ -83,7 +83,7 @@ func newNamespace(tb testing.TB, name string) (*Namespace, error) {
 	}
 	tb.Cleanup(func() { handle.Close(); file.Close() })
 	ns := &Namespace{tb: tb, name: name, file: file, nl: handle}
-	quietIPv6()
+	settle()
 	lo, err := handle.LinkByName("lo")
 	if err != nil {
 		return nil, err
@@ -91,11 +91,19 @@ func newNamespace(tb testing.TB, name string) (*Namespace, error) {
 	return ns, handle.LinkSetUp(lo)
 }
 
-// quietIPv6 makes IPv6 addresses usable at once and keeps routers' noise away.
-// A read-only /proc/sys is no reason to fail: AddAddr asks for the same.
-func quietIPv6() {
-	for _, conf := range []string{"all", "default"} {
-		for _, key := range []string{"accept_dad", "dad_transmits", "accept_ra", "router_solicitations"} {
+// settle gives the calling thread's namespace the kernel's own settings: some
+// kernels let it inherit those of the machine, which may forward or filter. It
+// makes IPv6 addresses usable at once and keeps routers' noise away. A
+// read-only /proc/sys is no reason to fail: AddAddr asks for the same.
+func settle() {
+	for _, conf := range []string{"all", "default", "lo"} {
+		for key, value := range map[string]string{
+			"forwarding": "0", "rp_filter": "0", "arp_ignore": "0", "arp_announce": "0", "arp_filter": "0",
+			"accept_local": "0", "route_localnet": "0", "accept_redirects": "1", "send_redirects": "1",
+		} {
+			_ = os.WriteFile("/proc/sys/net/ipv4/conf/"+conf+"/"+key, []byte(value), 0)
+		}
+		for _, key := range []string{"disable_ipv6", "forwarding", "accept_dad", "dad_transmits", "accept_ra", "router_solicitations"} {
 			_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+conf+"/"+key, []byte("0"), 0)
 		}
 	}
