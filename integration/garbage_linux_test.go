@@ -75,7 +75,8 @@ func testGarbage(t *testing.T, lab *netnstest.Lab, m *bulkMode) {
 		}
 	}
 	assert.Equal(t, frames["drop_malformed"], malformed, "every malformed frame has its kind counted")
-	assert.GreaterOrEqual(t, status["interface eth0"]["rx frames"], uint64(sent/2))
+	nic := status["interface eth0"] // a slow machine may not keep up, but knows what it lost
+	assert.GreaterOrEqual(t, nic["rx frames"]+nic["drop overrun"], uint64(sent/2))
 }
 
 // jumbo lets long frames reach the director.
