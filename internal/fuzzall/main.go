@@ -15,7 +15,9 @@ import (
 func main() {
 	length := flag.String("time", "5s", "how long each target runs")
 	flag.Parse()
-	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{.Dir}} {{join .TestGoFiles \" \"}} {{join .XTestGoFiles \" \"}}", "./...").Output()
+	list := exec.Command("go", "list", "-f", "{{.ImportPath}} {{.Dir}} {{join .TestGoFiles \" \"}} {{join .XTestGoFiles \" \"}}", "./...")
+	list.Stderr = os.Stderr
+	out, err := list.Output()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fuzzall: go list:", err)
 		os.Exit(1)
