@@ -9,8 +9,8 @@ import (
 )
 
 // hostStack is what the recorded machine's own stack does with a packet that
-// the director declined: it answers for its addresses, on which nobody
-// listens, and forwards the rest.
+// the director declined: it answers for its addresses, or a program does, and
+// forwards the rest.
 func (w *world) hostStack(f *link.Frame) {
 	var p wire.Packet
 	if p.Parse(f.Bytes(), f.Medium) != wire.None || p.Version == 0 {
@@ -19,19 +19,35 @@ func (w *world) hostStack(f *link.Frame) {
 	if w.receiveSync(f, &p) {
 		return
 	}
-	if w.routes.Lookup(p.Dst).Kind == route.Local {
-		w.answer(f, &p)
+	if w.routes.Lookup(p.Dst).Kind != route.Local {
+		w.forward(f, &p)
 		return
 	}
-	w.forward(f, &p)
+	if f = w.whole(f, &p); f != nil {
+		w.answer(f, &p)
+	}
+}
+
+// whole returns the datagram that f completes, parsed, or nil.
+func (w *world) whole(f *link.Frame, p *wire.Packet) *link.Frame {
+	if !p.Fragment {
+		return f
+	}
+	g := wire.NewFrame(wire.MaxFrame)
+	if !w.fragments.Add(w.now, f, p, g) || p.Parse(g.Bytes(), g.Medium) != wire.None {
+		return nil
+	}
+	return g
 }
 
 func (w *world) answer(f *link.Frame, p *wire.Packet) {
-	g := wire.NewFrame(wire.MaxFrame)
-	if !w.stack.Answer(w.now, w.request(f, p), g).Answered() {
+	if w.serve(f, p) {
 		return
 	}
-	w.route(g)
+	g := wire.NewFrame(wire.MaxFrame)
+	if w.stack.Answer(w.now, w.request(f, p), g).Answered() {
+		w.send(g)
+	}
 }
 
 func (w *world) request(f *link.Frame, p *wire.Packet) localstack.Request {
@@ -43,6 +59,7 @@ func (w *world) forward(f *link.Frame, p *wire.Packet) {
 	hop := w.routes.Lookup(p.Dst)
 	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
 	switch {
+	case !w.forwards(p.Version):
 	case hop.Kind != route.Unicast:
 		w.complain(f, p, localstack.HostUnreachable())
 	case p.TTL <= 1:
@@ -51,35 +68,55 @@ func (w *world) forward(f *link.Frame, p *wire.Packet) {
 		w.complain(f, p, localstack.FragNeeded(hop.MTU))
 	default:
 		forward.DecrementTTL(p)
-		if !fragment {
-			w.route(f)
-			return
-		}
-		forward.Fragment(f, p, hop.MTU, func() *wire.Frame { return wire.NewFrame(wire.MaxFrame) }, w.route)
+		w.route(f, p, &hop, fragment, f != w.injected)
 	}
 }
 
 func (w *world) complain(f *link.Frame, p *wire.Packet, e localstack.Error) {
 	g := wire.NewFrame(wire.MaxFrame)
 	if w.stack.Error(w.now, w.request(f, p), w.routes.Lookup(p.Src).Src, e, g).Answered() {
-		w.route(g)
+		w.send(g)
 	}
 }
 
-// route sends a frame to its destination's next hop.
-func (w *world) route(f *link.Frame) {
+// send sends a packet of the host's own, which the director sees on its way.
+func (w *world) send(f *link.Frame) {
+	var out link.Output
+	w.worker.HandleSent(w.now, []*link.Frame{f}, &out)
 	var p wire.Packet
-	if p.Parse(f.Bytes(), f.Medium) != wire.None {
+	for _, f := range out.Pass {
+		if p.Parse(f.Bytes(), f.Medium) != wire.None {
+			continue
+		}
+		hop := w.routes.Lookup(p.Dst)
+		_, fragment := forward.ExceedsMTU(f, &p, hop.MTU)
+		w.route(f, &p, &hop, fragment, true)
+	}
+}
+
+// route sends a packet to its next hop, in fragments if need be.
+func (w *world) route(f *link.Frame, p *wire.Packet, hop *route.Hop, fragment, made bool) {
+	if hop.Kind != route.Unicast {
 		return
 	}
-	hop := w.routes.Lookup(p.Dst)
+	if !fragment {
+		w.transmit(f, hop, made)
+		return
+	}
+	piece := func(g *wire.Frame) { w.transmit(g, hop, made) }
+	forward.Fragment(f, p, hop.MTU, func() *wire.Frame { return wire.NewFrame(wire.MaxFrame) }, piece)
+}
+
+// transmit gives a frame its next hop's MAC. Nobody is asked for it: the
+// machine's neighbours are all known.
+func (w *world) transmit(f *link.Frame, hop *route.Hop, made bool) {
 	mac, ok := w.dir.Neighbours.Lookup(w.now, hop.Port, hop.Via)
-	if hop.Kind != route.Unicast || !ok {
+	if !ok {
 		return
 	}
 	f.Port = hop.Port
 	eth := wire.EthernetHeader(f.Bytes())
 	eth.SetSrc(w.net.Interfaces[hop.Port].MAC)
 	eth.SetDst(mac)
-	w.record(f)
+	w.record(f, made)
 }

@@ -12,16 +12,6 @@ import (
 	"usvs/wire"
 )
 
-// The two links of the recorded director: its own MAC and its gateway's.
-var links = map[string]struct {
-	port    int
-	mac     wire.MAC
-	gateway wire.MAC
-}{
-	"c": {0, wire.MAC{2, 0, 0, 0, 0, 1}, wire.MAC{2, 0, 0, 0, 0, 0xfe}},
-	"s": {1, wire.MAC{2, 0, 0, 0, 0, 2}, wire.MAC{2, 0, 0, 0, 0, 0xfd}},
-}
-
 var tcpFlags = map[rune]byte{'F': 1, 'S': 2, 'R': 4, 'P': 8, 'A': 16, 'U': 32}
 
 var sctpChunks = map[string]struct {
@@ -49,7 +39,7 @@ func buildMacro(words []string) (frame []byte, link string, err error) {
 	proto := words[0]
 	words = words[1:]
 	link = "c"
-	if len(words) > 0 && (words[0] == "c" || words[0] == "s") {
+	if len(words) > 0 && linkNamed(words[0]) != nil {
 		link, words = words[0], words[1:]
 	}
 	kind := ""
@@ -78,15 +68,21 @@ func buildMacro(words []string) (frame []byte, link string, err error) {
 		return nil, "", err
 	}
 	ip := packet(src.Addr(), dst.Addr(), num, l, opts)
-	ends := links[link]
-	eth := make([]byte, wire.EthernetLen, wire.EthernetLen+len(ip))
-	copy(eth, ends.mac[:])
-	copy(eth[6:], ends.gateway[:])
-	binary.BigEndian.PutUint16(eth[12:], wire.TypeIPv4)
-	if src.Addr().Is6() {
-		binary.BigEndian.PutUint16(eth[12:], wire.TypeIPv6)
+	ends := linkNamed(link)
+	return ethernet(ends.gateway, ends.mac, ip), link, nil
+}
+
+// ethernet puts a link header in front of a packet.
+func ethernet(src, dst wire.MAC, ip []byte) []byte {
+	b := make([]byte, wire.EthernetLen, wire.EthernetLen+len(ip))
+	h := wire.EthernetHeader(b)
+	h.SetSrc(src)
+	h.SetDst(dst)
+	h.SetType(wire.TypeIPv4)
+	if ip[0]>>4 == 6 {
+		h.SetType(wire.TypeIPv6)
 	}
-	return append(eth, ip...), link, nil
+	return append(b, ip...)
 }
 
 // segment makes the transport header and payload.
@@ -111,9 +107,7 @@ func segment(proto, kind string, src, dst netip.AddrPort, o options) ([]byte, ui
 		if _, ok := o["len"]; !ok {
 			payload = []byte("ping")
 		}
-		b := append(make([]byte, wire.UDPLen), payload...)
-		binary.BigEndian.PutUint16(b[4:], uint16(len(b)))
-		return sum(b, 6, wire.ProtoUDP, src, dst), wire.ProtoUDP, nil
+		return udpSegment(src, dst, payload), wire.ProtoUDP, nil
 	case "sctp":
 		c, ok := sctpChunks[kind]
 		if !ok {
@@ -186,7 +180,7 @@ func verdict(e Emission) string {
 		return "malformed"
 	}
 	dst := wire.EthernetHeader(e.Data).Dst()
-	if dst == links[e.Link].gateway {
+	if dst == linkNamed(e.Link).gateway {
 		switch {
 		case p.Proto == wire.ProtoICMP && p.Full:
 			return fmt.Sprintf("icmp:%d/%d", e.Data[p.L4], e.Data[p.L4+1])

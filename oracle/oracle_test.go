@@ -3,7 +3,6 @@ package oracle
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,34 +16,26 @@ func root() string {
 	return filepath.Join("..", "testdata", "oracle")
 }
 
-// played are the kinds of recordings that go through the director.
-var played = []string{"sched", "persist", "fwd", "state"}
-
-// later names the recordings that show features usvs does not have yet. A
-// recording that passes must not be listed.
-var later = map[string]string{
-	"fwd/local": "programs on the director itself",
+// awaited names recordings that show what usvs does not have yet. One that
+// passes must not be listed.
+var awaited = map[string]string{
+	"fwd/nat-ftp": "the FTP helper",
 }
 
 func TestRecordings(t *testing.T) {
-	for _, kind := range played {
-		files, err := filepath.Glob(filepath.Join(root(), kind, "*.trace"))
-		require.NoError(t, err)
-		require.NotEmpty(t, files, "no recordings in %s", root())
-		for _, file := range files {
-			t.Run(kind+"/"+strings.TrimSuffix(filepath.Base(file), ".trace"), func(t *testing.T) {
-				t.Parallel()
-				f, err := os.Open(file)
-				require.NoError(t, err)
-				defer f.Close()
-				trace, err := ParseTrace(filepath.Base(file), f)
-				require.NoError(t, err)
-				if what, ok := later[t.Name()[len("TestRecordings/"):]]; ok {
-					require.Error(t, Play(trace), "usvs has %s now: take the recording off the list", what)
-					return
-				}
-				require.NoError(t, Play(trace))
-			})
+	list, err := Find(root())
+	require.NoError(t, err)
+	require.Greater(t, len(list), 100)
+	var tally Tally
+	PlayAll(list, func(r *Result) {
+		tally.Add(r)
+		what, late := awaited[r.Name()]
+		if late && r.Passed {
+			t.Errorf("usvs has %s now: take %s off the list", what, r.Name())
 		}
-	}
+		if !late && !r.Passed {
+			t.Errorf("%s: %s", r.Name(), r.Why())
+		}
+	})
+	t.Log(&tally)
 }

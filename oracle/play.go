@@ -2,42 +2,50 @@ package oracle
 
 import (
 	"bytes"
-	"errors"
+	_ "embed"
 	"fmt"
-	"io"
-	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"usvs/ipvs"
-	"usvs/ipvsadm"
+	"usvs/oracle/shell"
+	"usvs/wire"
 )
 
 // Difference says where usvs first differs from a recording.
 type Difference struct {
-	Trace string
-	Line  int
-	Step  string
-	What  string
+	Trace string `json:"trace"`
+	Line  int    `json:"line"`
+	Step  string `json:"step"`
+	What  string `json:"what"` // for people, several lines
 }
 
+// Error writes the difference as FILE:LINE: STEP and then what differs.
 func (d *Difference) Error() string {
 	return fmt.Sprintf("%s:%d: %s\n%s", d.Trace, d.Line, d.Step, d.What)
 }
 
+//go:embed topology.txt
+var topology string
+
 // Play plays a recording and returns the first difference, a *Difference, or
 // nil; any other error is a step that could not be understood.
 func Play(t *Trace) error {
-	w := newWorld()
+	w := newWorld(t.resolver())
+	if !t.configured() {
+		if err := w.setUp(); err != nil {
+			return err
+		}
+	}
+	w.widen(t)
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		what, err := w.play(s, t.Brief[i])
 		if err != nil {
-			return fmt.Errorf("%s:%d: %w", t.Name, s.Line, err)
+			return fmt.Errorf("%s:%d: %s: %w", t.Name, s.Line, s.title(), err)
 		}
 		if what != "" {
-			return &Difference{t.Name, s.Line, string(s.Kind) + " " + s.Text, what}
+			return &Difference{t.Name, s.Line, s.title(), what}
 		}
 	}
 	if what := w.messages.compare(w.mask(), true); what != "" {
@@ -46,44 +54,132 @@ func Play(t *Trace) error {
 	return nil
 }
 
-func (w *world) play(s *Step, brief bool) (what string, err error) {
-	w.emitted = w.emitted[:0]
+// title is the step as it stands in the recording, frames cut short.
+func (s *Step) title() string {
 	switch s.Kind {
-	case '%', '&':
-		_, _, _, err := w.shell(s.Text)
-		return "", err
-	case '$':
-		return w.command(s)
-	case '@':
-		secs, err := strconv.ParseFloat(s.Text, 64)
+	case 'm':
+		return s.Text
+	case 'u':
+		return "mtu " + s.Text
+	}
+	text := string(s.Kind) + " " + s.Text
+	const long = 160
+	if len(text) > long {
+		text = text[:long] + "..."
+	}
+	return text
+}
+
+// configured reports whether the recording sets the machine's network up.
+func (t *Trace) configured() bool {
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.Kind == '%' && strings.HasPrefix(s.Text, "ip ") && strings.Contains(s.Text, "addr") {
+			return true
+		}
+	}
+	return false
+}
+
+// setUp makes the machine the one that all recordings were made on.
+func (w *world) setUp() error {
+	for line := range strings.Lines(topology) {
+		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "% "); ok {
+			if what := w.setting(command); what != "" {
+				return fmt.Errorf("%s: %s", command, what)
+			}
+		}
+	}
+	return nil
+}
+
+// widen gives links the MTU that the recording must have been made with: frames
+// that are longer than their link's never get in, so what was answered was not,
+// even where no line says so.
+func (w *world) widen(t *Trace) {
+	for i := range t.Steps {
+		s := &t.Steps[i]
+		l := linkNamed(s.Link)
+		answered := len(s.Frames) > 0 || s.Repeated > 0 || len(s.Verdict) > 0 && s.Verdict[0] != "none"
+		if l == nil || !answered || t.hasMTU(l.name) {
+			continue
+		}
+		ifc := &w.net.Interfaces[l.port]
+		if len(s.Data) > ifc.MTU+tolerated {
+			ifc.MTU = len(s.Data) - wire.EthernetLen
+		}
+	}
+	w.reroute()
+}
+
+// hasMTU reports whether a line says what MTU a link has.
+func (t *Trace) hasMTU(name string) bool {
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.Kind == 'u' && strings.HasPrefix(s.Text, name+" ") {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) play(s *Step, brief bool) (what string, err error) {
+	switch s.Kind {
+	case '%':
+		return w.setting(s.Text), nil
+	case '&':
+		args, err := shell.Words(s.Text)
 		if err != nil {
 			return "", err
 		}
-		w.settle(w.now.Add(time.Duration(secs * float64(time.Second))))
+		return "", w.background(args)
+	case '$':
+		return w.command(s), nil
+	case '@':
+		secs, err := strconv.ParseFloat(s.Text, 64)
+		if err != nil || secs < 0 || secs > maxPause {
+			return "", fmt.Errorf("bad pause %q", s.Text)
+		}
+		w.settle(w.now.Add(seconds(secs)))
 		return w.compareStep(s), nil
 	case 'u':
 		return "", w.setMTU(s.Text)
 	case '>':
-		w.inject(s.Link, s.Data)
+		w.inject(linkNamed(s.Link), s.Data)
 		return w.compareStep(s), nil
 	}
+	return w.macro(s, brief), nil
+}
+
+// setting runs a set-up command, all of which succeeded when recorded.
+func (w *world) setting(line string) string {
+	var out, errs bytes.Buffer
+	if status := w.shell.Run(line, &out, &errs); status != 0 {
+		return fmt.Sprintf("the set-up command ended with status %d here:\n%s", status, errs.String())
+	}
+	return ""
+}
+
+func (w *world) macro(s *Step, brief bool) string {
 	for range s.Repeat {
-		w.inject(s.Link, s.Data)
+		w.inject(linkNamed(s.Link), s.Data)
 	}
 	if s.Counted {
-		if len(w.emitted) != s.Repeated {
-			return fmt.Sprintf("recorded %d frames, here %d", s.Repeated, len(w.emitted)), nil
+		if n := len(w.take()); n != s.Repeated {
+			return fmt.Sprintf("recorded %d frames, here %d", s.Repeated, n)
 		}
-		return "", nil
+		return ""
 	}
-	if what := compareVerdict(s.Verdict, w.emitted); what != "" || brief {
-		return what, nil
+	if what := w.messages.compareVerdict(s.Verdict, byLink(w.emitted)); what != "" {
+		return what
 	}
-	return w.compareStep(s), nil
+	if brief {
+		w.emitted = nil
+		return ""
+	}
+	return w.compareStep(s)
 }
 
 func (w *world) compareStep(s *Step) string {
-	recorded, here := w.messages.setAside(s.Frames, w.emitted)
+	recorded, here := w.messages.setAside(byLink(s.Frames), w.take())
 	m := w.mask()
 	if what := m.compareFrames(recorded, here); what != "" {
 		return what
@@ -107,76 +203,25 @@ func (w *world) mask() mask {
 func (w *world) setMTU(text string) error {
 	var name string
 	var mtu int
-	if _, err := fmt.Sscanf(text, "%s %d", &name, &mtu); err != nil {
-		return err
+	_, err := fmt.Sscanf(text, "%s %d", &name, &mtu)
+	l := linkNamed(name)
+	if err != nil || l == nil {
+		return fmt.Errorf("mtu wants a link and a number, not %q", text)
 	}
-	w.net.Interfaces[links[name].port].MTU = mtu
+	w.net.Interfaces[l.port].MTU = mtu
 	w.reroute()
 	return nil
 }
 
 // command runs a recorded command and compares what it printed.
-func (w *world) command(s *Step) (string, error) {
+func (w *world) command(s *Step) string {
 	w.settle(w.now)
-	out, errOut, code, err := w.shell(s.Text)
-	if err != nil {
-		return "", err
+	var out, errs bytes.Buffer
+	status := w.shell.Run(s.Text, &out, &errs)
+	l := listing{nosort: strings.Contains(s.Text, "--nosort"), rate: strings.Contains(s.Text, "--rate")}
+	what := l.compare("standard output", s.Out, out.String()) + l.compare("standard error", s.Err, errs.String())
+	if status != s.Exit {
+		what = fmt.Sprintf("exit status: recorded %d, here %d\n", s.Exit, status) + what
 	}
-	if code != s.Exit {
-		return fmt.Sprintf("recorded exit status %d, here %d\n%s%s", s.Exit, code, out, errOut), nil
-	}
-	if what := compareText("output", s.Out, out); what != "" {
-		return what, nil
-	}
-	return compareText("errors", s.Err, errOut), nil
+	return what
 }
-
-// shell carries out the commands of a line, separated by semicolons.
-func (w *world) shell(line string) (stdout, stderr string, code int, err error) {
-	var out, errOut bytes.Buffer
-	for _, part := range strings.Split(line, ";") {
-		words := strings.Fields(part)
-		if len(words) == 0 {
-			continue
-		}
-		code, err = w.run(words, &out, &errOut)
-		if err != nil {
-			return "", "", 0, err
-		}
-	}
-	return out.String(), errOut.String(), code, nil
-}
-
-// recordedRelease is the kernel the recordings were made on.
-const recordedRelease = "6.1.176"
-
-var errUnknownCommand = errors.New("a command the player does not know")
-
-func (w *world) run(words []string, stdout, stderr io.Writer) (int, error) {
-	switch words[0] {
-	case "ip":
-		return 0, w.ip(words[1:])
-	case "sysctl":
-		return 0, w.sysctl(words[1:], stdout)
-	case "modprobe":
-		return 0, nil // everything is built in
-	case "uname":
-		fmt.Fprintln(stdout, recordedRelease)
-		return 0, nil
-	case "ipvsadm":
-		return ipvsadm.Run(words, w.ctl, noNames{}, strings.NewReader(""), stdout, stderr), nil
-	case "iptables-legacy", "ip6tables-legacy":
-		out, err := w.ctl.Iptables(words[0] == "ip6tables-legacy", words[1:])
-		fmt.Fprint(stdout, out)
-		return 0, err
-	}
-	return 0, fmt.Errorf("%w: %q", errUnknownCommand, words[0])
-}
-
-// noNames resolves nothing: recordings of this kind list with -n.
-type noNames struct{}
-
-func (noNames) LookupAddr(netip.Addr) (string, bool)             { return "", false }
-func (noNames) LookupHost(string) (netip.Addr, bool)             { return netip.Addr{}, false }
-func (noNames) ServiceName(uint16, ipvs.Protocol) (string, bool) { return "", false }
-func (noNames) ServicePort(string, ipvs.Protocol) (uint16, bool) { return 0, false }

@@ -3,6 +3,8 @@ package oracle
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"usvs/connsync"
 	"usvs/control"
@@ -20,8 +22,8 @@ type syncTransport struct{ *world }
 
 // Interface returns a device's MTU.
 func (t syncTransport) Interface(name string) (int, error) {
-	port, err := t.port(name)
-	if err != nil {
+	port, err := t.deviceNamed(name)
+	if err != nil || port < 0 {
 		return 0, fmt.Errorf("%s: %w", name, ipvs.ErrNoDevice)
 	}
 	return t.net.Interfaces[port].MTU, nil
@@ -35,15 +37,15 @@ func (syncTransport) Close(ipvs.DaemonState) {}
 
 // Send emits a message on its device.
 func (t syncTransport) Send(g *connsync.Datagram) {
-	port, err := t.port(g.Interface)
-	if err != nil {
+	port, err := t.deviceNamed(g.Interface)
+	if err != nil || port < 0 {
 		return
 	}
 	ifc := &t.net.Interfaces[port]
 	f := wire.NewFrame(wire.MaxFrame)
 	f.SetBytes(g.Frame(ifc.MAC, netip.AddrPortFrom(t.source(port, g.Group.Addr()), syncPort), 0))
 	f.Port = port
-	t.record(f)
+	t.record(f, true)
 }
 
 // source is the address that messages to group leave a device with: its first
@@ -117,4 +119,18 @@ func (s *syncStream) compare(m mask, end bool) string {
 		return m.compareFrames(s.recorded, s.here)
 	}
 	return m.compareFrames(s.recorded[:n], s.here[:n])
+}
+
+// compareVerdict compares where frames went, messages left out: those that are
+// not printed cannot be compared.
+func (s *syncStream) compareVerdict(want []string, here []Emission) string {
+	_, rest := (&syncStream{}).setAside(nil, here)
+	want = slices.DeleteFunc(slices.Clone(want), func(word string) bool {
+		_, mac, ok := strings.Cut(word, ":")
+		return ok && (strings.HasPrefix(mac, "01005e") || strings.HasPrefix(mac, "3333"))
+	})
+	if len(want) == 0 {
+		want = []string{"none"}
+	}
+	return compareVerdict(want, rest)
 }

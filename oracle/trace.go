@@ -18,7 +18,7 @@ type Step struct {
 	Link string // of a frame or macro
 	Data []byte // of a frame
 
-	Out, Err []string // recorded output lines of a $ command
+	Out, Err string // recorded output of a $ command
 	Exit     int
 	Frames   []Emission // recorded frames; nil for a macro in a brief trace
 	Verdict  []string   // recorded verdict words of a macro
@@ -28,15 +28,10 @@ type Step struct {
 	Printed  bool // the macro's frame stands in the recording, too
 }
 
-// Emission is a frame the director emitted on a link.
-type Emission struct {
-	Link string
-	Data []byte
-}
-
 // Trace is a recording.
 type Trace struct {
 	Name  string
+	Hosts string // what the machine's /etc/hosts had; "" if the recording must tell
 	Steps []Step
 	Brief map[int]bool // steps whose frames were not recorded
 }
@@ -87,6 +82,9 @@ func (t *Trace) addLine(line int, text string, brief bool) error {
 		if err != nil {
 			return err
 		}
+		if linkNamed(f[0]) == nil {
+			return fmt.Errorf("no link %q", f[0])
+		}
 		s.Link, s.Data = f[0], data
 		if printed, err := t.printed(&s, brief); printed || err != nil {
 			return err
@@ -114,7 +112,7 @@ func (t *Trace) printed(s *Step, brief bool) (bool, error) {
 	}
 	if m.Link != s.Link || !bytes.Equal(m.Data, s.Data) {
 		return false, fmt.Errorf("not the frame of the line before:\n  printed %s\n  meant   %s",
-			show(Emission{s.Link, s.Data}), show(Emission{m.Link, m.Data}))
+			hex.EncodeToString(s.Data), hex.EncodeToString(m.Data))
 	}
 	m.Printed = true
 	return true, nil
@@ -124,9 +122,9 @@ func (t *Trace) printed(s *Step, brief bool) (bool, error) {
 func (s *Step) answer(text string) error {
 	switch text[0] {
 	case '|':
-		s.Out = append(s.Out, text[1:])
+		s.Out = output(s.Out, text[1:])
 	case '!':
-		s.Err = append(s.Err, text[1:])
+		s.Err = output(s.Err, text[1:])
 	case '=':
 		n, err := strconv.Atoi(strings.TrimSpace(text[1:]))
 		s.Exit = n
@@ -137,10 +135,22 @@ func (s *Step) answer(text string) error {
 			return fmt.Errorf("a frame wants a link and hex digits: %q", text)
 		}
 		data, err := hex.DecodeString(f[1])
-		s.Frames = append(s.Frames, Emission{f[0], data})
+		if linkNamed(f[0]) == nil {
+			return fmt.Errorf("no link %q", f[0])
+		}
+		s.Frames = append(s.Frames, Emission{Link: f[0], Data: data})
 		return err
 	}
 	return nil
+}
+
+// output adds a recorded line. The line \ says that the one before it had no
+// newline at its end.
+func output(text, line string) string {
+	if line == `\` {
+		return strings.TrimSuffix(text, "\n")
+	}
+	return text + line + "\n"
 }
 
 // macro reads "tcp [LINK] FLAGS SRC DST [k=v ...] -> VERDICT" and its kin.

@@ -1,9 +1,8 @@
 package oracle
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"net/netip"
+	"slices"
 	"time"
 
 	"usvs/clock"
@@ -14,6 +13,7 @@ import (
 	"usvs/ipvs"
 	"usvs/link"
 	"usvs/localstack"
+	"usvs/oracle/shell"
 	"usvs/route"
 	"usvs/wire"
 )
@@ -21,8 +21,8 @@ import (
 // startup is when a trace begins: late enough that nothing is "long ago".
 const startup = clock.Instant(1000 * time.Second)
 
-// world is the recorded machine: a director between two links, with a host's
-// routes, neighbours and stack around it, in virtual time.
+// world is the recorded machine: a director between its links, with a host's
+// routes, neighbours, stack and programs around it, in virtual time.
 type world struct {
 	now     clock.Instant
 	net     route.Config
@@ -30,10 +30,21 @@ type world struct {
 	worker  *director.Worker
 	dir     *director.Director
 	ctl     *control.Control
-	stack   *localstack.Stack // the host's own
-	sysctls ipvs.Sysctls
 	out     link.Output
-	emitted []Emission
+	emitted []Emission // not yet compared
+
+	injected *link.Frame // the frame being handled
+
+	// The host.
+	stack     *localstack.Stack
+	fragments *forward.Reassembler
+	shell     *shell.Shell
+	files     *shell.Memory
+	names     *names
+	neigh     map[neighbour]wire.MAC
+	modules   map[string]bool   // loaded on demand
+	settings  map[string]string // outside net.ipv4.vs, as written
+	sockets   []socket
 
 	messages syncStream
 }
@@ -41,22 +52,27 @@ type world struct {
 // Now makes the world its own clock.
 func (w *world) Now() clock.Instant { return w.now }
 
-func newWorld() *world {
-	w := &world{now: startup, sysctls: ipvs.DefaultSysctls(), stack: localstack.New(localstack.Options{})}
-	w.net.Interfaces = []route.Interface{
-		{Name: "eth0", MAC: links["c"].mac, MTU: 1500, Up: true},
-		{Name: "eth1", MAC: links["s"].mac, MTU: 1500, Up: true},
+func newWorld(n *names) *world {
+	w := &world{
+		now: startup, stack: localstack.New(localstack.Options{}), fragments: forward.NewReassembler(forward.Limits{}, 2),
+		names: n, neigh: map[neighbour]wire.MAC{}, modules: map[string]bool{}, settings: map[string]string{},
 	}
+	for _, l := range links {
+		w.net.Interfaces = append(w.net.Interfaces, route.Interface{Name: l.device, MAC: l.mac, MTU: 1500, Up: true})
+	}
+	w.net.Locals = append(w.net.Locals, loopback4, loopback6)
 	servers := new(ipvs.Registry)
-	table := conntrack.New(conntrack.Config{Servers: servers, FTPPorts: []uint16{21}})
+	table := conntrack.New(conntrack.Config{Servers: servers})
 	w.dir = director.New(director.Config{Table: table, Fragments: forward.NewReassembler(forward.Limits{}, 1), Answers: w.stack})
 	w.worker = w.dir.NewWorker()
 	w.ctl = control.New(control.Config{
-		Clock: w, Rand: rand.New(rand.NewPCG(1, 2)), Servers: servers, Conns: table,
-		Totals: &w.dir.Totals, Sysctls: w.sysctls,
+		Clock: w, Rand: rand.New(rand.NewPCG(1, 2)), Servers: servers, Conns: table, Resolver: n,
+		Totals: &w.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: control.OwnHost,
 		Publish:  func(s *director.Snapshot) { w.dir.Publish(w.now, s) },
 		Director: w.dir, Sync: syncTransport{w},
 	})
+	w.files = &shell.Memory{Device: w.device, Devices: w.devices}
+	w.shell = shell.New(w.files, w.programs())
 	w.reroute()
 	return w
 }
@@ -80,154 +96,48 @@ func (w *world) settle(t clock.Instant) {
 	}
 }
 
-// inject gives the director a frame and collects what it emits.
-func (w *world) inject(name string, data []byte) {
+// tolerated is how much longer than its link's MTU a frame may be to get in.
+const tolerated = wire.EthernetLen + 4
+
+// inject gives the director a frame and collects what it emits. A frame that is
+// too long for the link is lost on it.
+func (w *world) inject(l *wireEnd, data []byte) {
+	if len(data) > w.net.Interfaces[l.port].MTU+tolerated {
+		return
+	}
 	f := wire.NewFrame(wire.MaxFrame)
 	f.SetBytes(data)
-	f.Port = links[name].port
+	f.Port = l.port
+	w.injected = f
 	w.out.Reset()
 	w.worker.Handle(w.now, []*link.Frame{f}, &w.out)
 	w.collect()
+	w.injected = nil
 }
 
 // collect records what the director sent; what it declined is the host's.
 func (w *world) collect() {
-	for _, f := range w.out.Tx {
-		w.record(f)
+	sent, declined := slices.Clone(w.out.Tx), append(slices.Clone(w.out.Host), w.out.Pass...)
+	for _, f := range sent {
+		w.record(f, f != w.injected)
 	}
-	for _, f := range append(append([]*link.Frame{}, w.out.Host...), w.out.Pass...) {
+	for _, f := range declined {
 		w.hostStack(f)
 	}
 }
 
-func (w *world) record(f *link.Frame) {
-	for name, l := range links {
-		if l.port == f.Port {
-			w.emitted = append(w.emitted, Emission{name, append([]byte(nil), f.Bytes()...)})
-		}
+// record takes a frame that leaves by a link; made says that it is not the one
+// that came in.
+func (w *world) record(f *link.Frame, made bool) {
+	if f.Port >= 0 && f.Port < len(links) {
+		w.emitted = append(w.emitted, Emission{Link: links[f.Port].name, Data: append([]byte(nil), f.Bytes()...), made: made})
 	}
 }
 
-// port is the number of a device by its name.
-func (w *world) port(dev string) (int, error) {
-	for i, ifc := range w.net.Interfaces {
-		if ifc.Name == dev {
-			return i, nil
-		}
-	}
-	return 0, fmt.Errorf("no device %q", dev)
-}
-
-// ip carries out an `ip` command of a trace's set-up.
-func (w *world) ip(words []string) error {
-	if len(words) > 0 && words[0] == "-6" {
-		words = words[1:]
-	}
-	if len(words) < 3 {
-		return fmt.Errorf("ip: %q is too short", words)
-	}
-	args := map[string]string{}
-	for i := 3; i+1 < len(words); i += 2 {
-		args[words[i]] = words[i+1]
-	}
-	switch words[0] + " " + words[1] {
-	case "addr add":
-		return w.addAddr(words[2], args["dev"])
-	case "addr del":
-		return w.delAddr(words[2], args["dev"])
-	case "neigh add":
-		return w.addNeighbour(words[2], args["lladdr"], args["dev"])
-	case "route add":
-		return w.addRoute(words[2:])
-	}
-	return fmt.Errorf("ip: %q is not understood", words)
-}
-
-func (w *world) addAddr(prefix, dev string) error {
-	p, err := netip.ParsePrefix(prefix)
-	if err != nil {
-		return err
-	}
-	port, err := w.port(dev)
-	if err != nil {
-		return err
-	}
-	ifc := &w.net.Interfaces[port]
-	ifc.Addrs = append(ifc.Addrs, p)
-	if !p.IsSingleIP() {
-		w.net.Routes = append(w.net.Routes, route.Route{Prefix: p.Masked(), Kind: route.Unicast, Port: port, Src: p.Addr()})
-	}
-	w.reroute()
-	return nil
-}
-
-func (w *world) delAddr(prefix, dev string) error {
-	p, err := netip.ParsePrefix(prefix)
-	if err != nil {
-		return err
-	}
-	port, err := w.port(dev)
-	if err != nil {
-		return err
-	}
-	ifc := &w.net.Interfaces[port]
-	for i, a := range ifc.Addrs {
-		if a == p {
-			ifc.Addrs = append(ifc.Addrs[:i:i], ifc.Addrs[i+1:]...)
-			w.reroute()
-			return nil
-		}
-	}
-	return fmt.Errorf("ip: %s has no address %s", dev, prefix)
-}
-
-func (w *world) addNeighbour(addr, lladdr, dev string) error {
-	a, err := netip.ParseAddr(addr)
-	if err != nil {
-		return err
-	}
-	var m wire.MAC
-	if _, err := fmt.Sscanf(lladdr, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]); err != nil {
-		return fmt.Errorf("ip neigh: bad lladdr %q", lladdr)
-	}
-	port, err := w.port(dev)
-	if err != nil {
-		return err
-	}
-	w.out.Reset()
-	w.dir.Neighbours.SetStatic(w.now, port, a, m, w.worker)
-	return nil
-}
-
-// addRoute takes "default via A", "PREFIX via A" and "local PREFIX dev lo".
-func (w *world) addRoute(words []string) error {
-	if words[0] == "local" {
-		p, err := netip.ParsePrefix(words[1])
-		if err != nil {
-			return err
-		}
-		w.net.Routes = append(w.net.Routes, route.Route{Prefix: p, Kind: route.Local})
-		w.reroute()
-		return nil
-	}
-	if len(words) < 3 || words[1] != "via" {
-		return fmt.Errorf("ip route: %q is not understood", words)
-	}
-	via, err := netip.ParseAddr(words[2])
-	if err != nil {
-		return err
-	}
-	p := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	if via.Is6() {
-		p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	}
-	if words[0] != "default" {
-		if p, err = netip.ParsePrefix(words[0]); err != nil {
-			return err
-		}
-	}
-	hop := w.routes.Lookup(via)
-	w.net.Routes = append(w.net.Routes, route.Route{Prefix: p, Kind: route.Unicast, Port: hop.Port, Via: via})
-	w.reroute()
-	return nil
+// take returns what was emitted since the last time, link by link: recordings
+// do not tell which of two links was first.
+func (w *world) take() []Emission {
+	got := w.emitted
+	w.emitted = nil
+	return byLink(got)
 }

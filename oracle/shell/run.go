@@ -64,6 +64,30 @@ func (sh *Shell) Run(line string, out, errs io.Writer) int {
 	return one.line(line, streams{bytes.NewReader(nil), out, errs})
 }
 
+// Words splits a line that is one simple command into its words, of which
+// only quotes are taken off.
+func Words(line string) ([]string, error) {
+	tokens, err := lex(line)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, t := range tokens {
+		if t.op != "" {
+			return nil, fmt.Errorf("%q is no simple command", line)
+		}
+		text := ""
+		for _, p := range t.word {
+			if p.kind != literal {
+				return nil, fmt.Errorf("%q has a variable", line)
+			}
+			text += p.text
+		}
+		out = append(out, text)
+	}
+	return out, nil
+}
+
 func (sh *Shell) line(text string, s streams) int {
 	n, err := parse(text)
 	if err != nil {
