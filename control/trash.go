@@ -58,10 +58,18 @@ func sameService(a, b ipvs.ServiceID) bool {
 	return a == b
 }
 
+// rememberedLocked reports whether the scheduler of the service that rs was
+// deleted from still knows it. As in the kernel, that is a reference.
+func (c *Control) rememberedLocked(rs *ipvs.RealServer) bool {
+	vs := rs.Service()
+	svc := c.byID[vs.ID]
+	return svc != nil && svc.vs == vs && svc.picker.Remembers(rs)
+}
+
 // collectTrashLocked frees servers that nobody has referred to for trashIdle.
 func (c *Control) collectTrashLocked(now clock.Instant) {
 	c.trash = slices.DeleteFunc(c.trash, func(srv *server) bool {
-		if srv.rs.References() != 0 {
+		if srv.rs.References() != 0 || c.rememberedLocked(srv.rs) {
 			return false
 		}
 		if !srv.idle {

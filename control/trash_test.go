@@ -142,3 +142,29 @@ func TestIndexReuse(t *testing.T) {
 	r.must(r.AddServer(web, rsC, weight(1)))
 	require.Equal(t, first, r.real(web, rsC).Index)
 }
+
+// A server that lblc or lblcr still knows stays in the trash, and has its
+// destinations again when it comes back: recorded on Linux 6.1.
+func TestCachesKeepServersInTheTrash(t *testing.T) {
+	for _, name := range []string{"lblc", "lblcr"} {
+		r := newRig(t)
+		r.must(r.AddService(web, by(name)))
+		r.must(r.AddServer(web, rsA, weight(1)))
+		r.must(r.AddServer(web, rsB, weight(1)))
+		require.Equal(t, []byte{12}, r.pick(web, 1))
+		rs := r.real(web, rsB)
+		r.must(r.DeleteServer(web, rsB))
+		r.advance(time.Hour)
+		require.Same(t, rs, r.registry.Get(rs.Index), name)
+		r.must(r.AddServer(web, rsB, weight(1)))
+		require.Same(t, rs, r.real(web, rsB), name)
+
+		rs.Bind(true)
+		require.Equal(t, []byte{12}, r.pick(web, 1), "%s: though the other one is less loaded", name)
+		rs.Unbind(true)
+		r.must(r.DeleteServer(web, rsB))
+		r.must(r.EditService(web, by("rr")))
+		r.advance(4 * time.Minute)
+		require.Nil(t, r.registry.Get(rs.Index), "%s: nobody knows it any more", name)
+	}
+}

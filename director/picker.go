@@ -49,6 +49,13 @@ func (p *Picker) Explain(req *sched.Request) (sched.Explanation, bool) {
 	return p.s.Explain(req), true
 }
 
+// Remembers reports whether the scheduler still knows rs, which was deleted.
+func (p *Picker) Remembers(rs *ipvs.RealServer) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return sched.Remembers(p.s, rs)
+}
+
 // Update tells the scheduler of a changed list of servers.
 func (p *Picker) Update(change sched.Change, servers []*ipvs.RealServer, rs *ipvs.RealServer) error {
 	p.mu.Lock()
