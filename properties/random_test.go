@@ -150,8 +150,7 @@ func (r random) tcpOptions() (b []byte) {
 }
 
 // seal gives the packet a checksum: mostly the right one, sometimes a wrong
-// one; of UDP sometimes none. In one of many the payload is such that the right
-// one is an extreme, where one's complement has its corners.
+// one; of UDP sometimes none.
 func (r random) seal(p view) {
 	p.seal()
 	at := p.field()
@@ -161,9 +160,6 @@ func (r random) seal(p view) {
 		}
 		return
 	}
-	if n := len(p.b); r.chance(8) && n-p.l4 >= 64 {
-		p.extreme(n-2-n%2+p.l4%2, uint16(r.IntN(4)-2))
-	}
 	switch {
 	case r.chance(10):
 		put16(p.body()[at:], uint16(r.Uint32()))
@@ -172,19 +168,22 @@ func (r random) seal(p view) {
 	}
 }
 
-// extreme changes the word at an even offset of the body so that the right
-// checksum is want.
-func (p view) extreme(offset int, want uint16) {
-	if (offset-p.l4)%2 != 0 {
+// extreme sometimes changes the payload so that the right checksum is one where
+// one's complement has its corners: before the director has had the packet, or
+// afterwards, when it is what becomes makes of it.
+func (r random) extreme(p view, becomes func(view) view) {
+	n := len(p.body())
+	if !r.chance(10) || n < 64 || p.proto == sctp {
 		return
 	}
-	word, at := p.b[offset:], p.field()
-	put16(word, 0)
-	put16(p.body()[at:], want)
-	put16(word, ^p.residue())
-	if p.proto == udp && want == 0 {
-		put16(p.body()[at:], 0xffff) // zero means that there is none
+	q := p.clone()
+	if q.seal(); r.chance(60) {
+		q = becomes(q)
 	}
+	word, field := q.l4+((n-2)&^1), q.body()[q.field():] // at an even offset of the body
+	put16(q.b[word:], 0)
+	put16(field, uint16(r.IntN(4)-2))
+	copy(p.b[word:], []byte{byte(^q.residue() >> 8), byte(^q.residue())})
 }
 
 // device is what a network card or the host says of a frame besides its bytes.

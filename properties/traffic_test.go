@@ -145,6 +145,7 @@ func (tr *traffic) ship() (s shipment) {
 		most = 4000
 	}
 	s.in = look(h.packet(r.body(s.proto, sport, dport, most-len(h.options))))
+	r.extreme(s.in, func(p view) view { return tr.becomes(s, p) })
 	r.seal(s.in)
 	s.sent, s.longest = []view{s.in}, len(s.in.b)
 	switch {
@@ -342,18 +343,23 @@ func (tr *traffic) became(s shipment, sent, got view) error {
 		}
 		got = inner
 	}
-	want := sent.forwarded()
-	switch {
-	case tr.mode.method != ipvs.Masquerade:
-	case tr.mode.out:
-		want = want.translated(s.virtual.Addr().AsSlice(), s.virtual.Port(), true)
-	default:
-		want = want.translated(s.real.Addr().AsSlice(), s.real.Port(), false)
-	}
+	want := tr.becomes(s, sent)
 	if err := equal(got, want); err != nil {
 		return err
 	}
 	return sound(got.b, right)
+}
+
+// becomes is what a packet must be at the far end of its way.
+func (tr *traffic) becomes(s shipment, sent view) view {
+	want := sent.forwarded()
+	switch {
+	case tr.mode.method != ipvs.Masquerade:
+		return want
+	case tr.mode.out:
+		return want.translated(s.virtual.Addr().AsSlice(), s.virtual.Port(), true)
+	}
+	return want.translated(s.real.Addr().AsSlice(), s.real.Port(), false)
 }
 
 // station judges the link header.
