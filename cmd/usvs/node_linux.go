@@ -55,7 +55,7 @@ type node struct {
 	lastHide error
 }
 
-func openNode(f runFlags, own control.Own, vips []netip.Addr, log *slog.Logger) (n *node, err error) {
+func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16, log *slog.Logger) (n *node, err error) {
 	n = &node{log: log, clock: clock.NewSystem(), joined: map[wire.MAC]struct{}{}}
 	defer func() {
 		if err != nil {
@@ -72,7 +72,7 @@ func openNode(f runFlags, own control.Own, vips []netip.Addr, log *slog.Logger) 
 		log.Warn("packets for the host itself that share an address with a virtual service are lost", "err", err)
 	}
 	n.openSync()
-	n.build(f, own, vips)
+	n.build(f, own, vips, ftpPorts)
 	n.watcher, err = host.NewWatcher(n.names, n.ctl.SetRoutes)
 	return n, err
 }
@@ -123,9 +123,9 @@ func tunOptions(f runFlags) (tun.Options, error) {
 }
 
 // build makes the pure parts and joins them.
-func (n *node) build(f runFlags, own control.Own, vips []netip.Addr) {
+func (n *node) build(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16) {
 	servers := new(ipvs.Registry)
-	table := conntrack.New(conntrack.Config{Seed: seed(), MaxEntries: f.maxConns, Servers: servers})
+	table := conntrack.New(conntrack.Config{Seed: seed(), MaxEntries: f.maxConns, Servers: servers, FTPPorts: ftpPorts})
 	n.dir = director.New(director.Config{
 		Table:     table,
 		ARP:       arp.Config{Seed: seed()},
@@ -293,7 +293,7 @@ func (n *node) tick(ctx context.Context) {
 func (n *node) handlers(reload func() error) api.Handlers {
 	return api.Handlers{
 		Iptables: n.ctl.Iptables, Status: func() any { return n.status() },
-		Reload: reload, Settings: n.ctl, Trace: n.trace, Explain: n.explain, Log: n.log,
+		Reload: reload, Settings: n.ctl, Proc: n.ctl.WriteProc, Trace: n.trace, Explain: n.explain, Log: n.log,
 	}
 }
 

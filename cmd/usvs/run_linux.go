@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ type runFlags struct {
 	maxConns   int
 	sysctls    []string
 	settings   ipvs.Sysctls // what sysctls make of the defaults
+	ftpPorts   []string
 	logFormat  string
 	logLevel   string
 }
@@ -61,6 +63,7 @@ It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
 	fl.StringVar(&f.pcap, "pcap", "", "write every frame received and sent to this pcapng file")
 	fl.StringArrayVar(&f.sysctls, "sysctl", nil, "initial `KEY=VALUE` of a setting of net.ipv4.vs; repeat for several")
 	fl.IntVar(&f.maxConns, "max-conns", 1<<22, "most connections and templates the table holds")
+	fl.StringSliceVar(&f.ftpPorts, "ftp-ports", []string{"21"}, "virtual `ports` of masqueraded services that speak FTP, whose data connections usvs then follows; \"\" for none")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
@@ -79,6 +82,10 @@ func runDirector(ctx context.Context, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	ftpPorts, err := parsePorts("--ftp-ports", f.ftpPorts)
+	if err != nil {
+		return err
+	}
 	if f.settings, err = initialSysctls(f.sysctls); err != nil {
 		return err
 	}
@@ -93,7 +100,7 @@ func runDirector(ctx context.Context, f runFlags) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 
-	n, err := openNode(f, own, vips, log)
+	n, err := openNode(f, own, vips, ftpPorts, log)
 	if err != nil {
 		return err
 	}
@@ -145,6 +152,24 @@ func parseAddrs(words []string) ([]netip.Addr, error) {
 		addrs = append(addrs, a.Unmap())
 	}
 	return addrs, nil
+}
+
+// maxHelperPorts is how many the kernel's helper takes (ipvs.md 5.8).
+const maxHelperPorts = 8
+
+func parsePorts(flag string, words []string) ([]uint16, error) {
+	if len(words) > maxHelperPorts {
+		return nil, fmt.Errorf("%s: %d ports: at most %d", flag, len(words), maxHelperPorts)
+	}
+	var ports []uint16
+	for _, w := range words {
+		n, err := strconv.ParseUint(w, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("%s %q: want port numbers between 1 and 65535, separated by commas", flag, w)
+		}
+		ports = append(ports, uint16(n))
+	}
+	return ports, nil
 }
 
 func parsePrefixes(flag string, words []string) ([]netip.Prefix, error) {
