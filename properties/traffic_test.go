@@ -58,7 +58,8 @@ type traffic struct {
 	flows []flow
 	mtu   int // of the side that packets leave by
 
-	gue map[string]uint16 // source port of each flow's tunnel packets
+	lastID uint32            // of a tunnel's outer packet that was cut
+	gue    map[string]uint16 // source port of each flow's tunnel packets
 }
 
 func newTraffic(t testing.TB, m mode, seed uint64) *traffic {
@@ -123,6 +124,7 @@ type shipment struct {
 	dev     device
 	longest int  // what the MTU is compared with
 	largest int  // fragment; 0: it came whole
+	ordered bool // its fragments came in order
 	cut     bool // it left in fragments because it did not fit
 }
 
@@ -213,7 +215,7 @@ func (tr *traffic) fragmented(s *shipment) {
 		s.frames = append(s.frames, ethernet(tr.side(*s), p.b))
 	}
 	s.longest = s.largest
-	if tr.r.chance(30) {
+	if s.ordered = !tr.r.chance(30); !s.ordered {
 		tr.r.Shuffle(len(list), func(i, j int) { s.frames[i], s.frames[j] = s.frames[j], s.frames[i] })
 	}
 }
@@ -321,8 +323,41 @@ func (tr *traffic) next(s shipment, list []view) (whole view, rest []view, err e
 			return whole, nil, err
 		}
 	}
+	if err := tr.pieces(s, list[:n]); err != nil {
+		return whole, nil, err
+	}
 	whole, err = reassemble(list[:n], limit)
 	return whole, list[n:], err
+}
+
+// pieces judges where a packet was cut: a tunnel's outer packet has an
+// identification of its own, and a datagram that came in order, in fragments
+// that fit, leaves in the same ones.
+func (tr *traffic) pieces(s shipment, list []view) error {
+	if tr.mode.method == ipvs.Tunnel {
+		id := list[0].identification()
+		if id == tr.lastID && !s.cut {
+			return fmt.Errorf("identification %d again", id)
+		}
+		tr.lastID = id
+		return nil
+	}
+	if s.largest == 0 || !s.ordered || s.largest > tr.mtu {
+		return nil
+	}
+	if len(list) != len(s.frames) {
+		return fmt.Errorf("%d fragments of %d", len(list), len(s.frames))
+	}
+	for i, p := range list {
+		came := s.frames[i]
+		if tr.side(s) != tunSide {
+			came = came[14:]
+		}
+		if came := look(came); len(came.b) != len(p.b) || p.identification() != came.identification() {
+			return fmt.Errorf("fragment %d: %x came as %x", i, p.b, s.frames[i])
+		}
+	}
+	return nil
 }
 
 func more(p view) bool {

@@ -85,6 +85,14 @@ func (p view) isFragment() bool {
 	return get16(p.b[6:])&^dontFragment != 0
 }
 
+// identification tells a fragment's datagram from others.
+func (p view) identification() uint32 {
+	if p.v6 {
+		return binary.BigEndian.Uint32(p.b[p.frag+4:])
+	}
+	return uint32(get16(p.b[4:]))
+}
+
 // place is what of the datagram a fragment carries.
 func (p view) place() (offset int, more bool, data []byte) {
 	if p.v6 {
