@@ -20,6 +20,7 @@
 //	peer_*.go   asking the kernel who the peer is
 //	server.go   endpoints
 //	sysctl.go   settings, at both ends
+//	proc.go     the files of /proc/net, at both ends
 //	stream.go   answers of unknown length: one JSON value per line
 //	client.go   the other side of it all
 //

@@ -32,6 +32,7 @@ type Handlers struct {
 	Status   func() any   // anything that json.Marshal takes
 	Reload   func() error // reads the rules file again
 	Settings sysctl.Settings
+	Proc     func(w io.Writer, name string) error // writes a file of /proc/net
 	// Explain answers what would happen to packets; the question and its answer
 	// are the director's and its client's affair.
 	Explain func(question json.RawMessage) (any, error)
@@ -74,6 +75,7 @@ func newHandler(b ipvsadm.Backend, h Handlers) http.Handler {
 	mux := http.NewServeMux()
 	serveBackend(mux, b)
 	serveSysctl(mux, h.Settings)
+	serveProc(mux, h.Proc)
 	mux.Handle("GET /v1/connections", streamed(func(r *http.Request, w io.Writer) error {
 		return listConnections(b, w)
 	}))
