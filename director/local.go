@@ -135,11 +135,11 @@ func (w *Worker) errorSource(hop *route.Hop) netip.Addr {
 // connection but a masqueraded one (ipvs.md 4.6).
 func (w *Worker) countError(bytes int) {
 	p, c := &w.p, &w.tmpl
-	if !p.Ports {
+	if !p.Ports && p.Proto != wire.ProtoAH && p.Proto != wire.ProtoESP {
 		return
 	}
-	virtual, client := netip.AddrPortFrom(p.Dst, p.DstPort), netip.AddrPortFrom(p.Src, p.SrcPort)
-	if !w.d.Table.LookupOut(w.now, ipvs.Protocol(p.Proto), virtual, client, c) || c.Method == ipvs.Masquerade {
+	proto, client, virtual := ends(p)
+	if !w.d.Table.LookupOut(w.now, proto, virtual, client, c) || c.Method == ipvs.Masquerade {
 		return
 	}
 	w.countOut(c.Server, bytes)

@@ -7,6 +7,7 @@ import (
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
+	"usvs/wire"
 )
 
 // relatedIn handles an ICMP error from the client's side about a reply: it
@@ -53,12 +54,21 @@ func (w *Worker) scheduleQuoted(f *link.Frame) bool {
 
 func (w *Worker) lookupQuotedIn() bool {
 	q := &w.q
-	client, virtual := netip.AddrPortFrom(q.Dst, q.DstPort), netip.AddrPortFrom(q.Src, q.SrcPort)
-	found := w.d.Table.LookupIn(w.now, ipvs.Protocol(q.Proto), client, virtual, &w.c)
+	proto, virtual, client := ends(q)
+	found := w.d.Table.LookupIn(w.now, proto, client, virtual, &w.c)
 	if w.recorder != nil {
 		w.record(Step{Stage: StageConnection, Quoted: q, Conn: &w.c, OK: found})
 	}
 	return found
+}
+
+// ends are the ends by which a packet's connection is known, and its protocol.
+// AH and ESP have no ports and follow the key exchange's connection (ipvs.md 2.2).
+func ends(p *wire.Packet) (proto ipvs.Protocol, src, dst netip.AddrPort) {
+	if p.Proto == wire.ProtoAH || p.Proto == wire.ProtoESP {
+		return ipvs.UDP, netip.AddrPortFrom(p.Src, isakmpPort), netip.AddrPortFrom(p.Dst, isakmpPort)
+	}
+	return ipvs.Protocol(p.Proto), netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)
 }
 
 // relatedOut handles an ICMP error from a server, or a router behind which it
@@ -69,8 +79,8 @@ func (w *Worker) relatedOut(f *link.Frame) {
 		w.pass(f)
 		return
 	}
-	server, client := netip.AddrPortFrom(q.Dst, q.DstPort), netip.AddrPortFrom(q.Src, q.SrcPort)
-	found := w.d.Table.LookupOut(w.now, ipvs.Protocol(q.Proto), server, client, &w.c)
+	proto, client, server := ends(q)
+	found := w.d.Table.LookupOut(w.now, proto, server, client, &w.c)
 	if w.recorder != nil {
 		w.record(Step{Stage: StageConnection, Dir: conntrack.DirOut, Quoted: q, Conn: &w.c, OK: found})
 	}

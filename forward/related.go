@@ -16,7 +16,8 @@ func ParseQuote(p *wire.Packet, q *wire.Packet) bool {
 		return false
 	}
 	quote := p.Data[p.L4+wire.ICMPLen : p.End]
-	return q.ParseQuoted(quote, p.Version) == wire.None && q.Ports
+	return q.ParseQuoted(quote, p.Version) == wire.None &&
+		(q.Ports || q.FragOffset == 0 && (q.Proto == wire.ProtoAH || q.Proto == wire.ProtoESP))
 }
 
 // ICMPChecksumOK reports whether IPVS would accept the ICMP error's checksum.
@@ -37,8 +38,10 @@ func ICMPChecksumOK(f *wire.Frame, p *wire.Packet, outbound bool) bool {
 func RewriteRelatedIn(f *wire.Frame, p, q *wire.Packet, real netip.AddrPort) {
 	setAddr(p, real.Addr(), false)
 	setAddr(q, real.Addr(), true)
-	q.SrcPort = real.Port()
-	put16(q.Data[q.L4:], q.SrcPort)
+	if q.Ports {
+		q.SrcPort = real.Port()
+		put16(q.Data[q.L4:], q.SrcPort)
+	}
 	setICMPChecksum(f, p)
 }
 
@@ -48,8 +51,10 @@ func RewriteRelatedIn(f *wire.Frame, p, q *wire.Packet, real netip.AddrPort) {
 func RewriteRelatedOut(f *wire.Frame, p, q *wire.Packet, virtual netip.AddrPort) {
 	setAddr(p, virtual.Addr(), true)
 	setAddr(q, virtual.Addr(), false)
-	q.DstPort = virtual.Port()
-	put16(q.Data[q.L4+2:], q.DstPort)
+	if q.Ports {
+		q.DstPort = virtual.Port()
+		put16(q.Data[q.L4+2:], q.DstPort)
+	}
 	setICMPChecksum(f, p)
 }
 
