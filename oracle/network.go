@@ -57,7 +57,7 @@ var ipObjects = []struct {
 	carry func(*world, *ipCommand) error
 }{
 	{"address", (*world).ipAddress}, {"route", (*world).ipRoute}, {"link", (*world).ipLink}, {"neighbour", (*world).ipNeighbour},
-	{"neighbor", (*world).ipNeighbour},
+	{"neighbor", (*world).ipNeighbour}, {"rule", (*world).ipRule},
 }
 
 var ipVerbs = []string{"add", "append", "change", "delete", "flush", "replace", "set"}
@@ -110,7 +110,7 @@ func completed(s string, names []string) string {
 	return s
 }
 
-var ipValued = []string{"dev", "via", "lladdr", "nud", "src", "metric", "mtu", "scope", "label", "proto", "table", "broadcast", "brd"}
+var ipValued = []string{"fwmark", "dev", "via", "lladdr", "nud", "src", "metric", "mtu", "scope", "label", "proto", "table", "broadcast", "brd"}
 
 func ipArgs(words []string) map[string]string {
 	args := map[string]string{}
@@ -328,12 +328,30 @@ func parseMAC(s string) (m wire.MAC, ok bool) {
 	return m, true
 }
 
+// ipRule accepts rules about marks: they lead marked packets to a table of local
+// routes, so that the kernel's ip_vs sees them, and usvs goes by the mark itself.
+// No other table has routes here.
+func (w *world) ipRule(c *ipCommand) error {
+	if _, marked := c.args["fwmark"]; marked && (c.verb == "add" || c.verb == "delete") {
+		return nil
+	}
+	return usageError("the player knows rules about marks only")
+}
+
+// otherTable reports whether a route is not of the tables that all packets meet.
+func otherTable(name string) bool {
+	return !slices.Contains([]string{"", "main", "local", "254", "255"}, name)
+}
+
 // routeKinds are the kinds of routes that may stand before the prefix.
 var routeKinds = map[string]route.Kind{
 	"unicast": route.Unicast, "local": route.Local, "unreachable": route.None, "blackhole": route.None, "prohibit": route.None,
 }
 
 func (w *world) ipRoute(c *ipCommand) error {
+	if otherTable(c.args["table"]) {
+		return nil
+	}
 	words, kind := c.words, route.Unicast
 	if k, ok := routeKinds[c.first()]; ok {
 		kind, words = k, words[1:]
