@@ -45,10 +45,14 @@ func Run(args []string, s Settings, stdout, stderr io.Writer) int {
 			r.read(w)
 			continue
 		}
-		if strings.HasPrefix(strings.TrimSpace(w), "=") {
-			return 1 // without a word, and without the words that follow
+		switch {
+		case len(w) < 2:
+			r.status = 1 // without a word
+		case strings.HasPrefix(strings.TrimSpace(w), "="):
+			r.fail("Path is not under /proc/sys/: /proc/sys/")
+		default:
+			r.assign(w)
 		}
-		r.assign(w)
 	}
 	return r.status
 }
