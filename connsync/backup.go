@@ -84,7 +84,7 @@ func (b *Backup) accept(now clock.Instant, e *Entry, threshold int) Problem {
 // valid refuses what no connection can be.
 func (e *Entry) valid() Problem {
 	switch {
-	case e.Flags&conntrack.FlagOnePacket != 0, e.Template() && e.Flags&conntrack.FlagNoCPort != 0:
+	case e.Flags&conntrack.FlagOnePacket != 0, e.Template() && e.Flags&conntrack.FlagNoCPort != 0, e.Method > ipvs.Bypass:
 		return BadFlags
 	case (len(e.PEData) > 0 || e.PEName != "") && !e.engine():
 		return NoEngine

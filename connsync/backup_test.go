@@ -206,6 +206,7 @@ func TestRefused(t *testing.T) {
 		{"protocol 0", change(func(e *Entry) { e.Protocol = 0 }), BadProtocol},
 		{"template's state", change(func(e *Entry) { e.Flags |= conntrack.FlagTemplate; e.State = 2 }), BadState},
 		{"one packet", change(func(e *Entry) { e.Flags |= conntrack.FlagOnePacket }), BadFlags},
+		{"forwarding method", change(func(e *Entry) { e.Method = ipvs.Bypass + 1 }), BadFlags},
 		{"template without a client's port", change(func(e *Entry) { e.Flags |= conntrack.FlagTemplate | conntrack.FlagNoCPort }), BadFlags},
 		{"engine of a connection", change(func(e *Entry) { e.PEName, e.PEData = "sip", []byte("x") }), NoEngine},
 	} {
