@@ -11,13 +11,13 @@ import (
 func (t *Table) Slots() uint32 { return t.entries.fresh.Load() }
 
 // Sweep calls yield with a copy of each connection and template in the slots
-// from first to before end, as Walk does with all of them. A sweep over the
-// whole table is cut into such calls, so that each takes a bounded time.
-func (t *Table) Sweep(now clock.Instant, first, end uint32, yield func(*Conn)) {
-	var c Conn
+// from first to before end, as Walk does with all of them; the copy is in c. A
+// sweep over the whole table is cut into such calls, so that each takes a
+// bounded time.
+func (t *Table) Sweep(now clock.Instant, first, end uint32, c *Conn, yield func(*Conn)) {
 	for i := max(first, 1); i < end && i <= t.entries.fresh.Load(); i++ {
-		if t.visit(now, i, &c) {
-			yield(&c)
+		if t.visit(now, i, c) {
+			yield(c)
 		}
 	}
 }

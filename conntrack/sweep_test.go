@@ -23,7 +23,7 @@ func TestSweepInSlices(t *testing.T) {
 	want := map[Ref]bool{}
 	table.Walk(t0, func(c *Conn) bool { want[c.Ref] = true; return true })
 	for first := uint32(0); first <= table.Slots(); first += 77 {
-		table.Sweep(t0, first, first+77, func(c *Conn) {
+		table.Sweep(t0, first, first+77, &c, func(c *Conn) {
 			require.True(t, want[c.Ref])
 			delete(want, c.Ref)
 		})

@@ -1,8 +1,6 @@
 package director
 
 import (
-	"net/netip"
-
 	"usvs/clock"
 	"usvs/forward"
 	"usvs/ipvs"
@@ -47,8 +45,8 @@ func (w *Worker) errorByHost(f *link.Frame) {
 	if !forward.ParseQuote(p, q) {
 		return
 	}
-	server, client := netip.AddrPortFrom(q.Dst, q.DstPort), netip.AddrPortFrom(q.Src, q.SrcPort)
-	if !w.d.Table.LookupOut(w.now, ipvs.Protocol(q.Proto), server, client, &w.c) {
+	proto, client, server := ends(q)
+	if !w.d.Table.LookupOut(w.now, proto, server, client, &w.c) {
 		return
 	}
 	w.countOut(w.c.Server, p.IPLen())

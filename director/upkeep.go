@@ -86,7 +86,7 @@ func (w *Worker) sweep() (more bool) {
 	if !at.CompareAndSwap(first, next) {
 		return true
 	}
-	t.Sweep(w.now, uint32(first), uint32(first+sweepSlots), w.orphan)
+	t.Sweep(w.now, uint32(first), uint32(first+sweepSlots), &w.tmpl, w.orphan)
 	return next != 0
 }
 
