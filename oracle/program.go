@@ -3,6 +3,7 @@ package oracle
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -176,7 +177,7 @@ func (w *world) reply(s *socket, p *wire.Packet) {
 	}
 	from := s.addr.Addr()
 	if from.IsUnspecified() {
-		from = hop.Src
+		from = w.sourceTo(p.Src, &hop)
 	}
 	data := s.before
 	if s.echo {
@@ -193,6 +194,33 @@ func (w *world) reply(s *socket, p *wire.Packet) {
 	f.SetBytes(ethernet(w.net.Interfaces[hop.Port].MAC, wire.MAC{}, packet(src.Addr(), dst.Addr(), wire.ProtoUDP, l4, o)))
 	f.Port = hop.Port
 	w.send(f)
+}
+
+// sourceTo is the address that the host talks to dst from. Of IPv6 addresses
+// it prefers the longest common prefix (RFC 6724 rule 8), then the newest.
+func (w *world) sourceTo(dst netip.Addr, hop *route.Hop) netip.Addr {
+	best, longest := hop.Src, -1
+	if dst.Is4() {
+		return best
+	}
+	for _, p := range w.net.Interfaces[hop.Port].Addrs {
+		if a := p.Addr(); a.Is6() {
+			if n := min(commonBits(a, dst), p.Bits()); n >= longest {
+				best, longest = a, n
+			}
+		}
+	}
+	return best
+}
+
+func commonBits(a, b netip.Addr) int {
+	x, y := a.As16(), b.As16()
+	for i := range x {
+		if d := x[i] ^ y[i]; d != 0 {
+			return i*8 + bits.LeadingZeros8(d)
+		}
+	}
+	return len(x) * 8
 }
 
 const dontFragment = 0x4000

@@ -36,9 +36,13 @@ func Run(args []string, s Settings, stdout, stderr io.Writer) int {
 		return r.status
 	case r.all:
 		r.list(directory)
-	case len(words) == 0:
+	case len(args) == 0:
 		fmt.Fprint(stderr, usage)
 		return 1
+	case len(words) == 0:
+		r.fail("no variables specified")
+		fmt.Fprintln(stderr, "Try `sysctl --help' for more information.")
+		return r.status
 	}
 	for _, w := range words {
 		if !r.write && !strings.Contains(w, "=") {

@@ -87,7 +87,13 @@ func wc(sh *Shell, args []string, s streams) int {
 	}
 	in, ok := sh.inputs("wc", names, s)
 	var total [3]int
-	width := len(strconv.Itoa(len(joined(in))))
+	size := 0
+	for _, f := range in {
+		if !strings.HasPrefix(f.name, "/proc/") { // whose files have no size
+			size += len(f.data)
+		}
+	}
+	width := len(strconv.Itoa(size))
 	if len(names) == 0 {
 		width = 7
 	}
