@@ -59,7 +59,8 @@
 //     filed in slots the cursor has not reached, and its owner looks again.
 //
 // Lock order: there are no locks. Within the table nothing is called back but
-// the methods of ipvs.RealServer that count, and yield of Walk and List.
+// the methods of ipvs.RealServer that count, yield of Walk and List, and whom
+// OnLater names.
 //
 // # Memory
 //
