@@ -115,6 +115,9 @@ func lost(t *Table) string {
 	if free, used := freeItems(t.records), int(t.records.fresh.Load()); free != used {
 		return fmt.Sprintf("%d of %d timer records are free", free, used)
 	}
+	if free, used := freeItems(t.sides.records), int(t.sides.records.fresh.Load()); free != used {
+		return fmt.Sprintf("%d of %d side records are free", free, used)
+	}
 	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
 		if w := timerWord(t.entries.at(i).timer.Load()); w.records() != 0 || w.at() != never {
 			return fmt.Sprintf("entry %d counts %d timer records, the first at %d", i, w.records(), w.at())

@@ -98,7 +98,7 @@ func newScene(tb testing.TB) *scene {
 	reg, all := servers(2, ipvs.DirectRoute)
 	return &scene{
 		tb: tb, servers: all, now: t0, next: 1000,
-		table: newTable(Config{Seed: 7, Shards: 1, MaxEntries: 1 << 15, Servers: reg}, 4),
+		table: newTable(Config{Seed: 7, Shards: 1, MaxEntries: 1 << 15, Servers: reg, FTPPorts: []uint16{21}}, 4),
 	}
 }
 
@@ -239,12 +239,43 @@ var deeds = map[string]func(s *scene) (act func()){
 		s.now = s.now.Add(140 * time.Second)
 		return func() { drainTicks(s.table, s.now, 100) }
 	},
+	"an engine's template": func(s *scene) func() {
+		s.insertMaybe(callSpec(1, "call", s.servers[0]))
+		return func() {
+			var c Conn
+			s.table.FindTemplate(s.now, callSpec(1, "call", s.servers[0]), &c)
+			s.table.Expire(s.now, c.Ref)
+			s.table.Insert(s.now, callSpec(1, "other", s.servers[0]), &c)
+		}
+	},
+	"the first side record": func(s *scene) func() {
+		return func() { s.insertMaybe(callSpec(1, "call", s.servers[0])) }
+	},
+	"helper": func(s *scene) func() {
+		var c, d Conn
+		spec := masqueraded(ftpSpec(1, s.servers[0]))
+		s.table.Insert(s.now, spec, &c)
+		return func() {
+			c.AppMode = 1
+			s.table.StoreApp(&c)
+			s.table.LookupIn(s.now, ipvs.TCP, spec.Client, spec.Virtual, &d)
+			expected := masqueraded(expectedSpec(1, 5001, s.servers[0], c.Ref))
+			s.table.Expect(s.now, expected, &d)
+			s.table.Expect(s.now, expected, &d)
+			s.table.FillPort(s.now, &d, 4000)
+		}
+	},
 	"tick far": func(s *scene) func() {
 		s.template(1, 300*time.Second)
 		s.add(1, Ref{})
 		s.now = s.now.Add(400 * time.Second)
 		return func() { drainTicks(s.table, s.now, 3) }
 	},
+}
+
+func masqueraded(spec *Spec) *Spec {
+	spec.Method = ipvs.Masquerade
+	return spec
 }
 
 func (s *scene) insertMaybe(spec *Spec) {
@@ -268,6 +299,7 @@ func (s *scene) work(stopped int) {
 	s.contend()
 	s.mine(stopped)
 	s.contend()
+	s.side()
 	n := 0
 	s.table.List(s.now, func(*ipvs.ConnEntry) bool { n++; return true })
 	require.LessOrEqual(s.tb, n, int(s.table.entries.fresh.Load()))
@@ -294,6 +326,29 @@ func (s *scene) contend() {
 		}
 		require.True(s.tb, s.table.Rearm(s.now, c.Ref))
 	}
+}
+
+// side uses the side records the deeds are about.
+func (s *scene) side() {
+	var c, d Conn
+	spec := callSpec(1, "call", s.servers[0])
+	require.LessOrEqual(s.tb, s.table.Insert(s.now, spec, &c), Exists)
+	require.True(s.tb, s.table.FindTemplate(s.now, spec, &c))
+	require.Equal(s.tb, "call", string(c.PEData))
+	require.True(s.tb, s.table.Expire(s.now, c.Ref))
+	require.False(s.tb, s.table.FindTemplate(s.now, spec, &c))
+
+	control := masqueraded(ftpSpec(1, s.servers[0]))
+	require.LessOrEqual(s.tb, s.table.Insert(s.now, control, &c), Exists)
+	c.AppMode++
+	require.True(s.tb, s.table.StoreApp(&c))
+	require.LessOrEqual(s.tb, s.table.Expect(s.now, masqueraded(expectedSpec(1, 5001, s.servers[0], c.Ref)), &d), Exists)
+	vip := netip.AddrPortFrom(ftpVIP.Addr(), 5001)
+	require.True(s.tb, s.table.LookupIn(s.now, ipvs.TCP, netip.AddrPortFrom(client(1).Addr(), 4000), vip, &d))
+	if d.Flags&FlagNoCPort != 0 {
+		require.True(s.tb, s.table.FillPort(s.now, &d, 4000))
+	}
+	require.True(s.tb, s.table.Expire(s.now, d.Ref))
 }
 
 // mine inserts connections nobody else knows, enough for the table to grow,

@@ -269,13 +269,13 @@ func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
 	c.Expires = expiry(e.expiry.Load()).at()
 	c.Timeout = time.Duration(unstamp(e.timeout.Load())) * time.Millisecond
 	c.InPackets = uint32(unstamp(e.usage.Load()))
-	ctl := control(e.ctl.Load())
-	c.State, c.Flags = ctl.state(), ctl.flags()
 	if m.has(metaSide) {
 		t.readSide(i, gen, c)
 	} else if c.side != 0 {
 		c.forget()
 	}
+	ctl := control(e.ctl.Load())
+	c.State, c.Flags = ctl.state(), ctl.flags()
 	return ctl.is(gen)
 }
 
