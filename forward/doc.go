@@ -6,10 +6,10 @@
 // A frame meets the functions in this order:
 //
 //	Reassembler.Add                  fragments become a datagram (Frame.FragSize is set)
-//	RecordRoute                      the one IP option a director fills in
+//	RecordRoute                      the one IP option a director fills in, of requests here
 //	ParseQuote, ICMPChecksumOK       of ICMP errors about a connection
 //	DecrementTTL, ExceedsMTU         everything that may be answered with an ICMP error
-//	RewriteDst, RewriteSrc           NAT
+//	RewriteDst, RewriteSrc           NAT; RewriteSrc fills in that option of replies
 //	RewriteRelatedIn, ...Out         NAT of an ICMP error and of the packet it quotes
 //	Segment, Encapsulate             TUN
 //	Fragment                         what ExceedsMTU found to be too long

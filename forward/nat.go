@@ -42,12 +42,14 @@ func RewriteDst(f *wire.Frame, p *wire.Packet, to netip.AddrPort) {
 }
 
 // RewriteSrc makes a packet come from the virtual service from: source NAT of
-// a real server's reply. It is RewriteDst's mirror image.
+// a real server's reply. It is RewriteDst's mirror image, and fills in a record
+// route option: with the address that the packet leaves from, as Linux does.
 func RewriteSrc(f *wire.Frame, p *wire.Packet, from netip.AddrPort) {
 	old, oldPort := p.Src, p.SrcPort
 	p.Src = from.Addr()
 	d := change{oldAddr: addrSum(old), newAddr: addrSum(p.Src)}
 	setSrc(p, p.Src, &d)
+	RecordRoute(p, p.Src)
 	if !p.Full || !p.Ports {
 		return
 	}

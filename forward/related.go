@@ -50,6 +50,7 @@ func RewriteRelatedIn(f *wire.Frame, p, q *wire.Packet, real netip.AddrPort) {
 // becomes the VIP, and the quoted destination VIP and virtual port.
 func RewriteRelatedOut(f *wire.Frame, p, q *wire.Packet, virtual netip.AddrPort) {
 	setAddr(p, virtual.Addr(), true)
+	RecordRoute(p, p.Src)
 	setAddr(q, virtual.Addr(), false)
 	if q.Ports {
 		q.DstPort = virtual.Port()

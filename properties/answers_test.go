@@ -86,7 +86,8 @@ func (tr *traffic) answered(s shipment, p view) error {
 		}
 		return nil
 	}
-	if n := len(b) - 8; n < 28 || n > len(s.in.b) || string(b[8:]) != string(s.in.b[:n]) {
+	quoted := s.in.recorded(s.virtual.Addr().AsSlice())
+	if n := len(b) - 8; n < 28 || n > len(quoted.b) || string(b[8:]) != string(quoted.b[:n]) {
 		return fmt.Errorf("the error quotes %x", b[8:])
 	}
 	known := map[[3]byte]bool{

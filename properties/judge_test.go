@@ -140,6 +140,29 @@ func (p view) forwarded() view {
 	return p
 }
 
+// recorded has an address in the first record route option with a free slot:
+// the virtual service's, which is where it was sent to or where it leaves from.
+func (p view) recorded(a []byte) view {
+	if p.v6 {
+		return p
+	}
+	p = p.clone()
+	for o := p.b[20:p.l4]; len(o) > 0; {
+		n := 1
+		if o[0] != 1 {
+			n = int(o[1])
+		}
+		if o[0] == 7 && int(o[2])+3 <= n {
+			copy(o[o[2]-1:], a)
+			o[2] += 4
+			break
+		}
+		o = o[n:]
+	}
+	p.sealIP()
+	return p
+}
+
 // translated also gives it another destination, or source.
 func (p view) translated(a []byte, port uint16, source bool) view {
 	before := p

@@ -48,8 +48,7 @@ func (r random) fill(h *header) {
 	h.options = r.options()
 }
 
-// options are IPv4 options, none of which asks to be written to, padded to
-// words.
+// options are IPv4 options, padded to words.
 func (r random) options() (b []byte) {
 	for len(b) == 0 || r.chance(50) {
 		var o []byte
@@ -62,7 +61,8 @@ func (r random) options() (b []byte) {
 			o = append([]byte{byte(30 + r.IntN(30)), 0}, r.bytes(r.IntN(6))...) // unknown: into the first only
 			o[1] = byte(len(o))
 		default:
-			o = []byte{7, 7, 8, 9, 9, 9, 9} // record route, full
+			o = append([]byte{7, 11, 8, 9, 9, 9, 9}, r.bytes(4)...) // record route
+			o[2] += 4 * byte(r.IntN(2))                             // full
 		}
 		if len(b)+len(o) > 40 {
 			break

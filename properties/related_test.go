@@ -113,7 +113,7 @@ func (tr *traffic) spoil(p view) (accepted bool) {
 
 // relayed is what the error must be when it leaves.
 func (tr *traffic) relayed(s shipment) view {
-	p := s.in.forwarded()
+	p := s.in.forwarded().recorded(s.virtual.Addr().AsSlice())
 	if tr.mode.method != ipvs.Masquerade {
 		return p
 	}

@@ -387,7 +387,7 @@ func (tr *traffic) became(s shipment, sent, got view) error {
 
 // becomes is what a packet must be at the far end of its way.
 func (tr *traffic) becomes(s shipment, sent view) view {
-	want := sent.forwarded()
+	want := sent.forwarded().recorded(s.virtual.Addr().AsSlice())
 	switch {
 	case tr.mode.method != ipvs.Masquerade:
 		return want
@@ -443,7 +443,7 @@ func (tr *traffic) refused(s shipment, frames []*wire.Frame, limit int) error {
 	}
 	quoted := s.in
 	if !tr.mode.out { // IPVS counts the hop before it looks at the MTU, plain forwarding afterwards
-		quoted = quoted.forwarded()
+		quoted = quoted.forwarded().recorded(s.virtual.Addr().AsSlice())
 	}
 	if n := len(b) - 8; n < 28 || n > len(quoted.b) || s.largest == 0 && string(b[8:]) != string(quoted.b[:n]) && !s.dev.partial {
 		return fmt.Errorf("the error quotes %x", b[8:])
