@@ -265,6 +265,13 @@ var deeds = map[string]func(s *scene) (act func()){
 			s.table.FillPort(s.now, &d, 4000)
 		}
 	},
+	"another director's word": func(s *scene) func() {
+		c := s.add(1, Ref{})
+		return func() {
+			s.table.Advertise(c.Ref, 0, NewAdvert(1, 0, s.now))
+			s.table.Update(s.now, c.Ref, &Update{State: TCPEstablished, Timeout: 900 * time.Second})
+		}
+	},
 	"tick far": func(s *scene) func() {
 		s.template(1, 300*time.Second)
 		s.add(1, Ref{})
