@@ -19,8 +19,12 @@ func (w *Worker) input(f *link.Frame) {
 	if w.recorder != nil {
 		w.record(Step{Stage: StageInput, Mark: f.Mark, OK: !s.owned.has(p.Dst)})
 	}
-	if p.Version == 4 && p.L4-p.L3 > wire.IPv4Len {
-		forward.RecordRoute(p, p.Dst) // as the host's stack does on receipt
+	if p.Version == 4 && p.L4-p.L3 > wire.IPv4Len { // as the host's stack does on receipt
+		if forward.SourceRouted(p) {
+			w.end(DropMartian)
+			return
+		}
+		forward.RecordRoute(p, p.Dst)
 	}
 	switch {
 	case !s.active(p.Version), s.Standby:
@@ -131,8 +135,12 @@ func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
 	w.countIn(c.Server, w.p.IPLen())
 	alive := w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
 	w.transmit(f)
-	if m := w.d.master.Load(); m != nil && (alive || c.Flags&conntrack.FlagOnePacket != 0) {
+	once := c.Flags&conntrack.FlagOnePacket != 0
+	switch m := w.d.master.Load(); {
+	case m != nil && (alive || once):
 		m.Packet(w.now, &w.snap.Sysctls, c, &w.tmpl)
+	case m == nil && once:
+		w.d.Table.Count(c.Control) // a master does that, too
 	}
 }
 

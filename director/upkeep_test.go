@@ -272,6 +272,23 @@ func TestNoUpkeep(t *testing.T) {
 	require.EqualValues(t, 9, b.d.upkeep.turn.Load(), "automatic drop_packet counts anew every second")
 }
 
+// A template under one-packet scheduling counts the packets, by which the lots
+// are drawn.
+func TestOnePacketTemplatesCount(t *testing.T) {
+	b := newTestbed(t)
+	b.service(ipvs.ServiceID{Family: ipvs.IPv4, Protocol: ipvs.UDP, Addr: vip, Port: 53}, ipvs.DirectRoute, "10.2.0.11:53")
+	b.edit(func(s *ipvs.ServiceSpec) { s.Flags, s.Timeout = ipvs.FlagOnePacket|ipvs.FlagPersistent, 600 })
+	for range 3 {
+		b.handle(0, udp(ap(cip, 4000), ap(vip, 53), 4))
+	}
+	b.d.Table.Walk(b.now, func(c *conntrack.Conn) bool {
+		require.True(t, c.Template())
+		require.EqualValues(t, 3, c.InPackets)
+		return true
+	})
+	require.Equal(t, 1, b.d.Table.Len())
+}
+
 // The defences allocate nothing while they work.
 func TestDefencesDoNotAllocate(t *testing.T) {
 	b := newTestbed(t)
