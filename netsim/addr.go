@@ -127,6 +127,8 @@ func (h *Host) AddRoute(to string, via netip.Addr, dev *Port) error {
 	switch {
 	case dev != nil && dev.index >= 0:
 		r.Port = dev.index
+	case dev != nil && dev.kind == dummy:
+		r.Kind = route.Foreign
 	case dev != nil:
 		r.Kind = route.Local // ip route add local PREFIX dev lo
 	default:
@@ -181,7 +183,7 @@ func (h *Host) reroute() {
 	}
 	for _, p := range h.ports {
 		cfg.Interfaces = append(cfg.Interfaces, route.Interface{
-			Name: p.name, Medium: wire.Ethernet, MAC: p.mac, MTU: p.mtu, Up: !p.down, Addrs: p.Addrs(),
+			Name: p.name, Medium: p.medium, MAC: p.mac, MTU: p.mtu, Up: !p.down, Addrs: p.Addrs(),
 		})
 		connected := h.connected(p)
 		cfg.Routes = append(cfg.Routes, connected...)

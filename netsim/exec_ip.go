@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"usvs/route"
 	"usvs/wire"
 )
 
@@ -34,6 +35,8 @@ func (h *Host) ip(w []string) Result {
 		out, err = h.ipAddr(verb, rest(w))
 	case abbreviates(object, "link", 1):
 		err = h.ipLink(verb, rest(w))
+	case object == "tuntap" && verb == "add":
+		err = h.addTUN(rest(w))
 	case abbreviates(object, "route", 1):
 		out, err = h.ipRoute(verb, rest(w), v6)
 	case abbreviates(object, "neighbour", 1), abbreviates(object, "neighbor", 1):
@@ -219,19 +222,37 @@ func (h *Host) linkDevice(name string) (*Port, error) {
 	return h.dev(name)
 }
 
-// addTunnelDevice takes `ip link add NAME type KIND`.
+// addTunnelDevice takes `ip link add NAME type KIND`: a tunnel's device, or a dummy.
 func (h *Host) addTunnelDevice(w []string) error {
 	pairs, plain := arguments(w, "type", "name")
 	name := pairs["name"]
 	if name == "" && len(plain) > 0 {
 		name = plain[0]
 	}
-	kind := map[string]string{"ipip": "tunl0", "ip6tnl": "ip6tnl0", "sit": "sit0", "gre": "gre0"}[pairs["type"]]
+	kind := map[string]string{"ipip": "tunl0", "ip6tnl": "ip6tnl0", "sit": "sit0", "gre": "gre0", dummy: dummy}[pairs["type"]]
 	if name == "" || kind == "" || h.Port(name) != nil {
 		return errUsage
 	}
 	p := h.device(name)
 	p.down, p.kind = true, kind
+	return nil
+}
+
+// dummy is the kind of a device that leads nowhere and that usvs does not run
+// on, like a bridge of containers.
+const dummy = "dummy"
+
+// addTUN takes `ip tuntap add dev NAME mode tun`: an interface that carries IP
+// packets without a link header, and at whose other end nobody reads them. On a
+// director's host, usvs runs on it.
+func (h *Host) addTUN(w []string) error {
+	pairs, plain := arguments(w, "dev", "mode")
+	if pairs["mode"] != "tun" || pairs["dev"] == "" || len(plain) > 0 || h.Port(pairs["dev"]) != nil {
+		return errUsage
+	}
+	p := h.newNIC(pairs["dev"])
+	p.medium, p.addrs = wire.IP, nil
+	h.reroute()
 	return nil
 }
 
@@ -297,7 +318,7 @@ func (h *Host) showRoutes() string {
 		if r.Via.IsValid() {
 			fmt.Fprintf(&b, " via %v", r.Via)
 		}
-		if r.Port >= 0 && r.Port < len(h.ports) {
+		if r.Kind == route.Unicast && r.Port >= 0 && r.Port < len(h.ports) {
 			fmt.Fprintf(&b, " dev %s", h.ports[r.Port].name)
 		}
 		b.WriteByte('\n')

@@ -8,15 +8,16 @@ import (
 
 // Port is where a node meets a link: a host's interface or a switch's port.
 type Port struct {
-	net   *Net
-	node  Node
-	name  string
-	index int // among the node's ports
-	mac   wire.MAC
-	mtu   int
-	down  bool
-	vlan  int    // of a switch's port
-	kind  string // of a tunnel device: the name of its kind's fallback device
+	net    *Net
+	node   Node
+	name   string
+	index  int // among the node's ports
+	mac    wire.MAC
+	medium wire.Medium
+	mtu    int
+	down   bool
+	vlan   int    // of a switch's port
+	kind   string // of a tunnel device: the name of its kind's fallback device
 
 	link *Link
 	side int // of the link
@@ -30,7 +31,7 @@ type Port struct {
 type PortStats struct {
 	RxFrames, RxBytes uint64
 	TxFrames, TxBytes uint64
-	TxDropped         uint64 // the port was down, had no link, or the frame was too long
+	TxDropped         uint64 // the port was down, had no link, or the frame was a super-frame
 }
 
 // Name is the port's name within its node, like eth0.
@@ -50,6 +51,9 @@ func (p *Port) MTU() int { return p.mtu }
 
 // Link is the link at the port, or nil.
 func (p *Port) Link() *Link { return p.link }
+
+// Medium is Ethernet, except for a TUN device.
+func (p *Port) Medium() wire.Medium { return p.medium }
 
 // Up reports whether the port is up, whatever its link is.
 func (p *Port) Up() bool { return !p.down }
@@ -72,9 +76,9 @@ func (p *Port) Deliver(frame []byte) {
 	p.take(p.net.copyOf(frame))
 }
 
-// send puts a frame onto the link.
+// send puts a frame onto the link. No device here cuts super-frames.
 func (p *Port) send(f *frame) {
-	if p.down || p.link == nil {
+	if p.down || p.link == nil || f.GSO != wire.GSONone {
 		p.counts.TxDropped++
 		p.net.release(f)
 		return
