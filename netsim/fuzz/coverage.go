@@ -5,6 +5,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 
 	"usvs/conntrack"
 	"usvs/director"
@@ -67,11 +69,7 @@ var Schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh",
 
 // beyond are reasons that no case can reach, and why.
 var beyond = map[director.Reason]string{
-	director.DropTemplateRace:  "takes two workers at once",
-	director.DropFragment:      "a guard: the reassembler refuses first, and says why (fragment_...)",
-	director.DropFamily:        "control refuses what would lead to it",
-	director.DropNeedsEthernet: "takes an interface without MAC addresses; control refuses such servers",
-	director.DropForeignRoute:  "takes an interface that usvs does not run on",
+	director.DropFragment: "a guard: what parses as a first fragment parses when it is whole, and the reassembler refuses all else (fragment_...)",
 }
 
 // verdicts are all that have a name.
@@ -83,8 +81,33 @@ func verdicts() []director.Reason {
 	return list
 }
 
-// Missing lists schedulers, methods and reasons that have not occurred, except
-// for those that cannot.
+// reachable are the cells of the protocols' state machines that connections can
+// meet.
+var reachable = sync.OnceValue(func() []machine.Cell {
+	return slices.Concat(machine.WalkTCP().Cells, machine.WalkSCTP().Cells)
+})
+
+// unseen are the reachable cells that no connection has met.
+func (c *Coverage) unseen() []machine.Cell {
+	return slices.DeleteFunc(slices.Clone(reachable()), func(cell machine.Cell) bool { return c.Cells[cell] > 0 })
+}
+
+// changes are the reachable changes of state, and those that were seen.
+func (c *Coverage) changes() (all, seen map[string]bool) {
+	all, seen = map[string]bool{}, map[string]bool{}
+	for _, cell := range reachable() {
+		protocol, _, _ := strings.Cut(cell.Machine, ",")
+		name := fmt.Sprintf("%s %s -> %s", protocol, cell.From, cell.Next())
+		all[name] = true
+		if c.Cells[cell] > 0 {
+			seen[name] = true
+		}
+	}
+	return all, seen
+}
+
+// Missing lists schedulers, methods, reasons and cells of state machines that
+// have not occurred, except for those that cannot.
 func (c *Coverage) Missing() []string {
 	var list []string
 	for _, s := range Schedulers {
@@ -92,7 +115,7 @@ func (c *Coverage) Missing() []string {
 			list = append(list, "scheduler "+s)
 		}
 	}
-	for _, m := range []string{"Masq", "Masq, back", "Route", "Tunnel IPIP", "Tunnel GUE", "Tunnel GRE", "Local", "one packet"} {
+	for _, m := range []string{"Masq", "Masq, back", "Route", "Tunnel IPIP", "Tunnel GUE", "Tunnel GRE", "Local", "Bypass", "one packet"} {
 		if c.Methods[m] == 0 {
 			list = append(list, "method "+m)
 		}
@@ -101,6 +124,9 @@ func (c *Coverage) Missing() []string {
 		if _, never := beyond[r]; c.Reasons[r.String()] == 0 && !never {
 			list = append(list, "verdict "+r.String())
 		}
+	}
+	for _, cell := range c.unseen() {
+		list = append(list, "state "+cell.String())
 	}
 	return list
 }
@@ -118,6 +144,9 @@ func (c *Coverage) Write(w io.Writer) {
 	}
 	section(w, "frames by verdict", reasons)
 	section(w, "state transitions", c.States)
+	all, seen := c.changes()
+	fmt.Fprintf(w, "  seen %d of %d changes of TCP and SCTP states that are reachable, by %d of %d ways\n",
+		len(seen), len(all), len(reachable())-len(c.unseen()), len(reachable()))
 	section(w, "faults and situations", c.Faults)
 	fmt.Fprintln(w, "\nout of reach")
 	for _, r := range verdicts() {
@@ -126,9 +155,16 @@ func (c *Coverage) Write(w io.Writer) {
 		}
 	}
 	if missing := c.Missing(); len(missing) > 0 {
-		fmt.Fprintf(w, "\nnot met: %q\n", missing)
+		more := ""
+		if n := len(missing) - mostMissing; n > 0 {
+			more = fmt.Sprintf(" and %d more", n)
+		}
+		fmt.Fprintf(w, "\nnot met: %q%s\n", missing[:min(len(missing), mostMissing)], more)
 	}
 }
+
+// mostMissing bounds the list of what was not met.
+const mostMissing = 60
 
 func section(w io.Writer, title string, counts map[string]uint64) {
 	fmt.Fprintf(w, "\n%s\n", title)

@@ -99,7 +99,7 @@ func TestCoverageTable(t *testing.T) {
 	c := NewCoverage()
 	require.Contains(t, c.Missing(), "scheduler rr")
 	require.Contains(t, c.Missing(), "verdict drop_ttl")
-	require.NotContains(t, c.Missing(), "verdict drop_template_race")
+	require.NotContains(t, c.Missing(), "verdict drop_fragment")
 	require.NoError(t, Play(Generate(3), 3, c))
 	var b strings.Builder
 	c.Write(&b)

@@ -6,45 +6,42 @@ import (
 	"net/netip"
 	"strings"
 
-	"usvs/scenario"
 	"usvs/wire"
 )
 
 // Generate makes the case of a seed: a scenario file.
 func Generate(seed uint64) string {
-	g := &generator{r: rand.New(rand.NewPCG(seed, 0x6e657473696d))}
+	g := &generator{seed: seed, r: rand.New(rand.NewPCG(seed, 0x6e657473696d))}
 	g.network()
 	g.servicesAtStart()
 	for range 40 + g.r.IntN(80) {
 		g.step()
+	}
+	if g.chance(3) {
+		g.race()
 	}
 	return g.text.String()
 }
 
 // generator writes a scenario, remembering what it wrote.
 type generator struct {
-	r        *rand.Rand
-	text     strings.Builder
-	two      bool // networks: front and back
-	nodes    int  // declared so far
-	clients  []station
-	servers  []station
-	dir      [2]wire.MAC // by interface
-	services []*service
-	flows    []segment // sent before
-	dirty    bool      // may corrupt frames
-}
-
-// station is a host: what it is called, its MAC and its addresses.
-type station struct {
-	name   string
-	mac    wire.MAC
-	v4, v6 netip.Addr
-	front  bool // on the network of the clients
+	seed      uint64
+	r         *rand.Rand
+	text      strings.Builder
+	two       bool // networks: front and back
+	nodes     int  // declared so far
+	directors []balancer
+	clients   []station
+	servers   []station
+	services  []*service
+	flows     []segment // sent before
+	dirty     bool      // may corrupt frames
+	walks     int       // through state machines, so far
 }
 
 // service is a virtual service as ipvsadm was told of it.
 type service struct {
+	on      balancer
 	id      string // -t 10.0.0.100:80
 	proto   uint8
 	vip     netip.Addr
@@ -68,62 +65,17 @@ func (g *generator) chance(n int) bool { return g.r.IntN(n) == 0 }
 
 func pick[T any](g *generator, list []T) T { return list[g.r.IntN(len(list))] }
 
-// network declares the machines.
-func (g *generator) network() {
-	g.two = !g.chance(3)
-	g.dirty = g.chance(8)
-	g.say("switch front back")
-	mtu := ""
-	if g.chance(4) {
-		mtu = fmt.Sprintf(" mtu %d", pick(g, []int{68, 576, 1280, 1400, 9000}))
-	}
-	g.say("director director front 10.0.0.1/24 2001:db8::1/64 back 10.1.0.1/24 fd00::1/64%s", mtu)
-	g.dir = [2]wire.MAC{scenario.MAC(0, 0), scenario.MAC(0, 1)}
-	g.nodes = 1
-	for i := range 1 + g.r.IntN(3) {
-		g.clients = append(g.clients, g.station("client", fmt.Sprintf("c%d", i+1), 9+i, true))
-	}
-	for i := range 1 + g.r.IntN(5) {
-		g.servers = append(g.servers, g.station("server", fmt.Sprintf("rs%d", i+1), 21+i, !g.two))
-	}
-	g.say("")
-	for _, s := range g.servers {
-		if g.chance(5) {
-			continue // the VIP is missing
-		}
-		for _, vip := range vips {
-			g.say("%s$ usvs realserver up --vip %v", s.name, vip)
-			if vip.Is4() && g.chance(2) {
-				g.say("%s$ usvs realserver up --vip %v --mode tun", s.name, vip)
-			}
-		}
-	}
-}
-
-func (g *generator) station(kind, name string, host int, front bool) station {
-	s := station{name: name, mac: scenario.MAC(g.nodes, 0), front: front}
-	g.nodes++
-	net, gw := "back", "10.1.0.1"
-	s.v4 = netip.AddrFrom4([4]byte{10, 1, 0, byte(host)})
-	s.v6 = netip.MustParseAddr(fmt.Sprintf("fd00::%d", host))
-	gw6 := "fd00::1"
-	if front {
-		net, gw, gw6 = "front", "10.0.0.1", "2001:db8::1"
-		s.v4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(host)})
-		s.v6 = netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", host))
-	}
-	g.say("%s %s %s %v/24 %v/64 via %s via %s", kind, name, net, s.v4, s.v6, gw, gw6)
-	return s
-}
-
-var vips = []netip.Addr{netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("10.0.0.101"), netip.MustParseAddr("2001:db8::100")}
-
-// unowned is an address that no service ever has.
-var unowned = netip.MustParseAddr("10.0.0.177")
+// Addresses that no service ever has.
+var (
+	unowned  = netip.MustParseAddr("10.0.0.177")
+	unowned6 = netip.MustParseAddr("2001:db8::177")
+)
 
 func (g *generator) servicesAtStart() {
-	g.say("director$ ipvsadm --set %d %d %d", 20+g.r.IntN(100), 10+g.r.IntN(20), 10+g.r.IntN(50))
-	if g.chance(3) {
+	for _, d := range g.directors {
+		g.say("%s$ ipvsadm --set %d %d %d", d.name, 20+g.r.IntN(100), 10+g.r.IntN(20), 10+g.r.IntN(50))
+	}
+	if g.chance(3) || g.directors[0].host {
 		g.say("director$ ip addr add %v/32 dev eth0", vips[0])
 	}
 	for range 1 + g.r.IntN(4) {
@@ -134,7 +86,7 @@ func (g *generator) servicesAtStart() {
 
 var sysctls = []string{
 	"expire_nodest_conn", "expire_quiescent_template", "conn_reuse_mode", "nat_icmp_send",
-	"schedule_icmp", "sloppy_tcp", "sloppy_sctp", "secure_tcp", "pmtu_disc",
+	"schedule_icmp", "sloppy_tcp", "sloppy_sctp", "secure_tcp", "pmtu_disc", "cache_bypass", "drop_packet", "drop_entry",
 }
 
 func (g *generator) sysctl() {
@@ -144,7 +96,8 @@ func (g *generator) sysctl() {
 }
 
 func (g *generator) addService() {
-	s := &service{vip: pick(g, vips), port: pick(g, []uint16{80, 80, 53, 443, 8080})}
+	s := &service{on: pick(g, g.directors), port: pick(g, []uint16{80, 80, 53, 443, 8080})}
+	s.vip = pick(g, s.on.vips)
 	persistent := g.chance(3)
 	switch n := g.r.IntN(10); {
 	case n < 4:
@@ -173,7 +126,7 @@ func (g *generator) addService() {
 	} else if s.proto == protoUDP && g.chance(4) {
 		extra = " -o"
 	}
-	g.say("director$ ipvsadm -A %s -s %s%s", s.id, pick(g, Schedulers), extra)
+	g.say("%s$ ipvsadm -A %s -s %s%s", s.on.name, s.id, pick(g, Schedulers), extra)
 	g.services = append(g.services, s)
 	for range g.r.IntN(5) {
 		g.addServer(s)
@@ -186,12 +139,15 @@ func (g *generator) markRule(s *service) {
 	if s.vip.Is6() {
 		command, s.id = "ip6tables", s.id+" -6"
 	}
-	g.say("director$ %s -t mangle -A PREROUTING -d %v -p tcp --dport %d -j MARK --set-mark %d", command, s.vip, s.port, s.mark)
+	g.say("%s$ %s -t mangle -A PREROUTING -d %v -p tcp --dport %d -j MARK --set-mark %d", s.on.name, command, s.vip, s.port, s.mark)
 }
 
 // addServer adds a server, usually one that can work.
 func (g *generator) addServer(s *service) {
 	at := pick(g, g.servers)
+	if d := g.directors[len(g.directors)-1]; d.layer && s.on.name == "director" && g.chance(3) {
+		at = station{name: at.name, mac: at.mac, gw: at.gw, v4: d.vips[0], v6: d.vips[1]}
+	}
 	rs := server{at: at, addr: at.v4, port: s.port}
 	if s.vip.Is6() {
 		rs.addr = at.v6
@@ -203,7 +159,7 @@ func (g *generator) addServer(s *service) {
 		rs.port = s.port
 	}
 	rs.args = "-r " + end
-	g.say("director$ ipvsadm -a %s %s %s -w %d%s", s.id, rs.args, how, pick(g, []int{0, 1, 1, 2, 3}), g.thresholds())
+	g.say("%s$ ipvsadm -a %s %s %s -w %d%s", s.on.name, s.id, rs.args, how, pick(g, []int{0, 1, 1, 2, 3}), g.thresholds())
 	s.servers = append(s.servers, rs)
 }
 
@@ -256,6 +212,10 @@ func (g *generator) step() {
 		g.arp()
 	case n == 38 && g.chance(8):
 		g.flood()
+	case n < 43:
+		g.situation()
+	case n == 43 && len(g.directors) > 1:
+		g.failover()
 	default:
 		for range 1 + g.r.IntN(20) {
 			g.frame()
@@ -287,25 +247,25 @@ func (g *generator) edit() {
 	rs := pick(g, s.servers)
 	switch g.r.IntN(13) {
 	case 0, 1, 2:
-		g.say("director$ ipvsadm -e %s %s -w %d", s.id, rs.args, g.r.IntN(4))
+		g.say("%s$ ipvsadm -e %s %s -w %d", s.on.name, s.id, rs.args, g.r.IntN(4))
 	case 3, 4:
-		g.say("director$ ipvsadm -d %s %s", s.id, rs.args)
+		g.say("%s$ ipvsadm -d %s %s", s.on.name, s.id, rs.args)
 	case 5:
-		g.say("director$ ipvsadm -E %s -s %s", s.id, pick(g, Schedulers))
+		g.say("%s$ ipvsadm -E %s -s %s", s.on.name, s.id, pick(g, Schedulers))
 	case 6:
-		g.say("director$ ipvsadm -D %s", s.id)
+		g.say("%s$ ipvsadm -D %s", s.on.name, s.id)
 	case 7:
 		g.addService()
 	case 8:
-		g.say("director$ ipvsadm -Z")
+		g.say("%s$ ipvsadm -Z", s.on.name)
 	case 9:
-		g.say("director$ ipvsadm --set %d %d %d", 10+g.r.IntN(100), 5+g.r.IntN(20), 5+g.r.IntN(50))
+		g.say("%s$ ipvsadm --set %d %d %d", s.on.name, 10+g.r.IntN(100), 5+g.r.IntN(20), 5+g.r.IntN(50))
 	case 11:
-		g.say("director$ ipvsadm -Lnc")
+		g.say("%s$ ipvsadm -Lnc", s.on.name)
 	case 10:
-		g.say("director$ ipvsadm -e %s %s %s", s.id, rs.args, pick(g, []string{"-g", "-m", "-i"}))
+		g.say("%s$ ipvsadm -e %s %s %s", s.on.name, s.id, rs.args, pick(g, []string{"-g", "-m", "-i"}))
 	default:
-		g.say("director$ ipvsadm -C")
+		g.say("%s$ ipvsadm -C", s.on.name)
 	}
 }
 
@@ -330,8 +290,25 @@ func (g *generator) fault() {
 	}
 }
 
-// arp asks for the director's addresses, and one that is not its.
+// arp asks for the director's addresses, and one that is not its: by ARP or ND.
 func (g *generator) arp() {
 	c := pick(g, g.clients)
-	g.say("inject %s to director arp request %v > %v", c.name, c.v4, pick(g, append([]netip.Addr{unowned}, vips[:2]...)))
+	near := netip.MustParsePrefix("10.0.0.0/24").Contains(c.v4)
+	if near && g.chance(2) {
+		g.say("inject %s to director arp request %v > %v", c.name, c.v4, pick(g, append([]netip.Addr{unowned}, vips[:2]...)))
+		return
+	}
+	g.solicit(c, pick(g, []netip.Addr{vips[2], unowned6, netip.MustParseAddr("2001:db8::1")}))
+}
+
+// solicit writes a neighbour solicitation (RFC 4861, 4.3) for an address, sent to
+// all nodes.
+func (g *generator) solicit(c station, target netip.Addr) {
+	s := segment{
+		proto: protoICMPv6, kind: [2]byte{135, 0}, ttl: 255, src: netip.AddrPortFrom(c.v6, 0),
+		dst: netip.AddrPortFrom(netip.MustParseAddr("ff02::1"), 0),
+	}
+	s.data = append(make([]byte, 4), target.AsSlice()...)
+	s.data = append(append(s.data, 1, 1), c.mac[:]...)
+	g.say("#! frame %s:eth0 %x", c.name, ether(wire.MAC{0x33, 0x33, 0, 0, 0, 1}, c.mac, s.packet()))
 }

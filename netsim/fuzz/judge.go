@@ -30,6 +30,7 @@ type Judge struct {
 	cover *Coverage
 	dirty bool // links turn bits over: ARP may have been told lies
 	first *Violation
+	off   bool // it judges frames no more
 	super bool // the frame at hand is a super-frame, with half a checksum
 
 	table   shadow
@@ -76,7 +77,7 @@ func (j *Judge) broken(rule, format string, args ...any) {
 
 // event judges a frame that the director has just dealt with.
 func (j *Judge) event(ev *director.Event) {
-	if j.first != nil {
+	if j.first != nil || j.off {
 		return
 	}
 	j.ev = ev
@@ -93,12 +94,12 @@ func (j *Judge) event(ev *director.Event) {
 
 // emitted judges a frame by itself: lengths, checksums, stations.
 func (j *Judge) emitted(e *director.Emitted) {
-	p, err := readIP(e.Data)
+	p, err := j.left(e)
 	if err != nil {
 		j.broken("well-formed", "a frame that no host may send: %v", err)
 		return
 	}
-	if !e.Host {
+	if !e.Host && j.ethernet(e) {
 		j.stations(e, p)
 	}
 	if p == nil || j.super {
@@ -113,6 +114,22 @@ func (j *Judge) emitted(e *director.Emitted) {
 	if n := len(p.raw); !e.Host && (n > everyHost || p.proto != protoICMP) && !(p.v6 && n <= minIPv6MTU) && e.Port >= 0 && e.Port < len(j.dir.Ports()) && n > j.dir.Ports()[e.Port].MTU() {
 		j.broken("MTU", "a packet of %d bytes leaves by an interface whose MTU is %d", n, j.dir.Ports()[e.Port].MTU())
 	}
+}
+
+// left reads a frame that left.
+func (j *Judge) left(e *director.Emitted) (*packet, error) {
+	switch {
+	case j.ethernet(e):
+		return readIP(e.Data)
+	case len(e.Data) > 0 && e.Data[0]>>4 == 6:
+		return read6(e.Data)
+	}
+	return read4(e.Data)
+}
+
+// ethernet reports whether a frame that left has a link header.
+func (j *Judge) ethernet(e *director.Emitted) bool {
+	return e.Host || e.Port < 0 || e.Port >= len(j.dir.Ports()) || j.dir.Ports()[e.Port].Medium() == wire.Ethernet
 }
 
 // minIPv6MTU is what every link carries that carries IPv6 (RFC 8200, 5).
@@ -220,7 +237,7 @@ func (j *Judge) forwarded() {
 		j.related()
 		return
 	}
-	out, _ := readIP(j.ev.After[0].Data)
+	out, _ := j.left(&j.ev.After[0])
 	if out == nil {
 		return
 	}
@@ -251,7 +268,7 @@ func (j *Judge) forwarded() {
 // related judges an ICMP error on its way to a client: neither it nor what it
 // quotes may name a server that NAT hides.
 func (j *Judge) related() {
-	out, _ := readIP(j.ev.After[0].Data)
+	out, _ := j.left(&j.ev.After[0])
 	if out == nil || out.proto != protoICMP && out.proto != protoICMPv6 || out.frag || len(out.body) < 28 {
 		return
 	}
@@ -457,19 +474,39 @@ func (j *Judge) unchanged(out *packet) {
 	}
 }
 
-// spoken judges the director's ARP: it answers and asks for its own addresses.
+// spoken judges the director's ARP and ND: it answers, asks and announces in the
+// name of its own addresses.
 func (j *Judge) spoken(r *netsim.Record) {
-	if r.From.Node() != netsim.Node(j.dir) || len(r.Data) < 42 || r.Data[12] != 8 || r.Data[13] != 6 {
+	if r.From.Node() != netsim.Node(j.dir) || len(r.Data) < 42 {
 		return
 	}
-	a := netip.AddrFrom4([4]byte(r.Data[28:32]))
-	if a.IsUnspecified() || j.dir.Routes().IsLocal(a) {
+	if r.Data[12] == 8 && r.Data[13] == 6 {
+		j.owning(netip.AddrFrom4([4]byte(r.Data[28:32])), "ARP", r)
 		return
 	}
-	for _, own := range j.dir.Core().Snapshot().Answered() {
-		if own == a {
-			return
-		}
+	p, _ := readIP(r.Data)
+	if p == nil || p.proto != protoICMPv6 || len(p.body) < 24 {
+		return
 	}
-	j.broken("ownership", "the director says ARP for %v, which is not its own: %s", a, netsim.Summary(r.Data))
+	switch p.body[0] {
+	case neighbourSolicitation:
+		j.owning(p.src.Addr(), "ND", r)
+	case neighbourAdvertisement: // RFC 4861, 4.4
+		j.owning(netip.AddrFrom16([16]byte(p.body[8:24])), "ND", r)
+	}
+}
+
+// Types of neighbour discovery messages (RFC 4861).
+const (
+	neighbourSolicitation  = 135
+	neighbourAdvertisement = 136
+)
+
+// owning judges that the director may speak for an address.
+func (j *Judge) owning(a netip.Addr, what string, r *netsim.Record) {
+	if a.IsUnspecified() || j.dir.Routes().IsLocal(a) || slices.Contains(j.dir.Core().Snapshot().Answered(), a) {
+		j.cover.Faults[what+" spoken"]++
+		return
+	}
+	j.broken("ownership", "the director speaks %s for %v, which is not its own: %s", what, a, netsim.Summary(r.Data))
 }

@@ -28,11 +28,10 @@ type twin struct {
 // commanded follows what a command has done to the services. It is called after
 // every command on the director's host, with its exit status.
 func (j *Judge) commanded(command string, status int) {
-	if j.first != nil {
+	if j.first != nil || j.off {
 		return
 	}
-	j.table.read(j.dir.Core().Table, j.net.Now())
-	j.book.expire(j.net.Now(), j.table.byRef)
+	j.settle()
 	services := j.dir.Core().Snapshot().Services
 	for vs := range j.twins { // in any order
 		if !slices.ContainsFunc(services, func(s *director.Service) bool { return s.VS == vs }) {
@@ -56,6 +55,17 @@ func (j *Judge) commanded(command string, status int) {
 		}
 		t.servers = svc.Servers
 	}
+}
+
+// settle makes the book what it is to be between two frames, before something
+// changes by which it is judged.
+func (j *Judge) settle() {
+	if j.first != nil || j.off {
+		return
+	}
+	j.table.read(j.dir.Core().Table, j.net.Now())
+	j.book.expire(j.net.Now(), j.table.byRef)
+	j.dropped()
 }
 
 // names reports whether a command of ipvsadm is about a service.

@@ -112,6 +112,9 @@ func (p *player) steps(f *scenario.File, lines []string) error {
 func (p *player) do(a scenario.Action) error {
 	switch a := a.(type) {
 	case *scenario.Exec:
+		for _, j := range p.judges {
+			j.settle()
+		}
 		out, err := p.sim.Exec(a.Node, a.Command, nil)
 		for _, j := range p.judges {
 			if j.dir.Name() == a.Node {
@@ -155,6 +158,12 @@ func (p *player) directive(w []string) {
 			port.Inject(frame)
 			p.sim.Net().Run(300 * time.Microsecond)
 		}
+	case len(w) == 3 && w[0] == "arrive":
+		if port, frame := p.port(w[1]), unhex(w[2]); port != nil && len(frame) >= wire.EthernetLen {
+			port.Deliver(frame)
+		}
+	case len(w) == 4 && w[0] == "race":
+		p.race(w[1], unhex(w[2]), unhex(w[3]))
 	case len(w) == 4 && w[0] == "burst":
 		n, _ := strconv.Atoi(w[2])
 		if frame := unhex(w[3]); len(frame) >= wire.EthernetLen {
@@ -186,6 +195,7 @@ func (p *player) port(name string) *netsim.Port {
 func (p *player) sysctl(word string) {
 	key, value, _ := strings.Cut(word, "=")
 	for _, j := range p.judges {
+		j.settle()
 		s := j.dir.Control().Sysctls()
 		if s.SetSysctl(key, value) == nil {
 			j.dir.Control().SetSysctls(s)
@@ -234,7 +244,7 @@ func (p *player) super(name string, size int, frame []byte) {
 		return
 	}
 	in, err := readIP(frame)
-	if err != nil || in == nil || in.proto != protoTCP {
+	if err != nil || in == nil || in.proto != protoTCP || len(in.body) < 20 {
 		return
 	}
 	var out link.Output

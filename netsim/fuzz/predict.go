@@ -84,6 +84,7 @@ func reread(p *wire.Packet) *packet {
 func (j *Judge) foresee() {
 	now := j.ev.Now
 	j.book.expire(now, j.table.byRef)
+	j.dropped()
 	p := j.heard.packet
 	if p == nil || !j.serves(p.v6) {
 		return
@@ -542,10 +543,6 @@ func (j *Judge) compare() {
 	}
 	for _, r := range slices.Clone(j.book.entries) {
 		c := j.table.byRef(r.ref)
-		if c == nil && j.mayEnd(r) {
-			j.book.remove(r)
-			continue
-		}
 		if c == nil {
 			j.broken("expiry", "%v is not in the table; it is to be there for %v", r, r.expires.Sub(j.ev.Now))
 			return
@@ -557,6 +554,16 @@ func (j *Judge) compare() {
 	for i := range j.table.conns {
 		if c := &j.table.conns[i]; j.book.byRef[c.Ref] == nil {
 			j.broken("table", "%v %v > %v to %v (%s) is in the table and ought not to be", c.Protocol, c.Client, c.Virtual, c.Real, c.StateName())
+		}
+	}
+}
+
+// dropped takes out what ended by itself since the last frame.
+func (j *Judge) dropped() {
+	for _, r := range slices.Clone(j.book.entries) {
+		if j.table.byRef(r.ref) == nil && j.mayEnd(r) {
+			j.cover.Faults["ended by a defence or with its server"]++
+			j.book.remove(r)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // frame writes one frame that somebody sends: a client, a server, or an enemy.
 func (g *generator) frame() {
 	s := pick(g, g.services)
-	c := pick(g, g.clients)
+	c := g.client(s)
 	seg := g.fromClient(s, c)
 	switch n := g.r.IntN(40); {
 	case n < 8 && len(s.servers) > 0:
@@ -55,7 +55,7 @@ func (g *generator) frame() {
 	case n == 29:
 		g.send(c, &segment{proto: seg.proto, src: seg.src, dst: netip.AddrPortFrom(unowned, seg.dst.Port()), ttl: 64, flags: 2})
 	case n == 31 && g.chance(4): // for a VLAN interface
-		b := ether(g.next(c), c.mac, seg.packet())
+		b := ether(c.gw, c.mac, seg.packet())
 		g.say("#! frame %s:eth0 %x8100000a%x", c.name, b[:12], b[12:])
 	case n == 30:
 		seg.options = true
@@ -125,15 +125,7 @@ func (g *generator) fromServer(s *service, c station) {
 func (g *generator) send(from station, s *segment) { g.raw(from, s.packet()) }
 
 func (g *generator) raw(from station, ip []byte) {
-	g.say("#! frame %s:eth0 %x", from.name, ether(g.next(from), from.mac, ip))
-}
-
-// next is the director's MAC on a station's network.
-func (g *generator) next(from station) wire.MAC {
-	if from.front {
-		return g.dir[0]
-	}
-	return g.dir[1]
+	g.say("#! frame %s:eth0 %x", from.name, ether(from.gw, from.mac, ip))
 }
 
 // fragments sends a datagram in pieces: in order or not, complete or not,
@@ -145,7 +137,7 @@ func (g *generator) fragments(s *service, c station) {
 		return
 	}
 	if g.chance(150) {
-		g.say("#! burst director:eth0 1100 %x", ether(g.dir[0], c.mac, seg.pieces(64)[0]))
+		g.say("#! burst director:eth0 1100 %x", ether(g.directors[0].macs[0], c.mac, seg.pieces(64)[0]))
 	}
 	list := seg.pieces(pick(g, []int{8, 64, 512, 1208}))
 	list = list[:min(len(list), 40)]
@@ -245,7 +237,7 @@ func (g *generator) super() {
 		g.send(c, &syn)
 		old.flags, old.df, old.data = wire.FlagACK, !g.chance(3), make([]byte, 3000+g.r.IntN(2000))
 		size := pick(g, []int{3, 500, 1400, 1460})
-		g.say("#! super director:eth0 %d %x", size, ether(g.dir[0], c.mac, old.packet()))
+		g.say("#! super director:eth0 %d %x", size, ether(g.directors[0].macs[0], c.mac, old.packet()))
 		return
 	}
 }

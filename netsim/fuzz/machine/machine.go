@@ -47,6 +47,16 @@ func (c Cell) String() string {
 	return fmt.Sprintf("%s %s, %s in %s", c.Machine, strings.ToLower(string(c.Via)), c.Event, c.From)
 }
 
+// Next is the state behind the cell.
+func (c Cell) Next() string {
+	for _, m := range Machines {
+		if m.Name == c.Machine {
+			return m.Next(c)
+		}
+	}
+	panic("machine: there is no " + c.Machine)
+}
+
 // The machines there are. TCP has another one while secure_tcp is on.
 var (
 	TCP       = newMachine("TCP", tcpStates, tcpUsual)
