@@ -28,7 +28,12 @@ func ask(t *testing.T, o Options, rules string, packets ...string) *Report {
 
 // What a described network makes of packets; docs/explain.md has the rest.
 func TestNetworks(t *testing.T) {
-	const syn = "tcp 198.51.100.7:40000 > 10.9.0.1:80 S"
+	const (
+		syn        = "tcp 198.51.100.7:40000 > 10.9.0.1:80 S"
+		quoting    = "icmp 198.51.100.7 > 10.9.0.1 unreachable about tcp 10.9.0.1:80 > 198.51.100.7:40000"
+		toOrigin   = "tcp 198.51.100.7:40000 > 10.2.0.99:80 S"
+		cacheRules = "iptables -t mangle -A PREROUTING -d 10.2.0.0/24 -j MARK --set-mark 7\n-A -f 7 -s rr"
+	)
 	lan := Options{Interfaces: []string{"eth0=10.1.0.1/24", "eth1=10.2.0.1/24,mtu=1400"}, Routes: []string{"0.0.0.0/0 via 10.1.0.254"}}
 	for _, tt := range []struct {
 		name          string
@@ -54,6 +59,14 @@ func TestNetworks(t *testing.T) {
 		{"one packet", Options{}, "-A -u 10.9.0.1:53 -s rr -o\n-a -u 10.9.0.1:53 -r 10.2.0.11:53 -m", "udp 198.51.100.7:5 > 10.9.0.1:53", "connection", "for this packet only", "forwarded"},
 		{"initial mark", Options{}, "-A -f 5 -s rr\n-a -f 5 -r 10.2.0.11 -g", "tcp 1.2.3.4:5 > 100.64.0.1:80 S mark=5", "address", "because a service has mark 5", "forwarded"},
 		{"unmarked", Options{}, "iptables -t mangle -A PREROUTING -d 10.9.0.1 -p udp -j MARK --set-mark 5\n" + webRules, syn, "mark", "none of the 1 mark rules matches", "forwarded"},
+		{"ICMP error schedules", lan, "sysctl -w net.ipv4.vs.schedule_icmp=1\n" + webRules, quoting, "schedule", "opens one (schedule_icmp 1)", "forwarded"},
+		{"ICMP error finds a service", lan, "sysctl -w net.ipv4.vs.schedule_icmp=1\n" + webRules, quoting, "connection", "new: TCP 198.51.100.7:40000 -> 10.9.0.1:80", "forwarded"},
+		{"ICMP error without a service", lan, "sysctl -w net.ipv4.vs.schedule_icmp=1\n-A -t 10.9.0.1:81 -s rr", quoting, "service", "none for TCP 10.9.0.1:80", "ignored"},
+		{"ICMP error without a server", lan, "sysctl -w net.ipv4.vs.schedule_icmp=1\n-A -t 10.9.0.1:80 -s rr", quoting, "scheduler", "nobody", "drop_related_no_server"},
+		{"past the servers", lan, "sysctl -w net.ipv4.vs.cache_bypass=1\n" + cacheRules, toOrigin, "connection", "new, past all servers (cache_bypass 1): TCP 198.51.100.7:40000 -> 10.2.0.99:80 (Bypass)", "forwarded"},
+		{"past the servers, route", lan, "sysctl -w net.ipv4.vs.cache_bypass=1\n" + cacheRules, toOrigin, "route", "to 10.2.0.99 on eth1, directly", "forwarded"},
+		{"not past the servers", lan, cacheRules, toOrigin, "scheduler", "nobody", "drop_no_server"},
+		{"drop_packet", lan, "sysctl -w net.ipv4.vs.drop_packet=3 net.ipv4.vs.am_droprate=4\n" + webRules, syn, "defence", "drop_packet 3 drops one of 4 packets that would open a connection: it is this one's turn", "drop_defence"},
 		{"GRE", Options{}, "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.2.0.11:80 -i --tun-type gre", syn, "sent", "gre [tcp 198.51.100.7", "forwarded"},
 		{"GUE", Options{}, "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.2.0.11:80 -i --tun-type gue --tun-port 6080", syn, "sent", "gue [tcp 198.51.100.7", "forwarded"},
 	} {
