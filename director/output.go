@@ -67,6 +67,9 @@ func (w *Worker) masquerade(f *link.Frame, related bool) {
 		w.record(Step{Stage: StageRoute, Dir: conntrack.DirOut, Conn: c, Hop: hop})
 	}
 	switch {
+	case forward.SourceRouted(p):
+		w.end(DropMartian)
+		return
 	case hop.Kind == route.None:
 		w.refuse(f, localstack.HostUnreachable(), DropNoRoute)
 		return

@@ -53,7 +53,7 @@ const (
 	DropHelperChecksum   // of a connection with a helper, and the checksum is wrong
 	DropHelperRace       // of a connection with a helper, and two workers were at it
 	DropEngine           // opens a connection, and the persistence engine finds no key in it
-	DropMartian          // from an address that no other host can have
+	DropMartian          // from an address that no other host can have, or routed by its sender
 	reasons
 )
 

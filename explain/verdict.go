@@ -44,5 +44,5 @@ var meanings = map[director.Reason]string{
 	director.DropHelperChecksum:   "dropped: the connection has a helper, and the packet's checksum is wrong",
 	director.DropHelperRace:       "dropped: another packet of the connection changed what its helper knows at the same moment",
 	director.DropEngine:           "dropped: the service's persistence engine finds no Call-ID in it",
-	director.DropMartian:          "dropped: no other host can have the source address",
+	director.DropMartian:          "dropped: no other host can have the source address, or the sender says by which hosts it is to go (source route)",
 }

@@ -11,6 +11,8 @@ const (
 	optionEnd    = 0
 	optionNop    = 1
 	optionRoute  = 7    // record route
+	optionLoose  = 131  // loose source route
+	optionStrict = 137  // strict source route
 	optionCopied = 0x80 // this bit: the option belongs into every fragment
 )
 
@@ -29,6 +31,23 @@ func RecordRoute(p *wire.Packet, a netip.Addr) {
 		}
 		b = b[len(o):]
 	}
+}
+
+// SourceRouted reports whether the packet says by which hosts it wants to go
+// on. Linux drops such packets unless told otherwise, whether there are hosts
+// left to go by or not.
+func SourceRouted(p *wire.Packet) bool {
+	if p.Version != 4 || p.L4-p.L3 == wire.IPv4Len {
+		return false
+	}
+	b := p.Data[p.L3+wire.IPv4Len : p.L4]
+	for o := nextOption(b); o != nil; o = nextOption(b) {
+		if o[0] == optionLoose || o[0] == optionStrict {
+			return true
+		}
+		b = b[len(o):]
+	}
+	return false
 }
 
 // recordIn puts a where the option's pointer, counted from 1, points to.

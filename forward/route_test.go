@@ -30,3 +30,15 @@ func TestRepliesRecordTheRoute(t *testing.T) {
 		require.Equal(t, c.out, hex.EncodeToString(f.Bytes()))
 	}
 }
+
+func TestSourceRouted(t *testing.T) {
+	for options, want := range map[string]bool{
+		"8307040a010001 01": true, "8307080a010001 00": true, "8907040a010001 00": true, "01010183 07040a01 00010000": true,
+		"070704 00000000 83": false, "00 8307040a010001": false, "0783 0000": false, "8204 0000": false, "83000000": false,
+	} {
+		_, p := withOptions(t, unhex(t, options))
+		require.Equal(t, want, SourceRouted(p), options)
+	}
+	_, p := recipe{src: cip6, dst: vip6, proto: wire.ProtoUDP}.build(t)
+	require.False(t, SourceRouted(p))
+}
