@@ -76,10 +76,34 @@ func (m mask) ipv4(p *wire.Packet, made bool) {
 	program := made && p.Proto == wire.ProtoUDP && !tunnel && !p.Fragment
 	reset := made && p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0 && !h.DF()
 	if tunnel && !h.DF() || icmp || program || reset {
-		h.SetID(0)
-		h.SetChecksum(0)
+		hideID(h)
 	}
 	m.gue(p)
+}
+
+// hideID takes the identification out of a header and its checksum, which must
+// be right all the same.
+func hideID(h wire.IPv4) {
+	h.SetChecksum(without(h.Checksum(), h.ID()))
+	h.SetID(0)
+}
+
+// without is a checksum less what one word contributed to it (RFC 1624).
+func without(checksum, word uint16) uint16 {
+	sum := wire.Fold(uint64(^checksum) + uint64(^word))
+	if sum == 0xffff {
+		sum = 0 // both are zero
+	}
+	return ^sum
+}
+
+// hidePort takes the source port out of a UDP header and its checksum, if
+// there is one.
+func hidePort(u wire.UDP) {
+	if u.Checksum() != 0 {
+		u.SetChecksum(without(u.Checksum(), u.SrcPort()))
+	}
+	clear(u[:2])
 }
 
 func (m mask) ipv6(p *wire.Packet, made bool) {
@@ -102,9 +126,5 @@ func (m mask) gue(p *wire.Packet) {
 	if !m.isGUE(p) || !p.Ports || len(p.Transport()) < wire.UDPLen {
 		return
 	}
-	u := wire.UDP(p.Transport())
-	clear(u[:2])
-	if u.Checksum() != 0 {
-		u.SetChecksum(0xffff)
-	}
+	hidePort(wire.UDP(p.Transport()))
 }

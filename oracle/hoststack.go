@@ -33,6 +33,9 @@ func (w *world) whole(f *link.Frame, p *wire.Packet) *link.Frame {
 	if !p.Fragment {
 		return f
 	}
+	if w.fragments == nil {
+		w.fragments = forward.NewReassembler(fragmentLimits, 2)
+	}
 	g := wire.NewFrame(wire.MaxFrame)
 	if !w.fragments.Add(w.now, f, p, g) || p.Parse(g.Bytes(), g.Medium) != wire.None {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"usvs/ipvs"
 )
@@ -23,9 +24,23 @@ const recordedHosts = `10.9.0.1 www.example.test
 type names struct {
 	byAddr map[netip.Addr]string
 	byName map[string]netip.Addr
+	*services
+}
+
+// services are the names of ports.
+type services struct {
 	ports  map[portKey]uint16
 	titles map[numberKey]string
 }
+
+// recordedServices reads services.txt, once.
+var recordedServices = sync.OnceValue(func() *services {
+	s := &services{map[portKey]uint16{}, map[numberKey]string{}}
+	for line := range strings.Lines(serviceNames) {
+		s.add(strings.Fields(line))
+	}
+	return s
+})
 
 type portKey struct {
 	name  string
@@ -41,7 +56,7 @@ type numberKey struct {
 func newNames(hosts string) *names {
 	n := &names{
 		byAddr: map[netip.Addr]string{loopback4: "localhost"}, byName: map[string]netip.Addr{"localhost": loopback4},
-		ports: map[portKey]uint16{}, titles: map[numberKey]string{},
+		services: recordedServices(),
 	}
 	for line := range strings.Lines(hosts) {
 		line, _, _ = strings.Cut(line, "#")
@@ -52,9 +67,6 @@ func newNames(hosts string) *names {
 		if a, err := netip.ParseAddr(f[0]); err == nil {
 			n.addHost(a, f[1:])
 		}
-	}
-	for line := range strings.Lines(serviceNames) {
-		n.addService(strings.Fields(line))
 	}
 	return n
 }
@@ -72,8 +84,8 @@ func (n *names) addHost(a netip.Addr, hostnames []string) {
 
 var protocols = map[string]ipvs.Protocol{"tcp": ipvs.TCP, "udp": ipvs.UDP, "sctp": ipvs.SCTP}
 
-// addService reads NAME PORT/PROTOCOL ALIASES.
-func (n *names) addService(f []string) {
+// add reads NAME PORT/PROTOCOL ALIASES.
+func (n *services) add(f []string) {
 	if len(f) < 2 || f[0] == "#" {
 		return
 	}
@@ -106,13 +118,13 @@ func (n *names) LookupHost(name string) (netip.Addr, bool) {
 }
 
 // ServiceName returns the name of a port.
-func (n *names) ServiceName(port uint16, p ipvs.Protocol) (string, bool) {
+func (n *services) ServiceName(port uint16, p ipvs.Protocol) (string, bool) {
 	name, ok := n.titles[numberKey{port, p}]
 	return name, ok
 }
 
 // ServicePort returns the port a name stands for.
-func (n *names) ServicePort(name string, p ipvs.Protocol) (uint16, bool) {
+func (n *services) ServicePort(name string, p ipvs.Protocol) (uint16, bool) {
 	port, ok := n.ports[portKey{name, p}]
 	return port, ok
 }

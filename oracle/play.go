@@ -37,7 +37,9 @@ func Play(t *Trace) error {
 			return err
 		}
 	}
-	w.widen(t)
+	if err := w.linkUp(t); err != nil {
+		return fmt.Errorf("%s: %w", t.Name, err)
+	}
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		what, err := w.play(s, t.Brief[i])
@@ -92,10 +94,17 @@ func (w *world) setUp() error {
 	return nil
 }
 
-// widen gives links the MTU that the recording must have been made with: frames
-// that are longer than their link's never get in, so what was answered was not,
-// even where no line says so.
-func (w *world) widen(t *Trace) {
+// linkUp gives links their MTU, wherever the recording says so, else the one it
+// must have been made with: frames that are longer than their link's never get
+// in, so what was answered was not.
+func (w *world) linkUp(t *Trace) error {
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.Kind == 'u' {
+			if err := w.setMTU(s.Text); err != nil {
+				return err
+			}
+		}
+	}
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		l := linkNamed(s.Link)
@@ -109,6 +118,7 @@ func (w *world) widen(t *Trace) {
 		}
 	}
 	w.reroute()
+	return nil
 }
 
 // hasMTU reports whether a line says what MTU a link has.
@@ -141,7 +151,7 @@ func (w *world) play(s *Step, brief bool) (what string, err error) {
 		w.settle(w.now.Add(seconds(secs)))
 		return w.compareStep(s), nil
 	case 'u':
-		return "", w.setMTU(s.Text)
+		return "", nil // linkUp has seen to it
 	case '>':
 		w.inject(linkNamed(s.Link), s.Data)
 		return w.compareStep(s), nil
@@ -209,7 +219,6 @@ func (w *world) setMTU(text string) error {
 		return fmt.Errorf("mtu wants a link and a number, not %q", text)
 	}
 	w.net.Interfaces[l.port].MTU = mtu
-	w.reroute()
 	return nil
 }
 

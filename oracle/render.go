@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -14,7 +15,43 @@ func describe(e Emission) string {
 	if len(e.Data) >= wire.EthernetLen {
 		to = "to " + wire.EthernetHeader(e.Data).Dst().String()
 	}
-	return fmt.Sprintf("on link %s %s: %s (%d bytes)", e.Link, to, dissect.Line(e.Data, wire.Ethernet), len(e.Data))
+	data, wrong := readable(e.Data)
+	line := dissect.Line(data, wire.Ethernet)
+	if wrong {
+		line += ", wrong IPv4 header checksum"
+	}
+	return fmt.Sprintf("on link %s %s: %s (%d bytes)", e.Link, to, line, len(e.Data))
+}
+
+// readable returns the frame with an IPv4 header checksum that is right, or
+// nobody would look into it, and whether it was wrong.
+func readable(data []byte) (frame []byte, wrong bool) {
+	if len(data) < wire.EthernetLen+wire.IPv4Len || data[wire.EthernetLen]>>4 != 4 {
+		return data, false
+	}
+	h := wire.IPv4(data[wire.EthernetLen:])
+	if h.HeaderLen() < wire.IPv4Len || h.HeaderLen() > len(h) || h.HeaderChecksumOK() {
+		return data, false
+	}
+	frame = bytes.Clone(data)
+	wire.IPv4(frame[wire.EthernetLen:]).UpdateChecksum()
+	return frame, true
+}
+
+// fields are a frame's fields, a wrong IPv4 header checksum as it is.
+func fields(data []byte) []dissect.Field {
+	frame, wrong := readable(data)
+	list := dissect.Fields(frame, wire.Ethernet)
+	if !wrong {
+		return list
+	}
+	for i := range list {
+		if list[i].Name == "checksum" && strings.HasSuffix(list[i].Layer, "IPv4") {
+			list[i].Value = fmt.Sprintf("%#04x (wrong)", wire.IPv4(data[wire.EthernetLen:]).Checksum())
+			break
+		}
+	}
+	return list
 }
 
 // row is a field of two frames.
@@ -63,13 +100,13 @@ func rows(recorded, here []byte) []row {
 		}
 		return n
 	}
-	for _, f := range dissect.Fields(recorded, wire.Ethernet) {
+	for _, f := range fields(recorded) {
 		n := name(f)
 		at[n] = len(out)
 		out = append(out, row{n, f.Value, "-"})
 	}
 	clear(seen)
-	for _, f := range dissect.Fields(here, wire.Ethernet) {
+	for _, f := range fields(here) {
 		n := name(f)
 		if i, ok := at[n]; ok {
 			out[i].here = f.Value

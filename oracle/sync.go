@@ -80,14 +80,11 @@ func isSync(p *wire.Packet) bool {
 // maskSync zeroes what does not repeat of a daemon's message.
 func maskSync(p *wire.Packet) {
 	if p.Version == 4 {
-		p.V4().SetID(0)
-		p.V4().SetChecksum(0)
+		hideID(p.V4())
 	} else {
 		p.V6().SetFlow(p.V6().TrafficClass(), 0)
 	}
-	u := p.Transport()
-	clear(u[:2])
-	clear(u[6:8])
+	hidePort(wire.UDP(p.Transport()))
 }
 
 // syncStream is the daemon's messages in order. A step takes a replay no time,

@@ -21,6 +21,9 @@ import (
 // startup is when a trace begins: late enough that nothing is "long ago".
 const startup = clock.Instant(1000 * time.Second)
 
+// fragmentLimits are enough for a recording, which has one sender.
+var fragmentLimits = forward.Limits{Datagrams: 64, Bytes: 1 << 20}
+
 // world is the recorded machine: a director between its links, with a host's
 // routes, neighbours, stack and programs around it, in virtual time.
 type world struct {
@@ -37,7 +40,7 @@ type world struct {
 
 	// The host.
 	stack     *localstack.Stack
-	fragments *forward.Reassembler
+	fragments *forward.Reassembler // made for the first one
 	shell     *shell.Shell
 	files     *shell.Memory
 	names     *names
@@ -54,7 +57,7 @@ func (w *world) Now() clock.Instant { return w.now }
 
 func newWorld(n *names) *world {
 	w := &world{
-		now: startup, stack: localstack.New(localstack.Options{}), fragments: forward.NewReassembler(forward.Limits{}, 2),
+		now: startup, stack: localstack.New(localstack.Options{}),
 		names: n, neigh: map[neighbour]wire.MAC{}, modules: map[string]bool{}, settings: map[string]string{},
 	}
 	for _, l := range links {
@@ -62,8 +65,8 @@ func newWorld(n *names) *world {
 	}
 	w.net.Locals = append(w.net.Locals, loopback4, loopback6)
 	servers := new(ipvs.Registry)
-	table := conntrack.New(conntrack.Config{Servers: servers})
-	w.dir = director.New(director.Config{Table: table, Fragments: forward.NewReassembler(forward.Limits{}, 1), Answers: w.stack})
+	table := conntrack.New(conntrack.Config{Servers: servers, FTPPorts: []uint16{21}})
+	w.dir = director.New(director.Config{Table: table, Fragments: forward.NewReassembler(fragmentLimits, 1), Answers: w.stack})
 	w.worker = w.dir.NewWorker()
 	w.ctl = control.New(control.Config{
 		Clock: w, Rand: rand.New(rand.NewPCG(1, 2)), Servers: servers, Conns: table, Resolver: n,
