@@ -53,7 +53,7 @@ func (b *Backup) accept(now clock.Instant, e *Entry, threshold int) Problem {
 	if p := e.valid(); p != None {
 		return p
 	}
-	e.Flags = e.Flags&backupFlags | conntrack.FlagSync
+	e.normalise()
 	found := b.lookup(now, e)
 	if found && !e.Template() && (b.conn.Real != e.Real) {
 		if e.Flags&conntrack.FlagInactive != 0 {
@@ -83,19 +83,14 @@ func (b *Backup) accept(now clock.Instant, e *Entry, threshold int) Problem {
 
 // valid refuses what no connection can be.
 func (e *Entry) valid() Problem {
+	n := states(e.Protocol)
 	switch {
-	case e.Flags&conntrack.FlagOnePacket != 0, e.Template() && e.Flags&conntrack.FlagNoCPort != 0, e.Method > ipvs.Bypass:
-		return BadFlags
-	case (len(e.PEData) > 0 || e.PEName != "") && !e.engine():
+	case e.Method > ipvs.Bypass:
+		return BadMethod
+	case len(e.PEData) > 0 && !conntrack.HasEngine(e.PEName):
 		return NoEngine
 	case e.Template():
-		if e.State > uint16(conntrack.TemplateAssured) {
-			return BadState
-		}
 		return None
-	}
-	n := states16(e.Protocol)
-	switch {
 	case n == 0:
 		return BadProtocol
 	case e.State >= n:
@@ -104,13 +99,25 @@ func (e *Entry) valid() Problem {
 	return None
 }
 
-// engine reports whether e is a template of a persistence engine there is.
-func (e *Entry) engine() bool {
-	return e.Template() && len(e.PEData) > 0 && conntrack.HasEngine(e.PEName)
+// normalise leaves of an entry what can be used here: of its flags the known
+// ones, and of a template neither a client's port nor an impossible state, which
+// Linux 6.1 accepts, too.
+func (e *Entry) normalise() {
+	e.Flags = e.Flags&backupFlags | conntrack.FlagSync
+	if !e.Template() {
+		e.PEName, e.PEData = "", nil
+		return
+	}
+	e.Flags &^= conntrack.FlagNoCPort
+	e.Client = netip.AddrPortFrom(e.Client.Addr(), 0)
+	e.State = min(e.State, uint16(conntrack.TemplateUnknown))
+	if len(e.PEData) == 0 {
+		e.PEName = ""
+	}
 }
 
-// states16 is how many states a protocol's connections have, 0 if it has none.
-func states16(p ipvs.Protocol) uint16 {
+// states is how many states a protocol's connections have, 0 if it has none.
+func states(p ipvs.Protocol) uint16 {
 	switch p {
 	case ipvs.TCP:
 		return uint16(conntrack.TCPSynACK) + 1
@@ -130,20 +137,13 @@ const (
 
 func (b *Backup) lookup(now clock.Instant, e *Entry) bool {
 	if e.Template() {
-		b.spec = conntrack.Spec{Protocol: e.Protocol, Template: true, Client: noPort(e.Client), Virtual: e.Virtual}
-		b.engine(e)
+		b.spec = conntrack.Spec{
+			Protocol: e.Protocol, Template: true, Client: e.Client, Virtual: e.Virtual, PEName: e.PEName, PEData: e.PEData,
+		}
 		return b.Table.FindTemplate(now, &b.spec, &b.conn)
 	}
 	return b.Table.LookupIn(now, e.Protocol, e.Client, e.Virtual, &b.conn)
 }
-
-func (b *Backup) engine(e *Entry) {
-	if e.engine() {
-		b.spec.PEName, b.spec.PEData = e.PEName, e.PEData
-	}
-}
-
-func noPort(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
 
 // rebind looks for the real server of an entry that was told of when there was
 // none here. If there is one now, the entry makes way for one that is bound.
@@ -157,10 +157,7 @@ func (b *Backup) insert(now clock.Instant, e *Entry, u *conntrack.Update) conntr
 		Protocol: e.Protocol, Client: e.Client, Virtual: e.Virtual, Real: e.Real, Method: e.Method,
 		Server: b.Find(e), Mark: e.Mark, Template: e.Template(), State: u.State, Timeout: u.Timeout,
 		Flags: e.Flags & (conntrack.FlagSync | conntrack.FlagNoCPort),
-		InSeq: e.InSeq, OutSeq: e.OutSeq,
-	}
-	if b.spec.Template {
-		b.spec.Client = noPort(e.Client)
+		InSeq: e.InSeq, OutSeq: e.OutSeq, PEName: e.PEName, PEData: e.PEData,
 	}
 	if b.spec.Server != nil {
 		b.spec.Method = b.spec.Server.Method()
@@ -168,7 +165,6 @@ func (b *Backup) insert(now clock.Instant, e *Entry, u *conntrack.Update) conntr
 	if !u.Inactive {
 		b.spec.Flags |= conntrack.FlagActive
 	}
-	b.engine(e)
 	return b.Table.Insert(now, &b.spec, &b.conn)
 }
 

@@ -43,7 +43,7 @@ func (r *receiver) tell(entries ...Entry) {
 // get is what the table has for e.
 func (r *receiver) get(e Entry) (c conntrack.Conn, ok bool) {
 	if e.Template() {
-		spec := conntrack.Spec{Protocol: e.Protocol, Template: true, Client: noPort(e.Client), Virtual: e.Virtual, PEName: e.PEName, PEData: e.PEData}
+		spec := conntrack.Spec{Protocol: e.Protocol, Template: true, Client: netip.AddrPortFrom(e.Client.Addr(), 0), Virtual: e.Virtual, PEName: e.PEName, PEData: e.PEData}
 		ok = r.table.FindTemplate(r.now, &spec, &c)
 		return c, ok
 	}
@@ -204,11 +204,12 @@ func TestRefused(t *testing.T) {
 		{"SCTP state", change(func(e *Entry) { e.Protocol, e.State = ipvs.SCTP, uint16(conntrack.SCTPClosed)+1 }), BadState},
 		{"ICMP", change(func(e *Entry) { e.Protocol = 1 }), BadProtocol},
 		{"protocol 0", change(func(e *Entry) { e.Protocol = 0 }), BadProtocol},
-		{"template's state", change(func(e *Entry) { e.Flags |= conntrack.FlagTemplate; e.State = 2 }), BadState},
-		{"one packet", change(func(e *Entry) { e.Flags |= conntrack.FlagOnePacket }), BadFlags},
-		{"forwarding method", change(func(e *Entry) { e.Method = ipvs.Bypass + 1 }), BadFlags},
-		{"template without a client's port", change(func(e *Entry) { e.Flags |= conntrack.FlagTemplate | conntrack.FlagNoCPort }), BadFlags},
-		{"engine of a connection", change(func(e *Entry) { e.PEName, e.PEData = "sip", []byte("x") }), NoEngine},
+		{"template's state", change(func(e *Entry) { e.Flags |= conntrack.FlagTemplate; e.State = 2 }), None},
+		{"one packet", change(func(e *Entry) { e.Flags |= conntrack.FlagOnePacket }), None},
+		{"forwarding method", change(func(e *Entry) { e.Method = ipvs.Bypass + 1 }), BadMethod},
+		{"template without a client's port", change(func(e *Entry) { e.Flags |= conntrack.FlagTemplate | conntrack.FlagNoCPort }), None},
+		{"engine of a connection", change(func(e *Entry) { e.PEName, e.PEData = "sip", []byte("x") }), None},
+		{"name of an engine, no data", change(func(e *Entry) { e.Flags |= conntrack.FlagTemplate; e.PEName = "nosuch" }), None},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newReceiver(t)

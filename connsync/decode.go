@@ -22,7 +22,7 @@ const (
 	BadSize               // an entry whose size cannot be
 	BadOption             // an option that cannot be
 	UnknownOption         // an option that must be understood and is not
-	BadFlags              // flags that exclude each other
+	BadMethod             // an unknown forwarding method
 	BadProtocol           // a connection of an unknown protocol
 	BadState              // a state the protocol does not have
 	NoEngine              // a template of an unknown persistence engine
@@ -32,7 +32,7 @@ const (
 
 var problemNames = [Problems]string{
 	"none", "short", "wrong_size", "other_sync_id", "truncated", "bad_type", "bad_version", "bad_size",
-	"bad_option", "unknown_option", "bad_flags", "bad_protocol", "bad_state", "no_engine", "table_full",
+	"bad_option", "unknown_option", "bad_method", "bad_protocol", "bad_state", "no_engine", "table_full",
 }
 
 // String is the problem's counter name.

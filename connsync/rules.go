@@ -17,23 +17,23 @@ const maxControllers = 8
 // whether its end moved (ipvs.md 6.5).
 const shortestHalf = 10 * time.Second
 
-// states is a set of states.
-type states uint32
+// stateSet is a set of states.
+type stateSet uint32
 
-func (s states) has(state uint8) bool { return s&(1<<state) != 0 }
+func (s stateSet) has(state uint8) bool { return s&(1<<state) != 0 }
 
 // The states in which a connection is told of.
 const (
-	tcpTold states = 1<<conntrack.TCPEstablished | 1<<conntrack.TCPFinWait | 1<<conntrack.TCPClose |
+	tcpTold stateSet = 1<<conntrack.TCPEstablished | 1<<conntrack.TCPFinWait | 1<<conntrack.TCPClose |
 		1<<conntrack.TCPCloseWait | 1<<conntrack.TCPTimeWait
-	sctpTold states = 1<<conntrack.SCTPEstablished | 1<<conntrack.SCTPShutdownSent |
+	sctpTold stateSet = 1<<conntrack.SCTPEstablished | 1<<conntrack.SCTPShutdownSent |
 		1<<conntrack.SCTPShutdownReceived | 1<<conntrack.SCTPShutdownACKSent | 1<<conntrack.SCTPClosed
 )
 
 // wanted reports whether c's state is told of at all, and whether reaching it
 // is news by itself. Entering ESTABLISHED is not.
 func wanted(c *conntrack.Conn, told uint8) (ok, changed, news bool) {
-	set, established := states(0), uint8(0)
+	set, established := stateSet(0), uint8(0)
 	switch {
 	case c.Template():
 		return true, false, false

@@ -38,6 +38,7 @@ const (
 const (
 	TemplateNone uint8 = iota
 	TemplateAssured
+	TemplateUnknown // what another director may say
 )
 
 // Which column of tables an event is looked up in.
@@ -132,18 +133,18 @@ func (t *Table) SetSecureTCP(on bool) { t.secure.Store(on) }
 // stateName is the state as /proc/net/ip_vs_conn prints it.
 func stateName(c *Conn) string {
 	switch {
-	case c.Template() && c.State == TemplateAssured:
-		return "ASSURED"
 	case c.Template():
-		return "NONE"
+		return name([]string{"NONE", "ASSURED", "ERR!"}, c.State)
 	case c.Protocol == ipvs.TCP:
 		return name(tcpNormal.names, c.State)
 	case c.Protocol == ipvs.SCTP:
 		return name(sctpMachine.names, c.State)
 	case c.Protocol == ipvs.UDP:
 		return name([]string{"UDP"}, c.State)
+	case c.Protocol == ipvs.ProtoIP:
+		return "NONE"
 	}
-	return "NONE"
+	return "ERR!" // AH and ESP have no states; only another director tells of such
 }
 
 func name(names []string, state uint8) string {
