@@ -26,7 +26,7 @@ type Seq struct {
 // Grow notes that data at seq, as its sender numbers it, became diff bytes
 // longer. Of data sent before that was noted already.
 func (q *Seq) Grow(seq uint32, diff int32) {
-	if q.Delta != q.Previous && !after(seq, q.Init) {
+	if diff == 0 || q.Delta != q.Previous && !after(seq, q.Init) {
 		return
 	}
 	*q = Seq{Init: seq, Delta: q.Delta + diff, Previous: q.Delta}

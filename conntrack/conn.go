@@ -61,10 +61,11 @@ type Conn struct {
 	PEName string
 	PEData []byte
 
-	App     App   // the connection's helper
-	AppMode uint8 // what the helper remembers
-	InSeq   Seq   // of the client's packets, if the helper changed their length
-	OutSeq  Seq   // of the server's
+	App     App    // the connection's helper
+	AppMode uint8  // what the helper remembers,
+	AppSeq  uint32 // and about which data
+	InSeq   Seq    // of the client's packets, if the helper changed their length
+	OutSeq  Seq    // of the server's
 
 	side sideLink // of which record PEName and what follows are a copy
 }

@@ -24,7 +24,7 @@ type sides struct {
 
 // side is one record.
 type side struct {
-	head atomic.Uint64    // engine 8, length of its data 8, application's mode 8
+	head atomic.Uint64    // AppSeq 32, unused 8, engine 8, length of its data 8, AppMode 8
 	seq  [4]atomic.Uint64 // of each direction: Init 32, Delta 32; Previous
 	data [sideWords]atomic.Uint64
 }
@@ -85,7 +85,7 @@ func (s *sides) detach(shard, i uint32) {
 }
 
 func (r *side) store(engine uint8, data []byte, c *Conn) {
-	r.head.Store(uint64(engine)<<16 | uint64(len(data))<<8 | uint64(c.AppMode))
+	r.head.Store(uint64(c.AppSeq)<<32 | uint64(engine)<<16 | uint64(len(data))<<8 | uint64(c.AppMode))
 	for i, q := range [2]*Seq{&c.InSeq, &c.OutSeq} {
 		r.seq[2*i].Store(uint64(q.Init)<<32 | uint64(uint32(q.Delta)))
 		r.seq[2*i+1].Store(uint64(uint32(q.Previous)))
@@ -119,7 +119,7 @@ func (t *Table) readSide(i uint32, gen uint64, c *Conn) {
 
 func (r *side) copyTo(c *Conn) {
 	head := r.head.Load()
-	c.AppMode = uint8(head)
+	c.AppMode, c.AppSeq = uint8(head), uint32(head>>32)
 	for i, q := range [2]*Seq{&c.InSeq, &c.OutSeq} {
 		w := r.seq[2*i].Load()
 		*q = Seq{Init: uint32(w >> 32), Delta: int32(uint32(w)), Previous: int32(uint32(r.seq[2*i+1].Load()))}
@@ -135,11 +135,11 @@ func (r *side) copyTo(c *Conn) {
 // forget makes c the copy of an entry without a side record.
 func (c *Conn) forget() {
 	c.PEName, c.PEData = "", c.PEData[:0]
-	c.App, c.AppMode, c.InSeq, c.OutSeq, c.side = AppNone, 0, Seq{}, Seq{}, 0
+	c.App, c.AppMode, c.AppSeq, c.InSeq, c.OutSeq, c.side = AppNone, 0, 0, Seq{}, Seq{}, 0
 }
 
-// StoreApp makes what c says of its helper, AppMode, InSeq and OutSeq, the
-// connection's. It reports false, and does nothing, if the connection has ended
+// StoreApp makes what c says of its helper, AppMode, AppSeq, InSeq and
+// OutSeq, the connection's. It reports false, and does nothing, if the connection has ended
 // or somebody else changed them since c was copied.
 func (t *Table) StoreApp(c *Conn) bool {
 	e, _ := t.living(c.Ref)

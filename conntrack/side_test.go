@@ -151,7 +151,7 @@ func TestHelperState(t *testing.T) {
 
 	require.Equal(t, Inserted, table.Insert(t0, ftpSpec(1, all[0]), &c))
 	require.Equal(t, AppFTP, c.App)
-	c.AppMode, c.OutSeq = 3, Seq{Init: 0xfffffff0, Delta: -70000, Previous: 5}
+	c.AppMode, c.AppSeq, c.OutSeq = 3, 0xdeadbeef, Seq{Init: 0xfffffff0, Delta: -70000, Previous: 5}
 	c.InSeq = Seq{Init: 1, Delta: 2, Previous: 3}
 	old := c
 	require.True(t, table.StoreApp(&c))
@@ -214,6 +214,8 @@ func TestSeq(t *testing.T) {
 	require.EqualValues(t, -1, q.AckOffset(5020))
 	q.Grow(5001, -1)
 	require.Equal(t, Seq{5001, -1, 0}, q, "sent again")
+	q.Grow(9000, 0)
+	require.Equal(t, Seq{5001, -1, 0}, q, "nothing grew")
 	q.Grow(4000, -1)
 	require.Equal(t, Seq{5001, -1, 0}, q, "sent before")
 	q.Grow(0x80000000, 3)

@@ -16,7 +16,8 @@ import (
 // ports of FTP have one (ipvs.md 5.8); theirs are the only frames that get here.
 
 // What the FTP helper remembers, in Conn.AppMode: which reply it waits for. A
-// reply that was rewritten is known again, should it be sent again.
+// reply that was rewritten is known again, by Conn.AppSeq, should it be sent
+// again. The kernel lets it pass then, with the server's own address.
 const (
 	ftpIdle = iota
 	ftpPassive
@@ -120,7 +121,7 @@ func (w *Worker) awaits(seq uint32) bool {
 	case ftpPassive, ftpExtended:
 		return true
 	case ftpPassiveDone, ftpExtendedDone:
-		return seq == w.c.OutSeq.Init
+		return seq == w.c.AppSeq
 	}
 	return false
 }
@@ -158,7 +159,7 @@ func (w *Worker) readReply(f *link.Frame, text []byte, seq uint32) *link.Frame {
 		return f
 	}
 	c.OutSeq.Grow(seq, int32(len(announcement)-(a.End-a.Start)))
-	c.AppMode += ftpPassiveDone - ftpPassive
+	c.AppMode, c.AppSeq = c.AppMode+ftpPassiveDone-ftpPassive, seq
 	if !w.remember() {
 		return nil
 	}

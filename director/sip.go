@@ -69,13 +69,15 @@ func (w *Worker) originate(f *link.Frame) bool {
 // begins the call, and the connection under it.
 func (w *Worker) originated(svc *Service, n *conntrack.Spec) bool {
 	tmpl, t := &w.tmpl, w.d.Table
-	if w.findTemplate(n, tmpl) && tmpl.Server != n.Server {
+	found := w.findTemplate(n, tmpl)
+	if found && tmpl.Server != n.Server {
 		t.Invalidate(tmpl.Ref) // the call has moved
-		tmpl.Ref = conntrack.Ref{}
+		found = false
 	}
-	if !t.Rearm(w.now, tmpl.Ref) && t.Insert(w.now, n, tmpl) == conntrack.Full {
+	if !found && t.Insert(w.now, n, tmpl) == conntrack.Full {
 		return false
 	}
+	t.Rearm(w.now, tmpl.Ref)
 	p := &w.p
 	w.fresh = conntrack.Spec{
 		Protocol: ipvs.UDP, Client: netip.AddrPortFrom(p.Dst, p.DstPort), Virtual: n.Virtual, Real: n.Real,
