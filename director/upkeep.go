@@ -46,6 +46,7 @@ func (w *Worker) keepUp() clock.Instant {
 }
 
 func (w *Worker) keepUpFrom(due clock.Instant) clock.Instant {
+	w.snap = w.d.snap.Load() // the one that asked for it, or a later one
 	more, next := w.sweep(), clock.Never
 	if w.snap.defends() {
 		more = w.defend() || more

@@ -108,6 +108,17 @@ func TestSweepUnderLoad(t *testing.T) {
 	require.Zero(t, b.d.Table.Len())
 }
 
+// What a snapshot wants done is not lost on a worker that began with the one before.
+func TestUpkeepOfANewSnapshot(t *testing.T) {
+	b := newTestbed(t)
+	b.ticks()
+	b.w.begin(b.now, &b.out)
+	b.snap.Sysctls.DropEntry = 3
+	b.publish()
+	require.Equal(t, b.now.Add(defencePeriod), b.w.keepUp())
+	require.Equal(t, b.now.Add(defencePeriod), b.w.keepUp())
+}
+
 // Several workers share a sweep, while snapshots come and go; none is lost.
 func TestSweepByManyWorkers(t *testing.T) {
 	b := newTestbed(t)
