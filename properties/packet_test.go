@@ -186,15 +186,20 @@ func add(a, b uint16) uint16 {
 	return uint16(s&0xffff + s>>16)
 }
 
-// sum adds b to s word by word (RFC 1071), an odd byte as if a zero followed.
+// sum adds b to s word by word, and the carries at the end (RFC 1071); an odd
+// byte counts as if a zero followed.
 func sum(b []byte, s uint16) uint16 {
+	total := uint64(s)
 	for i := 0; i+1 < len(b); i += 2 {
-		s = add(s, get16(b[i:]))
+		total += uint64(b[i])<<8 | uint64(b[i+1])
 	}
 	if len(b)%2 == 1 {
-		s = add(s, uint16(b[len(b)-1])<<8)
+		total += uint64(b[len(b)-1]) << 8
 	}
-	return s
+	for total > 0xffff {
+		total = total>>16 + total&0xffff
+	}
+	return uint16(total)
 }
 
 // crc32c is CRC-32C (RFC 9260 appendix A), a byte at a time.

@@ -1,6 +1,7 @@
 package properties
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 
 	"usvs/wire"
@@ -11,11 +12,11 @@ import (
 type random struct{ *rand.Rand }
 
 func (r random) bytes(n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
+	b := make([]byte, n+7)
+	for i := 0; i < n; i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], r.Uint64())
 	}
-	return b
+	return b[:n:n]
 }
 
 func (r random) chance(percent int) bool { return r.IntN(100) < percent }

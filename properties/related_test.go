@@ -13,7 +13,11 @@ func TestEveryRelatedError(t *testing.T) {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			tr := newTraffic(t, m, uint64(100+i))
-			for i := range count(2000) {
+			kinds := 2 // into either family
+			if !m.out {
+				kinds = len(modes()) - 2
+			}
+			for i := range count(2000, kinds) {
 				if i%500 == 0 {
 					tr.vary()
 				}

@@ -21,11 +21,12 @@ import (
 	"usvs/wire"
 )
 
-// count is how many random frames a test sends: few, or many on demand.
-func count(few int) int {
+// count is how many random frames a test sends: few, or on demand so many that
+// it and others of its kind send a million together.
+func count(few, kinds int) int {
 	switch {
 	case os.Getenv("USVS_LONG") != "":
-		return 1_000_000
+		return 1_000_000/kinds + 1
 	case testing.Short():
 		return few / 10
 	}
