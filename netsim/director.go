@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"usvs/arp"
@@ -16,6 +17,7 @@ import (
 	"usvs/ipvsadm"
 	"usvs/link"
 	"usvs/localstack"
+	"usvs/sysctl"
 	"usvs/wire"
 )
 
@@ -199,7 +201,7 @@ func (d *Director) wake(t clock.Instant) {
 }
 
 // Exec runs a command on the director's host: what a Host understands, and
-// ipvsadm, iptables and ip6tables in production's grammar.
+// ipvsadm, iptables, ip6tables and sysctl (of net.ipv4.vs) in production's grammar.
 func (d *Director) Exec(command string) Result { return d.ExecInput(command, "") }
 
 // ExecInput is Exec with standard input for the command, which ipvsadm -R and
@@ -212,10 +214,10 @@ func (d *Director) ExecInput(command, stdin string) Result {
 	if len(w) > 0 && w[0] == "sudo" {
 		w = w[1:]
 	}
-	if len(w) > 1 && w[0] == "usvs" && directorCommand(w[1]) {
+	if len(w) > 1 && w[0] == "usvs" && directorCommand(w[1:]) {
 		w = w[1:]
 	}
-	if len(w) == 0 || !directorCommand(w[0]) {
+	if !directorCommand(w) {
 		return d.run(w)
 	}
 	r := d.directorCommand(w, stdin)
@@ -223,8 +225,13 @@ func (d *Director) ExecInput(command, stdin string) Result {
 	return r
 }
 
-func directorCommand(name string) bool {
-	switch name {
+func directorCommand(w []string) bool {
+	if len(w) == 0 {
+		return false
+	}
+	switch w[0] {
+	case "sysctl":
+		return slices.ContainsFunc(w[1:], sysctl.Ours) // others are the host's
 	case "ipvsadm", "ipvsadm-save", "ipvsadm-restore", "iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy":
 		return true
 	}
@@ -238,6 +245,8 @@ func (d *Director) directorCommand(w []string, input string) Result {
 	switch w[0] {
 	case "ipvsadm":
 		status = ipvsadm.Run(w, d.ctl, nil, stdin, &out, &errs)
+	case "sysctl":
+		status = sysctl.Run(w[1:], d.ctl, &out, &errs)
 	case "ipvsadm-save":
 		status = ipvsadm.RunSave(w[1:], d.ctl, nil, stdin, &out, &errs)
 	case "ipvsadm-restore":

@@ -10,6 +10,7 @@ import (
 
 	"usvs/link/netlab"
 	"usvs/scenario"
+	"usvs/sysctl"
 )
 
 // execPatience bounds a command.
@@ -50,6 +51,9 @@ func (w *World) Exec(node, command string, stdin []byte) (scenario.Output, error
 // director, and the system's for everything else.
 func (w *World) command(words []string) *exec.Cmd {
 	director := []string{"ipvsadm", "iptables", "ip6tables"}
+	if slices.ContainsFunc(words, sysctl.Ours) {
+		director = append(director, "sysctl")
+	}
 	companions := []string{"ipvsadm-save", "ipvsadm-restore"}
 	switch {
 	case words[0] == "usvs" && w.kernel && len(words) > 1 && slices.Contains(append(director, companions...), words[1]):
@@ -60,7 +64,7 @@ func (w *World) command(words []string) *exec.Cmd {
 		return netlab.Self(words[0], words[1:]...)
 	case !w.kernel && slices.Contains(director, words[0]):
 		return netlab.Self("usvs", words...)
-	case w.kernel && w.legacy && slices.Contains(director[1:], words[0]):
+	case w.kernel && w.legacy && slices.Contains(director[1:3], words[0]):
 		return exec.Command(words[0]+"-legacy", words[1:]...)
 	}
 	return exec.Command(words[0], words[1:]...)
