@@ -30,6 +30,32 @@ func TestRatesKnownAnswers(t *testing.T) {
 }
 
 // The first period's rates of little traffic: rounding at work.
+// Rates as Linux 6.1 showed them every two seconds: 200 datagrams of 100 bytes
+// before each of the first, none later, and after a rest under run_estimation=0
+// another hundred.
+func TestRecordedRates(t *testing.T) {
+	r := newRig(t)
+	shown := func() [2]uint64 { s := r.Totals(); return [2]uint64{s.InPPS, s.InBPS} }
+	for _, want := range [][2]uint64{{25, 2500}, {44, 4375}, {58, 5781}, {68, 6836}, {76, 7627}, {82, 8220}} {
+		r.totals.In(200, 200*100)
+		r.advance(foldPeriod)
+		require.Equal(t, want, shown())
+	}
+	r.Control.totals.avg = [5]int64{inPkts: 74 << 10, inBytes: 7374 << 5}
+	for _, want := range [][2]uint64{{55, 5531}, {41, 4148}, {31, 3111}, {23, 2333}, {17, 1750}} {
+		r.advance(foldPeriod)
+		require.InDelta(t, want[0], shown()[0], 1)
+		require.InDelta(t, want[1], shown()[1], 1)
+	}
+	r.set("run_estimation", "0")
+	r.totals.In(100, 100*100)
+	r.advance(3 * foldPeriod)
+	require.InDelta(t, 1750, shown()[1], 1)
+	r.set("run_estimation", "1")
+	r.advance(foldPeriod)
+	require.InDelta(t, 2562, shown()[1], 1)
+}
+
 func TestRatesRounding(t *testing.T) {
 	for _, tt := range []struct{ conns, pkts, bytes, cps, pps, bps uint64 }{
 		{9, 15, 870, 1, 2, 109},
