@@ -3,6 +3,7 @@ package conntrack
 import (
 	"slices"
 
+	"usvs/clock"
 	"usvs/ipvs"
 )
 
@@ -54,17 +55,44 @@ func (q *Seq) Zero() bool { return q.Delta == 0 && q.Previous == 0 }
 
 func after(a, b uint32) bool { return int32(a-b) > 0 }
 
-// app is the helper that a connection has: those of masqueraded TCP to certain
-// virtual ports have one (ipvs.md 2.3).
-func (t *Table) app(p ipvs.Protocol, m ipvs.ForwardMethod, vport uint16, template bool) App {
-	if p != ipvs.TCP || m != ipvs.Masquerade || template || !slices.Contains(t.ftpPorts, vport) {
+// SetFTPPorts says which virtual ports make a masqueraded TCP connection that
+// is opened from now on one with the FTP helper.
+func (t *Table) SetFTPPorts(ports []uint16) {
+	ports = slices.Clone(ports)
+	t.ftpPorts.Store(&ports)
+}
+
+// Helper is the FTP helper at one virtual port.
+type Helper struct {
+	Port  uint16
+	Conns int // that have it
+}
+
+// Helpers lists the FTP helper's ports. It goes through the whole table.
+func (t *Table) Helpers(now clock.Instant) []Helper {
+	var list []Helper
+	for _, p := range *t.ftpPorts.Load() {
+		list = append(list, Helper{Port: p})
+	}
+	t.Walk(now, func(c *Conn) bool {
+		if i := slices.IndexFunc(list, func(h Helper) bool { return h.Port == c.Virtual.Port() }); i >= 0 && c.App == AppFTP {
+			list[i].Conns++
+		}
+		return true
+	})
+	return list
+}
+
+// app is the helper of a new connection (ipvs.md 2.3).
+func (t *Table) app(n *Spec) App {
+	if n.Protocol != ipvs.TCP || n.Method != ipvs.Masquerade || n.Template ||
+		!slices.Contains(*t.ftpPorts.Load(), n.Virtual.Port()) {
 		return AppNone
 	}
 	return AppFTP
 }
 
 // sided reports whether a new entry needs a side record.
-func (t *Table) sided(n *Spec) bool {
-	return n.engine() || n.InSeq != Seq{} || n.OutSeq != Seq{} ||
-		t.app(n.Protocol, n.Method, n.Virtual.Port(), n.Template) != AppNone
+func sided(n *Spec, app App) bool {
+	return app != AppNone || n.engine() || n.InSeq != Seq{} || n.OutSeq != Seq{}
 }

@@ -75,7 +75,7 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	e.ctl.Store(uint64(control(gen)<<genShift | embryo | n.control()))
 	e.order.Store(k.order)
 	m := k.meta | n.meta()
-	if t.sided(n) && t.sides.attach(s.id, i, gen, n) {
+	if app := t.app(n); sided(n, app) && t.sides.attach(s.id, i, gen, n, app) {
 		m |= metaSide
 	}
 	e.meta.Store(uint64(m))

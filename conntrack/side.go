@@ -24,7 +24,7 @@ type sides struct {
 
 // side is one record.
 type side struct {
-	head atomic.Uint64    // AppSeq 32, unused 8, engine 8, length of its data 8, AppMode 8
+	head atomic.Uint64    // AppSeq 32, App 8, engine 8, length of its data 8, AppMode 8
 	seq  [4]atomic.Uint64 // of each direction: Init 32, Delta 32; Previous
 	data [sideWords]atomic.Uint64
 }
@@ -65,12 +65,12 @@ func (s *sides) link(i uint32) *atomic.Uint64 {
 }
 
 // attach gives entry i, which is nobody else's yet, its record.
-func (s *sides) attach(shard, i uint32, gen uint64, n *Spec) bool {
+func (s *sides) attach(shard, i uint32, gen uint64, n *Spec, app App) bool {
 	r := s.records.get(shard)
 	if r == 0 {
 		return false
 	}
-	s.records.at(r).store(engineNumber(n.PEName), n.PEData, &Conn{InSeq: n.InSeq, OutSeq: n.OutSeq})
+	s.records.at(r).store(engineNumber(n.PEName), n.PEData, &Conn{App: app, InSeq: n.InSeq, OutSeq: n.OutSeq})
 	s.link(i).Store(uint64(makeSideLink(gen, r)))
 	return true
 }
@@ -85,7 +85,7 @@ func (s *sides) detach(shard, i uint32) {
 }
 
 func (r *side) store(engine uint8, data []byte, c *Conn) {
-	r.head.Store(uint64(c.AppSeq)<<32 | uint64(engine)<<16 | uint64(len(data))<<8 | uint64(c.AppMode))
+	r.head.Store(uint64(c.AppSeq)<<32 | uint64(c.App)<<24 | uint64(engine)<<16 | uint64(len(data))<<8 | uint64(c.AppMode))
 	for i, q := range [2]*Seq{&c.InSeq, &c.OutSeq} {
 		r.seq[2*i].Store(uint64(q.Init)<<32 | uint64(uint32(q.Delta)))
 		r.seq[2*i+1].Store(uint64(uint32(q.Previous)))
@@ -111,7 +111,6 @@ func (t *Table) readSide(i uint32, gen uint64, c *Conn) {
 		step("side: read")
 		t.sides.records.at(uint32(l & sideNumber)).copyTo(c)
 		if sideLink(link.Load()) == l {
-			c.App = t.app(c.Protocol, c.Method, c.Virtual.Port(), c.Template())
 			return
 		}
 	}
@@ -119,7 +118,7 @@ func (t *Table) readSide(i uint32, gen uint64, c *Conn) {
 
 func (r *side) copyTo(c *Conn) {
 	head := r.head.Load()
-	c.AppMode, c.AppSeq = uint8(head), uint32(head>>32)
+	c.App, c.AppMode, c.AppSeq = App(head>>24), uint8(head), uint32(head>>32)
 	for i, q := range [2]*Seq{&c.InSeq, &c.OutSeq} {
 		w := r.seq[2*i].Load()
 		*q = Seq{Init: uint32(w >> 32), Delta: int32(uint32(w)), Previous: int32(uint32(r.seq[2*i+1].Load()))}

@@ -202,6 +202,24 @@ func TestWhoHasAHelper(t *testing.T) {
 	}
 }
 
+// TestFTPPortsChange: connections keep the helper they were opened with, as
+// with modprobe and rmmod.
+func TestFTPPortsChange(t *testing.T) {
+	table, all := helperTable(1)
+	var with, without Conn
+	require.Equal(t, Inserted, table.Insert(t0, ftpSpec(1, all[0]), &with))
+	require.Equal(t, []Helper{{21, 1}, {2121, 0}}, table.Helpers(t0))
+	table.SetFTPPorts(nil)
+	require.Empty(t, table.Helpers(t0))
+	require.Equal(t, Inserted, table.Insert(t0, ftpSpec(2, all[0]), &without))
+	table.SetFTPPorts([]uint16{21})
+	require.True(t, table.LookupIn(t0, ipvs.TCP, client(1), ftpVIP, &with))
+	require.Equal(t, AppFTP, with.App)
+	require.True(t, table.LookupIn(t0, ipvs.TCP, client(2), ftpVIP, &without))
+	require.Equal(t, AppNone, without.App)
+	require.Equal(t, []Helper{{21, 1}}, table.Helpers(t0))
+}
+
 func TestSeq(t *testing.T) {
 	var q Seq
 	require.True(t, q.Zero())

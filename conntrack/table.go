@@ -3,7 +3,6 @@ package conntrack
 import (
 	"math/bits"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,8 +48,8 @@ type Table struct {
 	sides   sides
 	shards  []shard
 
-	ftpPorts []uint16     // virtual ports of connections with the FTP helper
-	noCPort  atomic.Int64 // connections whose client's port is not known yet
+	ftpPorts atomic.Pointer[[]uint16] // virtual ports of connections with the FTP helper
+	noCPort  atomic.Int64             // connections whose client's port is not known yet
 
 	adverts adverts                                  // what a synchronisation master told
 	later   atomic.Pointer[func(clock.Instant, Ref)] // see OnLater
@@ -77,13 +76,12 @@ func newTable(cfg Config, buckets int) *Table {
 		sides:   newSides(uint32(limit), shards),
 		adverts: newAdverts(uint32(limit)),
 		shards:  make([]shard, shards),
-
-		ftpPorts: slices.Clone(cfg.FTPPorts),
 	}
 	if t.servers == nil {
 		t.servers = new(ipvs.Registry)
 	}
 	t.SetTimeouts(ipvs.DefaultTimeouts)
+	t.SetFTPPorts(cfg.FTPPorts)
 	buckets = max(buckets/shards, 1)
 	for i := range t.shards {
 		t.shards[i].init(uint32(i), uint32(buckets), uint32(max(limit/shards, buckets)))

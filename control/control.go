@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"usvs/clock"
+	"usvs/conntrack"
 	"usvs/director"
 	"usvs/ipvs"
 	"usvs/ipvsadm"
@@ -23,6 +24,7 @@ type Connections interface {
 	SetTimeouts(ipvs.Timeouts)
 	Timeouts() ipvs.Timeouts
 	Buckets() int
+	Helpers(now clock.Instant) []conntrack.Helper
 }
 
 // Own says which addresses the director takes for its own.
@@ -200,5 +202,6 @@ type noConnections struct{ timeouts ipvs.Timeouts }
 func (*noConnections) List(clock.Instant, func(*ipvs.ConnEntry) bool) {}
 func (n *noConnections) Timeouts() ipvs.Timeouts                      { return n.timeouts }
 func (*noConnections) Buckets() int                                   { return 0 }
+func (*noConnections) Helpers(clock.Instant) []conntrack.Helper       { return nil }
 
 func (n *noConnections) SetTimeouts(t ipvs.Timeouts) { n.timeouts = t }

@@ -22,5 +22,11 @@ func (s procSource) Live() ipvs.Stats {
 	return ipvs.Stats{Conns: t[conns], InPkts: t[inPkts], OutPkts: t[outPkts], InBytes: t[inBytes], OutBytes: t[outBytes]}
 }
 
-// Apps are the helpers: there are none.
-func (procSource) Apps() []procnet.App { return nil }
+// Apps are the helpers, with how many connections each has.
+func (s procSource) Apps() []procnet.App {
+	var apps []procnet.App
+	for _, h := range s.cfg.Conns.Helpers(s.cfg.Clock.Now()) {
+		apps = append(apps, procnet.App{Protocol: ipvs.TCP, Port: h.Port, Uses: h.Conns, Name: "ftp"})
+	}
+	return apps
+}

@@ -146,7 +146,15 @@ func knownModule(name string) bool {
 var schedulerNames = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf", "twos"}
 
 func (w *world) load(module string, on bool) {
-	w.modules[strings.ReplaceAll(module, "-", "_")] = on
+	module = strings.ReplaceAll(module, "-", "_")
+	w.modules[module] = on
+	if module == "ip_vs_ftp" {
+		var ports []uint16
+		if on {
+			ports = []uint16{21}
+		}
+		w.dir.Table.SetFTPPorts(ports)
+	}
 }
 
 // autoload loads the modules of the schedulers in use, as the kernel does when

@@ -65,7 +65,7 @@ func newWorld(n *names) *world {
 	}
 	w.net.Locals = append(w.net.Locals, loopback4, loopback6)
 	servers := new(ipvs.Registry)
-	table := conntrack.New(conntrack.Config{Servers: servers, FTPPorts: []uint16{21}})
+	table := conntrack.New(conntrack.Config{Servers: servers})
 	w.dir = director.New(director.Config{Table: table, Fragments: forward.NewReassembler(fragmentLimits, 1), Answers: w.stack})
 	w.worker = w.dir.NewWorker()
 	w.ctl = control.New(control.Config{
