@@ -44,14 +44,8 @@ func TestThroughput(t *testing.T) {
 
 func testThroughput(t *testing.T, lab *netnstest.Lab, m *bulkMode) {
 	s, d := m.start(t, lab)
-	for _, rs := range s.servers {
-		rs.Start("iperf3", "--server", "--port", fmt.Sprint(iperfPort))
-	}
+	servers := iperfServers{}
 	m.service(d, iperfPort, "-s sh") // the control and the data connection belong together
-	eventually(t, "iperf3 listens", func() bool {
-		_, err := s.client.Try("iperf3", "--client", m.vip, "--bytes", "1K")
-		return err == nil
-	})
 	// With offloads frames are super-frames without checksums; without, every
 	// checksum is there and both the kernel and tcpdump can check it.
 	for _, frames := range []string{"Offloaded", "Plain"} {
@@ -69,12 +63,45 @@ func testThroughput(t *testing.T, lab *netnstest.Lab, m *bulkMode) {
 						dumps = append(dumps, startDump(t, ns, "eth0", "-Q", "in", "-vv", "-c", fmt.Sprint(checkedFrames), "tcp or ip proto 4"))
 					}
 				}
+				servers.listen(t, s.servers)
 				runIperf(t, s.client, m.vip, direction)
+				servers.awaitEnd(t)
 				health.assertUnchanged(damage...) // iperf3 itself ends connections by resets
 				assertChecksums(t, dumps)
 			})
 		}
 	}
+}
+
+// iperfServers are the servers that wait for a client. Each serves one: between
+// two of them it would reset connections for a while.
+type iperfServers map[*netnstest.Namespace]*netnstest.Process
+
+// listen sees to it that there is one on every machine.
+func (s iperfServers) listen(t *testing.T, machines []*netnstest.Namespace) {
+	t.Helper()
+	for _, ns := range machines {
+		if s[ns] == nil {
+			s[ns] = ns.Start("iperf3", "--server", "--one-off", "--forceflush", "--port", fmt.Sprint(iperfPort))
+		}
+		eventually(t, "iperf3 listens", func() bool { return strings.Contains(s[ns].Output(), "listening") })
+	}
+}
+
+// awaitEnd waits for the end of the one that had a client.
+func (s iperfServers) awaitEnd(t *testing.T) {
+	t.Helper()
+	eventually(t, "iperf3 has served", func() bool {
+		for ns, p := range s {
+			select {
+			case <-p.Done():
+				delete(s, ns)
+				return true
+			default:
+			}
+		}
+		return false
+	})
 }
 
 // runIperf measures once and checks that data arrived.
