@@ -143,7 +143,7 @@ func FuzzRun(f *testing.F) {
 	f.Add("if (for i in a b; do ! { cat <f >>f; }; done) then fi")
 	f.Fuzz(func(t *testing.T, line string) {
 		if strings.Contains(line, "seq") || strings.Contains(line, "while") || strings.Contains(line, "until") || strings.Count(line, "for") > 2 {
-			t.Skip("long, though finite")
+			return // long, though finite
 		}
 		var out, errs bytes.Buffer
 		New(&Memory{}, nil).Run(line, &out, &errs)
