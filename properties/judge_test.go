@@ -203,12 +203,18 @@ func (p view) follow(before view) {
 	}
 }
 
+// canonical reports whether the transport checksum is what a sender writes: of
+// the two zeros of one's complement the one that comes out of the sum.
+func (p view) canonical() bool {
+	s := p.clone()
+	s.seal()
+	return bytes.Equal(s.b, p.b)
+}
+
 // right reports whether the transport checksum is.
 func (p view) right() bool {
 	if p.proto == sctp {
-		s := p.clone()
-		s.seal()
-		return bytes.Equal(s.b, p.b)
+		return p.canonical()
 	}
 	if p.proto == udp && get16(p.body()[6:]) == 0 {
 		return false // there is none

@@ -173,13 +173,19 @@ func (r random) seal(p view) {
 // one's complement has its corners: before the director has had the packet, or
 // afterwards, when it is what becomes makes of it.
 func (r random) extreme(p view, becomes func(view) view) {
-	n := len(p.body())
-	if !r.chance(10) || n < 64 || p.proto == sctp {
-		return
-	}
 	q := p.clone()
 	if q.seal(); r.chance(60) {
 		q = becomes(q)
+	}
+	if !p.v6 && r.chance(5) { // of the header, by its identification
+		put16(q.b[4:], 0)
+		put16(q.b[10:], uint16(r.IntN(4)-2))
+		put16(p.b[4:], ^sum(q.b[:q.l4], 0))
+		p.sealIP()
+	}
+	n := len(p.body())
+	if !r.chance(10) || n < 64 || p.proto == sctp {
+		return
 	}
 	word, field := q.l4+((n-2)&^1), q.body()[q.field():] // at an even offset of the body
 	put16(q.b[word:], 0)
