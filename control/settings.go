@@ -20,10 +20,11 @@ const settingsDir = "/proc/sys/"
 // settings than those of net.ipv4.vs is the host's affair and returned as a note.
 func (c *Control) sysctl(words []string) (note string, err error) {
 	ours := slices.DeleteFunc(slices.Clone(words), foreign)
+	theirs := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return !foreign(w) })
 	if slices.Contains(words, "-p") || slices.Contains(words, "--system") {
 		ours = words // refused
-	} else if len(ours) < len(words) {
-		note = "sysctl " + strings.Join(words, " ")
+	} else if len(theirs) > 0 {
+		note = "sysctl " + strings.Join(theirs, " ")
 		if !slices.ContainsFunc(ours, sysctl.Ours) {
 			return note, nil
 		}

@@ -143,6 +143,7 @@ func TestSettingsInRulesFiles(t *testing.T) {
 	require.Equal(t, s, r.Snapshot().Sysctls)
 	require.Contains(t, r.log.String(), "setting changed")
 	require.Equal(t, 3, countLines(r.log.String(), "ignored"))
+	require.Contains(t, r.log.String(), `command="sysctl net.ipv4.ip_forward=1"`)
 
 	r.log.Reset()
 	r.must(r.load(lines("sysctl -w net.ipv4.vs.sloppy_tcp=1", "sysctl -w net.ipv4.vs.conn_reuse_mode=1")))
