@@ -118,7 +118,7 @@ func (d *draft) listing(service string) []string {
 		words = append(words, pick(d, "--thresholds", "--persistent-conn", "--tun-info", "--stats", "--timeout", "--daemon", "-c", "--connection", "--rate"))
 	}
 	if d.oneIn(4) {
-		words = append(words, pick(d, "--exact", "-X", "--sort", "--nosort --sort", "--stats", service, "--thresholds", "--persistent-conn"))
+		words = append(words, pick(d, "--exact", "-X", "--sort", "--stats", service, "--thresholds", "--persistent-conn"))
 	}
 	return words
 }
@@ -172,6 +172,6 @@ func (d *draft) serverWordsOptions() string {
 // strayOption is an option that may not belong.
 func (d *draft) strayOption() string {
 	return pick(d, "-n", "-c", "-6", "-w 1", "-s rr", "-p 5", "-M 255.255.255.0", "-r 10.1.0.11", "-m", "-g", "-i", "-o", "--stats", "--rate", "--exact",
-		"--sort", "--nosort", "--timeout", "--daemon", "--thresholds", "-x 5", "-y 5", "--tun-type gre", "--tun-port 5", "--syncid 5", "--mcast-ttl 5",
+		"--sort", "--timeout", "--daemon", "--thresholds", "-x 5", "-y 5", "--tun-type gre", "--tun-port 5", "--syncid 5", "--mcast-ttl 5",
 		"--sync-maxlen 5", "-b flag-1", "--pe sip", "-t 10.9.0.1:80", "-u 10.9.0.1:80", "-f 3", "extra", "-A", "-L", "-h", "-v", "-Q", "--bogus", "-t")
 }

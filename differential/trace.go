@@ -18,8 +18,9 @@ const drift = 100 * time.Millisecond
 // recorder writes a recording.
 type recorder struct {
 	strings.Builder
-	full bool
-	told time.Duration // the time that the waits written so far account for
+	full  bool
+	begun bool          // a step that is no set-up was written
+	told  time.Duration // the time that the waits written so far account for
 }
 
 // record writes a scenario with the kernel's answers. Time that steps took is
@@ -50,8 +51,13 @@ func (s Scenario) record(steps []int, a stage.Answer) string {
 func (b *recorder) step(line string, r stage.Result, began time.Duration) {
 	if line[0] == '%' {
 		b.WriteString(line + "\n")
-		b.told = r.End // set-up takes long, before anything that takes time into account
+		if !b.begun {
+			b.told = r.End // set-up takes long, and nothing depends on time yet
+		}
 		return
+	}
+	if !b.begun {
+		b.begun, b.told = true, began+stage.Settling
 	}
 	if line[0] == '@' {
 		began = r.End

@@ -131,7 +131,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 		outer = learned
 	}
 	mtu := outer - forward.Overhead(&w.tun, f)
-	if p.Version == 4 && mtu < minMTU4 || p.Version == 6 && mtu < minMTU6 {
+	if mtu < minimumMTU(&w.tun) {
 		w.end(DropMTUTooSmall)
 		return
 	}
@@ -155,6 +155,15 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 		ok = forward.Segment(f, p, w.alloc, w.wrap)
 	}
 	w.sent(ok)
+}
+
+// minimumMTU is the least that a tunnel must leave of its route's MTU; the
+// family that counts is the outer one's (ipvs.md 5.5).
+func minimumMTU(t *forward.Tunnel) int {
+	if t.Dst.Is6() {
+		return minMTU6
+	}
+	return minMTU4
 }
 
 // encapsulate puts w.tun's outer header in front of f and sends it along w.hop.

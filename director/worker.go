@@ -129,6 +129,7 @@ func (w *Worker) concerns(f *link.Frame, p *wire.Packet) bool {
 // ip splits traffic to virtual services from everything else.
 func (w *Worker) ip(f *link.Frame) {
 	p := &w.p
+	f.Truncate(p.End) // what pads a short frame is no part of the packet
 	if f.Partial && p.Proto == wire.ProtoSCTP {
 		forward.FinishChecksum(f, p) // no device completes a CRC32c half made elsewhere
 	}

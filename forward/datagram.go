@@ -304,7 +304,7 @@ func writeAtomic(fr *fragment, out *wire.Frame) FragmentDrop {
 	b := out.Bytes()
 	copy(b, fr.p.Data[:fr.head])
 	copy(b[fr.head:], fr.data)
-	out.Hidden, out.FragID = fr.f.Hidden, fr.key.id
+	out.Hidden, out.FragSize, out.FragID = fr.f.Hidden, fr.p.IPLen(), fr.key.id
 	finishDatagram6(b, &h, 0)
 	return accepted
 }

@@ -19,7 +19,8 @@ const (
 // A reassembled datagram gets the boundaries it arrived with, if its fragments
 // came in order and all fit; otherwise it is cut anew, to the MTU or the
 // largest fragment it arrived in, whichever is smaller (ipvs.md 5.1). IPv6
-// fragments carry Frame.FragID. A reassembled datagram's DF bit was its
+// fragments carry Frame.FragID; an IPv6 datagram that would fit is still one,
+// alone, if it arrived in smaller ones. A reassembled datagram's DF bit was its
 // fragments' and is theirs again; any other is ignored and taken off.
 //
 // It returns false if the packet cannot be cut: no IP packet, an IPv6 fragment,
@@ -103,7 +104,7 @@ func (c *cut) planIPv6(f *wire.Frame, p *wire.Packet, mtu int) {
 	c.head, c.nextAt = unfragmentable(p)
 	c.data = p.Data[c.head:p.End]
 	c.room = mtu - (c.head - p.L3)
-	if p.IPLen() <= mtu {
+	if f.FragSize == 0 && p.IPLen() <= mtu {
 		return
 	}
 	c.extra = fragmentLen

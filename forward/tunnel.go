@@ -111,7 +111,11 @@ func Encapsulate(f *wire.Frame, p *wire.Packet, t *Tunnel, pmtuDisc bool, id uin
 		e.srcPort = flowPort(p, t.Seed)
 	}
 	f.Truncate(p.End)
-	lengthenFirstPiece(f, p.IPLen(), e.inner-shim)
+	if t.Dst.Is6() == (p.Version == 6) {
+		lengthenFirstPiece(f, p.IPLen(), e.inner-shim)
+	} else { // the kernel forgets how a packet of the other family arrived
+		f.FragSize, f.Pieces = 0, f.Pieces[:0]
+	}
 	f.Prepend(n)
 	b := f.Bytes()
 	e.end = len(b)

@@ -19,6 +19,9 @@ const (
 	Wait    Kind = "wait"    // time passes
 )
 
+// Settling is the time between the set-up and the first other step.
+const Settling = time.Second
+
 // Step is one step of a job.
 type Step struct {
 	Kind  Kind

@@ -41,7 +41,14 @@ func Play(job Job, clock Sleeper) Answer {
 		}
 		s.receive(nil)
 		p.started = time.Now()
+		begun := false
 		for i, step := range merge(job.Steps) {
+			if step.Kind != Setup && !begun {
+				begun = true
+				if err := p.stir(); err != nil {
+					return err
+				}
+			}
 			r, err := p.step(step)
 			if err != nil {
 				return fmt.Errorf("step %d, %s %s: %w", i+1, step.Kind, step.Text, err)
@@ -57,8 +64,9 @@ func Play(job Job, clock Sleeper) Answer {
 	return a
 }
 
-// stir waits until new links have said what new links say.
-func (p *player) stir() error { return p.time.Sleep(50 * time.Millisecond) }
+// stir waits until new links have said what new links say, and until new
+// addresses work: those of IPv6 do a little later.
+func (p *player) stir() error { return p.time.Sleep(Settling) }
 
 func (p *player) step(s Step) (Result, error) {
 	switch s.Kind {

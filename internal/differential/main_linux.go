@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"usvs/differential"
+	"usvs/differential/stage"
 	"usvs/differential/uml"
 )
 
@@ -32,7 +33,7 @@ var modules = []string{"ipv6", "veth", "iptable_mangle", "ip6table_mangle", "xt_
 func inside() {
 	guest, err := uml.Enter(modules...)
 	if err == nil {
-		err = unlimited()
+		err = stage.Prepare()
 	}
 	if err == nil {
 		err = guest.Serve(func(job []byte) []byte { return differential.AnswerJob(job, guest) })
@@ -40,22 +41,12 @@ func inside() {
 	fmt.Println("the guest ends:", err)
 }
 
-// unlimited lets the kernel send as many ICMP errors as there is reason for.
-func unlimited() error {
-	for _, key := range []string{"icmp_msgs_per_sec", "icmp_msgs_burst"} {
-		if err := os.WriteFile("/proc/sys/net/ipv4/"+key, []byte("1000000"), 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 type settings struct {
 	area, out, play string
 	seed            uint64
 	n, shrink       int
 	guests          int
-	print           bool
+	print, compare  bool
 }
 
 func outside() int {
@@ -67,6 +58,7 @@ func outside() int {
 	flag.IntVar(&s.guests, "guests", 2, "kernels at a time")
 	flag.StringVar(&s.out, "out", "", "a directory for the recordings of differences")
 	flag.BoolVar(&s.print, "print", false, "print the scenarios and do not play them")
+	flag.BoolVar(&s.compare, "compare", false, "play the recordings named on the command line through usvs; no kernel is asked")
 	flag.StringVar(&s.play, "play", "", "have the kernel play this scenario file, print the recording and compare")
 	flag.Parse()
 	status, err := s.run()
@@ -95,6 +87,9 @@ func (s settings) run() (int, error) {
 	}
 	if s.print {
 		return same, s.list(areas)
+	}
+	if s.compare {
+		return compareFiles(flag.Args())
 	}
 	in, err := uml.Find(os.Getenv("USVS_UML"))
 	if err != nil {
@@ -170,6 +165,22 @@ func (s settings) summary(c *differential.Campaign) int {
 		}
 	}
 	return status
+}
+
+// compareFiles plays recordings through usvs.
+func compareFiles(names []string) (int, error) {
+	status := same
+	for _, name := range names {
+		d, err := differential.CheckTrace(name)
+		if err != nil {
+			return failed, err
+		}
+		if d != nil {
+			fmt.Println(differential.Describe(d))
+			status = different
+		}
+	}
+	return status, nil
 }
 
 // playFile plays one scenario from a file.
