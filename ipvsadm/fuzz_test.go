@@ -47,7 +47,7 @@ func FuzzCommandLine(f *testing.F) {
 	for _, line := range recordedLines(f) {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"))
 	}
-	names := oracleNames("")
+	names := oracleNames()
 	f.Fuzz(func(t *testing.T, line string) {
 		m := newModel()
 		var out, errs bytes.Buffer
@@ -83,7 +83,7 @@ func FuzzRestore(f *testing.F) {
 		f.Add(strings.Join(lines[i:i+4], "\n"))
 	}
 	f.Add("ipvsadm -A -t 10.9.0.1:80 -s rr\n\n# comment\n-a -t 10.9.0.1:80 -r 10.1.0.11\r\n")
-	names := oracleNames("")
+	names := oracleNames()
 	f.Fuzz(func(t *testing.T, input string) {
 		m := newModel()
 		var out, errs bytes.Buffer

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"usvs/ipvs"
 )
@@ -15,8 +14,6 @@ type model struct {
 	services []*modelService
 	timeouts ipvs.Timeouts
 	daemons  []ipvs.Daemon
-	now      time.Duration
-	conns    []*modelConn
 	calls    []string // what was asked for, in order
 	fail     error    // if set, what every call but Info returns
 	infoErr  error
@@ -26,20 +23,11 @@ type modelService struct {
 	id      ipvs.ServiceID
 	spec    ipvs.ServiceSpec
 	servers []*modelServer
-	stats   modelStats
 }
 
 type modelServer struct {
-	id                           ipvs.ServerID
-	spec                         ipvs.ServerSpec
-	active, inactive, persistent uint32
-	stats                        modelStats
-}
-
-type modelConn struct {
-	entry   ipvs.ConnEntry
-	expires time.Duration
-	server  *modelServer
+	id   ipvs.ServerID
+	spec ipvs.ServerSpec
 }
 
 func newModel() *model { return &model{timeouts: ipvs.DefaultTimeouts} }
@@ -202,25 +190,12 @@ func (m *model) DeleteServer(svc ipvs.ServiceID, id ipvs.ServerID) error {
 	return nil
 }
 
-func (m *model) Zero(svc *ipvs.ServiceID) error {
-	if err := m.called("zero %v", svc); err != nil {
+func (m *model) Zero(id *ipvs.ServiceID) error {
+	if err := m.called("zero %v", id); err != nil || id == nil {
 		return err
 	}
-	zeroed := m.services
-	if svc != nil {
-		s, err := m.find(*svc)
-		if err != nil {
-			return err
-		}
-		zeroed = []*modelService{s}
-	}
-	for _, s := range zeroed {
-		s.stats.zero()
-		for _, d := range s.servers {
-			d.stats.zero()
-		}
-	}
-	return nil
+	_, err := m.find(*id)
+	return err
 }
 
 func (m *model) Services() ([]ipvs.ServiceEntry, error) {
@@ -235,11 +210,10 @@ func (m *model) Services() ([]ipvs.ServiceEntry, error) {
 }
 
 func (s *modelService) entry() ipvs.ServiceEntry {
-	e := ipvs.ServiceEntry{ID: s.id, Spec: s.spec, Stats: s.stats.shown()}
+	e := ipvs.ServiceEntry{ID: s.id, Spec: s.spec}
 	for _, d := range s.servers {
 		e.Servers = append(e.Servers, ipvs.ServerEntry{
-			ID: d.id, Spec: d.spec, Stats: d.stats.shown(),
-			Active: d.active, Inactive: d.inactive, Persistent: d.persistent,
+			ID: d.id, Spec: d.spec,
 		})
 	}
 	return e
@@ -256,17 +230,8 @@ func (m *model) Service(id ipvs.ServiceID) (ipvs.ServiceEntry, error) {
 	return s.entry(), nil
 }
 
-func (m *model) Connections(yield func(*ipvs.ConnEntry) bool) error {
-	if err := m.called("connections"); err != nil {
-		return err
-	}
-	for _, c := range m.conns {
-		c.entry.Expires = int64((c.expires - m.now) / time.Second)
-		if !yield(&c.entry) {
-			break
-		}
-	}
-	return nil
+func (m *model) Connections(func(*ipvs.ConnEntry) bool) error {
+	return m.called("connections")
 }
 
 func (m *model) Timeouts() (ipvs.Timeouts, error) { return m.timeouts, m.called("timeouts") }
@@ -324,52 +289,6 @@ func (m *model) StopDaemon(s ipvs.DaemonState) error {
 		return ipvs.ErrNotFound
 	}
 	return nil
-}
-
-// modelStats are counters that an estimator folds every two seconds.
-type modelStats struct {
-	live, last, zeroAt, avg, seen [5]uint64 // conns, in, out packets, in, out bytes
-}
-
-func (s *modelStats) count(conns, inPkts, outPkts, inBytes, outBytes int) {
-	for i, n := range []int{conns, inPkts, outPkts, inBytes, outBytes} {
-		s.live[i] += uint64(n)
-	}
-}
-
-// tick is ipvs.md 4.7: an average of weight 1/4 in fixed point.
-func (s *modelStats) tick() {
-	for i := range s.live {
-		shift := 9
-		if i >= 3 {
-			shift = 4
-		}
-		rate := int64(s.live[i]-s.last[i]) << shift
-		s.avg[i] = uint64(int64(s.avg[i]) + (rate-int64(s.avg[i]))>>2)
-		s.last[i] = s.live[i]
-	}
-	s.seen = s.live
-}
-
-func (s *modelStats) zero() { s.zeroAt, s.avg = s.seen, [5]uint64{} }
-
-func (s *modelStats) shown() ipvs.Stats {
-	n := func(i int) uint64 { return s.seen[i] - s.zeroAt[i] }
-	pps := func(i int) uint64 { return (s.avg[i] + 511) >> 10 }
-	bps := func(i int) uint64 { return (s.avg[i] + 15) >> 5 }
-	return ipvs.Stats{
-		Conns: n(0), InPkts: n(1), OutPkts: n(2), InBytes: n(3), OutBytes: n(4),
-		CPS: pps(0), InPPS: pps(1), OutPPS: pps(2), InBPS: bps(3), OutBPS: bps(4),
-	}
-}
-
-func (m *model) tick() {
-	for _, s := range m.services {
-		s.stats.tick()
-		for _, d := range s.servers {
-			d.stats.tick()
-		}
-	}
 }
 
 // book is a Resolver of a few names.

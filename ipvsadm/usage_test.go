@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"usvs/ipvs"
+	"usvs/oracle/shell"
 
 	"github.com/stretchr/testify/require"
 )
@@ -21,7 +22,11 @@ func TestUsage(t *testing.T) {
 	require.Greater(t, len(steps), 300)
 	for _, s := range steps {
 		m := newModel()
-		playStep(t, &shell{backend: m, resolver: names}, s)
+		words, err := shell.Words(s.command)
+		require.NoError(t, err)
+		var stdout, stderr strings.Builder
+		status := Run(words, m, names, strings.NewReader(""), &stdout, &stderr)
+		require.Equal(t, step{s.command, stdout.String(), stderr.String(), status}, s)
 		require.Empty(t, m.calls, s.command)
 	}
 }
@@ -40,12 +45,8 @@ func parsed(t *testing.T, line string) *request {
 		hosts: map[string]string{"www": "1.2.3.4"},
 		ports: map[string]uint16{"http/TCP": 80, "domain/UDP": 53},
 	}
-	words, err := shellWords(line)
+	args, err := shell.Words(line)
 	require.NoError(t, err)
-	var args []string
-	for _, w := range words {
-		args = append(args, w.text)
-	}
 	q, v := parse("ipvsadm", args, names)
 	require.Nil(t, v, line)
 	return q

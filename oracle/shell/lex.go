@@ -1,9 +1,6 @@
 package shell
 
-import (
-	"errors"
-	"strings"
-)
+import "strings"
 
 // A part is a piece of a word.
 type part struct {
@@ -41,12 +38,18 @@ type token struct {
 // operators are tried in this order.
 var operators = []string{"&&", "||", ";;", ">>", "<<", ">&", "<&", ">|", ";", "|", "&", "<", ">", "(", ")", "\n"}
 
-var (
-	errQuote  = errors.New("Syntax error: Unterminated quoted string")    //lint:ignore ST1005 the shell's own text
-	errEnd    = errors.New("Syntax error: end of file unexpected")        //lint:ignore ST1005 the shell's own text
-	errExpand = errors.New("Syntax error: Missing '}'")                   //lint:ignore ST1005 the shell's own text
-	errSubst  = errors.New("Syntax error: Bad substitution")              //lint:ignore ST1005 the shell's own text
-	errEOF    = errors.New("Syntax error: EOF in backquote substitution") //lint:ignore ST1005 the shell's own text
+// syntaxError is what the shell says of a line that it cannot read.
+type syntaxError string
+
+// Error is the shell's own text.
+func (e syntaxError) Error() string { return "Syntax error: " + string(e) }
+
+const (
+	errQuote  = syntaxError("Unterminated quoted string")
+	errEnd    = syntaxError("end of file unexpected")
+	errExpand = syntaxError("Missing '}'")
+	errSubst  = syntaxError("Bad substitution")
+	errEOF    = syntaxError("EOF in backquote substitution")
 )
 
 // lexer splits a line into tokens.

@@ -1,9 +1,6 @@
 package shell
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // node is a command of any kind.
 type node interface {
@@ -88,7 +85,7 @@ var reserved = []string{"then", "else", "elif", "fi", "do", "done", "}"}
 
 func (p *parser) list() (node, error) {
 	if p.depth++; p.depth > maxDepth {
-		return nil, fmt.Errorf("Syntax error: nested too deeply")
+		return nil, syntaxError("nested too deeply")
 	}
 	defer func() { p.depth-- }()
 	var l list
@@ -376,13 +373,12 @@ func (p *parser) unexpected() error {
 	}
 	if op := p.peek(); op != "" {
 		if op == "\n" {
-			op = "newline"
-			return fmt.Errorf("Syntax error: %s unexpected", op)
+			return syntaxError("newline unexpected")
 		}
-		return fmt.Errorf("Syntax error: \"%s\" unexpected", op)
+		return syntaxError(`"` + op + `" unexpected`)
 	}
 	if k := p.keyword(); slices.Contains(reserved, k) {
-		return fmt.Errorf("Syntax error: \"%s\" unexpected", k)
+		return syntaxError(`"` + k + `" unexpected`)
 	}
-	return fmt.Errorf("Syntax error: word unexpected")
+	return syntaxError("word unexpected")
 }
