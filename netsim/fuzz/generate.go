@@ -17,8 +17,14 @@ func Generate(seed uint64) string {
 	for range 40 + g.r.IntN(80) {
 		g.step()
 	}
-	if g.chance(3) {
-		g.race()
+	for g.walks < walksPerCase {
+		g.walk()
+	}
+	switch g.r.IntN(6) {
+	case 0:
+		g.templateRace()
+	case 1:
+		g.helperRace()
 	}
 	return g.text.String()
 }
@@ -78,6 +84,7 @@ func (g *generator) servicesAtStart() {
 	if g.chance(3) || g.directors[0].host {
 		g.say("director$ ip addr add %v/32 dev eth0", vips[0])
 	}
+	g.carry()
 	for range 1 + g.r.IntN(4) {
 		g.addService()
 	}

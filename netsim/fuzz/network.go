@@ -175,6 +175,17 @@ func (g *generator) client(s *service) station {
 	return c
 }
 
+// carry gives a director that has no addresses but its host's those that walks
+// and situations are about.
+func (g *generator) carry() {
+	if !g.directors[0].host {
+		return
+	}
+	for _, a := range phantomVIP {
+		g.say("director$ ip addr add %v/%d dev eth0", a, a.BitLen())
+	}
+}
+
 // failover moves an address from one host to the other.
 func (g *generator) failover() {
 	if !g.directors[0].host {

@@ -162,8 +162,8 @@ func (p *player) directive(w []string) {
 		if port, frame := p.port(w[1]), unhex(w[2]); port != nil && len(frame) >= wire.EthernetLen {
 			port.Deliver(frame)
 		}
-	case len(w) == 4 && w[0] == "race":
-		p.race(w[1], unhex(w[2]), unhex(w[3]))
+	case len(w) == 5 && w[0] == "race":
+		p.race(w[1], w[2], unhex(w[3]), unhex(w[4]))
 	case len(w) == 4 && w[0] == "burst":
 		n, _ := strconv.Atoi(w[2])
 		if frame := unhex(w[3]); len(frame) >= wire.EthernetLen {

@@ -330,7 +330,8 @@ func (j *Judge) opened(p *packet) *record {
 // foreseeOpening writes down the connection that is to be opened for a flow by a
 // service, nil if none.
 func (j *Judge) foreseeOpening(fl *flow, svc *director.Service) *record {
-	if svc == nil || j.ev.Reason == director.DropDefence && j.sysctls().DropPacket != 0 || fl.client.Port() == 20 {
+	if svc == nil || fl.client.Port() == 20 || j.ev.Reason == director.DropDefence && j.sysctls().DropPacket != 0 ||
+		j.ev.Reason == director.DropEngine && svc.Spec.PE != "" {
 		j.unasked()
 		return nil
 	}

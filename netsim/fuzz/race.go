@@ -9,54 +9,69 @@ import (
 	"usvs/wire"
 )
 
-// race plays two workers in one step of time, always the same way: while the
-// first opens a connection, the second, whose clock is ahead, lets the template
-// that the first has just found end, and then makes it anew. The first gives up.
+// race plays two workers in one step of time, always the same way: the second
+// acts between two steps of the first, whose frame comes to nothing by that.
 type race struct {
-	core   *director.Director
+	act    func(r *race, s director.Step)
 	second *director.Worker
-	late   clock.Instant // what the second worker's clock says
-	first  []byte        // a frame that the second worker opens a connection for
+	clock  clock.Instant // of the second worker
+	frame  []byte        // that the second worker is given
 	port   int
+}
+
+// races are what the second worker does.
+var races = map[string]func(*race, director.Step){
+	"template": (*race).endTemplate,
+	"helper":   (*race).askHelper,
 }
 
 // templateEnds is more than a template of one second lives, and what it controls.
 const templateEnds = 3 * time.Minute
 
-// race is over when the first worker has dropped the second frame; the judge
-// has left by then, for it knows of one clock only.
-func (p *player) race(name string, first, second []byte) {
-	if len(p.judges) == 0 || len(first) < wire.EthernetLen || len(second) < wire.EthernetLen {
+// endTemplate lets the template that the first worker has just found end, for
+// the second worker's clock is ahead, and makes it anew, again and again.
+func (r *race) endTemplate(s director.Step) {
+	switch {
+	case s.Stage == director.StageTemplate && s.OK:
+		r.clock = r.clock.Add(templateEnds)
+		var out link.Output
+		r.second.Tick(r.clock, &out)
+	case s.Stage == director.StageOpen && !s.OK:
+		r.hand(r.second, r.clock, r.frame)
+	}
+}
+
+// askHelper lets the connection's helper read another packet of it meanwhile.
+func (r *race) askHelper(s director.Step) {
+	if s.Stage == director.StageMTU {
+		r.hand(r.second, r.clock, r.frame)
+	}
+}
+
+// race gives the director's first worker a frame, and the second worker another
+// one in between. The judge, who knows of one worker at a time, has left by then.
+func (p *player) race(kind, name string, first, second []byte) {
+	act := races[kind]
+	if act == nil || len(p.judges) == 0 || len(first) < wire.EthernetLen || len(second) < wire.EthernetLen {
 		return
 	}
 	j := p.judges[0]
-	r := &race{core: j.dir.Core(), late: p.sim.Net().Now(), first: first, port: portIndex(j.dir, name)}
+	r := &race{act: act, clock: p.sim.Net().Now(), frame: second, port: portIndex(j.dir, name)}
 	if r.port < 0 {
 		return
 	}
 	j.off = true
-	r.second = r.core.NewWorker()
-	r.open()
+	r.second = j.dir.Core().NewWorker()
+	r.hand(r.second, r.clock, r.frame)
 	w := p.worker[j]
 	w.Record(r)
-	r.hand(w, p.sim.Net().Now(), second)
+	r.hand(w, p.sim.Net().Now(), first)
 	w.Record(nil)
 	p.cover.Faults["race of two workers"]++
 }
 
 // Record acts between two steps of the first worker.
-func (r *race) Record(s director.Step) {
-	switch {
-	case s.Stage == director.StageTemplate && s.OK:
-		r.late = r.late.Add(templateEnds)
-		var out link.Output
-		r.second.Tick(r.late, &out)
-	case s.Stage == director.StageOpen && !s.OK:
-		r.open()
-	}
-}
-
-func (r *race) open() { r.hand(r.second, r.late, r.first) }
+func (r *race) Record(s director.Step) { r.act(r, s) }
 
 // hand gives a worker one frame.
 func (r *race) hand(w *director.Worker, now clock.Instant, frame []byte) {

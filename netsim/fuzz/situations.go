@@ -1,7 +1,6 @@
 package fuzz
 
 import (
-	"fmt"
 	"net/netip"
 	"sync"
 
@@ -13,7 +12,7 @@ import (
 
 // situation writes one of them.
 func (g *generator) situation() {
-	switch g.r.IntN(12) {
+	switch g.r.IntN(14) {
 	case 0:
 		g.otherFamily()
 	case 1:
@@ -24,6 +23,10 @@ func (g *generator) situation() {
 		g.bypassEnds()
 	case 4:
 		g.defence()
+	case 5:
+		g.noKey()
+	case 6:
+		g.helperMistrusts()
 	default:
 		g.walk()
 	}
@@ -35,6 +38,9 @@ type walker struct {
 	walk  *machine.Walk
 	cell  machine.Cell
 }
+
+// walksPerCase is how many ways a case goes at least.
+const walksPerCase = 4
 
 // walkers has one for each cell that connections can meet.
 var walkers = sync.OnceValue(func() (list []walker) {
@@ -60,7 +66,7 @@ var (
 // from seed to seed, so that some hundreds of cases meet all.
 func (g *generator) walk() {
 	list := walkers()
-	w := list[(g.seed*4+uint64(g.walks%4))%uint64(len(list))]
+	w := list[(g.seed*walksPerCase+uint64(g.walks%walksPerCase))%uint64(len(list))]
 	g.walks++
 	way := w.walk.To(w.cell)
 	six := g.r.IntN(2)
@@ -200,14 +206,59 @@ func (g *generator) defence() {
 	g.say("#! vs drop_packet=%d", g.r.IntN(2)*3)
 }
 
-// race makes two workers open connections of one client while its template dies
-// again and again. The case ends with it: the workers' clocks go apart.
-func (g *generator) race() {
-	c, to := g.clients[0], netip.AddrPortFrom(phantomVIP[0], 85)
+// noKey: a persistence engine that does not find what it goes by.
+func (g *generator) noKey() {
+	c, to := g.clients[0], netip.AddrPortFrom(phantomVIP[0], 5060)
+	g.say("director$ ipvsadm -A -u %v -s rr -p 60 --pe sip", to)
+	g.say("director$ ipvsadm -a -u %v -r %v -m", to, phantomServer[0])
+	s := g.syn(c, 3040, to)
+	s.proto, s.data = protoUDP, []byte("OPTIONS sip:x SIP/2.0\r\n\r\n")
+	g.straight(c, false, s)
+}
+
+// ftpControl opens a connection to an FTP service.
+func (g *generator) ftpControl(port uint16) *segment {
+	to := netip.AddrPortFrom(phantomVIP[0], 21)
+	g.say("director$ ipvsadm -A -t %v -s rr", to)
+	g.say("director$ ipvsadm -a -t %v -r %v:21 -m", to, phantomServer[0])
+	g.say("#! vs drop_packet=0")
+	g.say("#! vs secure_tcp=0")
+	s := g.syn(g.clients[0], port, to)
+	g.straight(g.clients[0], false, s)
+	s.flags = wire.FlagACK
+	g.straight(g.clients[0], false, s)
+	return s
+}
+
+// helperMistrusts: the helper of FTP reads nothing with a wrong checksum.
+func (g *generator) helperMistrusts() {
+	s := g.ftpControl(uint16(3050 + g.r.IntN(100)))
+	s.data = []byte("PASV\r\n")
+	b := ether(g.directors[0].macs[0], g.clients[0].mac, s.packet())
+	b[len(b)-1] ^= 1
+	g.say("#! arrive director:eth0 %x", b)
+}
+
+// templateRace: while a worker opens a connection, its client's template dies,
+// again and again. The case ends with it, for the workers' clocks go apart.
+func (g *generator) templateRace() {
+	to := netip.AddrPortFrom(phantomVIP[0], 85)
+	g.say("#! vs drop_packet=0")
 	g.say("director$ ipvsadm -A -t %v -s rr -p 1", to)
 	g.say("director$ ipvsadm -a -t %v -r %v -m", to, phantomServer[0])
-	frame := func(port uint16) string {
-		return fmt.Sprintf("%x", ether(g.directors[0].macs[0], c.mac, g.syn(c, port, to).packet()))
-	}
-	g.say("#! race director:eth0 %s %s", frame(3030), frame(3031))
+	c := g.clients[0]
+	g.race("template", g.syn(c, 3030, to), g.syn(c, 3031, to))
+}
+
+// helperRace: two workers show the helper two packets of one connection.
+func (g *generator) helperRace() {
+	one := g.ftpControl(3041)
+	two := *one
+	one.data, two.data = []byte("PASV\r\n"), []byte("EPSV\r\n")
+	g.race("helper", one, &two)
+}
+
+func (g *generator) race(kind string, first, second *segment) {
+	c, mac := g.clients[0], g.directors[0].macs[0]
+	g.say("#! race %s director:eth0 %x %x", kind, ether(mac, c.mac, first.packet()), ether(mac, c.mac, second.packet()))
 }
