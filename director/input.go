@@ -44,14 +44,19 @@ func (w *Worker) input(f *link.Frame) {
 		return
 	}
 	proto := ipvs.Protocol(p.Proto)
-	if !w.lookupIn(proto, p.SrcPort, p.DstPort) && !w.schedule(f) {
-		return
+	if !w.lookupIn(proto, p.SrcPort, p.DstPort) {
+		ok := w.schedule(f)
+		w.forget()
+		if !ok {
+			return
+		}
 	}
 	w.forwardIn(f, w.event())
 }
 
 func (w *Worker) inputIPsec(f *link.Frame) {
 	if !w.lookupIn(ipvs.UDP, isakmpPort, isakmpPort) {
+		w.forget()
 		w.local(f)
 		return
 	}
@@ -74,10 +79,30 @@ func (w *Worker) lookupIn(proto ipvs.Protocol, cport, vport uint16) bool {
 		if w.recorder != nil {
 			w.record(Step{Stage: StageReuse, Conn: c})
 		}
-		w.d.Table.Expire(w.now, c.Ref) // if it stays, for what it controls, the new one will be this one
+		w.oust()
 		return false
 	}
 	return true
+}
+
+// oust ends the connection found, which makes way for a new one. Its server
+// counts it until that one was scheduled: the kernel takes it out by a timer. If
+// it stays, for what it controls, the new one will be this one.
+func (w *Worker) oust() {
+	rs, active := w.c.Server, w.c.Flags&conntrack.FlagInactive == 0
+	if rs != nil {
+		rs.Keep(active)
+		w.ousted, w.oustedActive = rs, active
+	}
+	w.d.Table.Expire(w.now, w.c.Ref)
+}
+
+// forget takes back what oust left counted.
+func (w *Worker) forget() {
+	if w.ousted != nil {
+		w.ousted.Unbind(w.oustedActive)
+		w.ousted = nil
+	}
 }
 
 // opens reports whether the packet is a connection's first: TCP with SYN, or

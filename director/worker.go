@@ -33,6 +33,9 @@ type Worker struct {
 
 	tally tally
 
+	ousted       *ipvs.RealServer // of a connection that makes way, still counted
+	oustedActive bool
+
 	flow  flow                  // what is being scheduled
 	text  [maxAnnouncement]byte // what a helper writes
 	fresh conntrack.Spec

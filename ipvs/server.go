@@ -166,6 +166,16 @@ func (rs *RealServer) Unbind(active bool) {
 	}
 }
 
+// Keep counts a connection that is gone, until Unbind. The thresholds do not
+// take it for a new one.
+func (rs *RealServer) Keep(active bool) {
+	if active {
+		rs.active.Add(1)
+	} else {
+		rs.inactive.Add(1)
+	}
+}
+
 // Promote moves a connection from inactive to active, Demote back.
 func (rs *RealServer) Promote() { rs.active.Add(1); rs.inactive.Add(-1) }
 func (rs *RealServer) Demote()  { rs.inactive.Add(1); rs.active.Add(-1) }
