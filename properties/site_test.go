@@ -142,11 +142,6 @@ func (s *site) publish() {
 	s.d.Publish(s.now, snap.Seal())
 }
 
-func (s *site) setMTU(port, mtu int) {
-	s.net.Interfaces[port].MTU = mtu
-	s.publish()
-}
-
 // service adds a service scheduled by rr over servers, the oldest first.
 func (s *site) service(proto ipvs.Protocol, virtual netip.AddrPort, servers ...*ipvs.RealServer) *ipvs.VirtualService {
 	id := ipvs.ServiceID{Family: ipvs.FamilyOf(virtual.Addr()), Protocol: proto, Addr: virtual.Addr(), Port: virtual.Port()}

@@ -1,13 +1,9 @@
 package sched
 
 import (
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"usvs/ipvs"
 )
 
 // state is one server of a table test; the first in a case is the oldest, A.
@@ -67,57 +63,6 @@ func apply(b *bench, states []state) {
 		counts(rs, st.active, st.inactive)
 		if st.overloaded {
 			overload(rs)
-		}
-	}
-}
-
-// leastModel is the rules in rational numbers: sort what is usable
-// by load, and take the first. Sorting is stable, so ties go to the newest.
-func leastModel(name string, servers []*ipvs.RealServer) *ipvs.RealServer {
-	type key = func(rs *ipvs.RealServer) float64
-	over := func(rs *ipvs.RealServer) float64 { return float64(256*rs.Active() + rs.Inactive()) }
-	delay := func(rs *ipvs.RealServer) float64 { return float64(rs.Active()+1) / float64(rs.Weight()) }
-	load := map[string]key{
-		"lc":  over,
-		"wlc": func(rs *ipvs.RealServer) float64 { return over(rs) / float64(rs.Weight()) },
-		"sed": delay,
-		"nq": func(rs *ipvs.RealServer) float64 {
-			if rs.Active() == 0 {
-				return -1
-			}
-			return delay(rs)
-		},
-		"fo":  func(rs *ipvs.RealServer) float64 { return -float64(rs.Weight()) },
-		"ovf": func(rs *ipvs.RealServer) float64 { return -float64(rs.Weight()) },
-	}[name]
-	fit := slices.DeleteFunc(slices.Clone(servers), func(rs *ipvs.RealServer) bool {
-		return rs.Weight() == 0 || rs.Overloaded() || name == "ovf" && rs.Active() > rs.Weight()
-	})
-	slices.SortStableFunc(fit, func(a, b *ipvs.RealServer) int {
-		// Quotients of small integers: equal ones have equal floats.
-		switch x, y := load(a), load(b); {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
-	if len(fit) == 0 {
-		return nil
-	}
-	return fit[0]
-}
-
-func TestLeastAgainstModel(t *testing.T) {
-	for _, name := range []string{"lc", "wlc", "sed", "nq", "fo", "ovf"} {
-		for seed := range uint64(500) {
-			rng := rand.New(rand.NewPCG(seed, 0))
-			b := newBench(t, name)
-			for range rng.IntN(8) {
-				apply(b, []state{{rng.Int32N(5), rng.IntN(5), rng.IntN(600) * rng.IntN(2), rng.IntN(6) == 0}})
-			}
-			require.Same(t, leastModel(name, b.servers), b.pick(), "%s seed %d", name, seed)
 		}
 	}
 }

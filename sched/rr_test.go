@@ -1,9 +1,6 @@
 package sched
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,55 +79,6 @@ func TestRr(t *testing.T) {
 		t.Run(c.about, func(t *testing.T) {
 			b := newBench(t, "rr")
 			require.Equal(t, c.want, c.play(b, b.add(1, 1, 2)))
-		})
-	}
-}
-
-// rrModel is round-robin with a pointer for a cursor; nil is the head.
-type rrModel struct{ cursor *ipvs.RealServer }
-
-func (m *rrModel) pick(servers []*ipvs.RealServer) *ipvs.RealServer {
-	start := slices.Index(servers, m.cursor) // -1 is the head
-	round := slices.Concat(servers[start+1:], servers[:start+1])
-	for _, rs := range round {
-		if usable(rs) {
-			m.cursor = rs
-			return rs
-		}
-	}
-	return nil
-}
-
-func (m *rrModel) delete(servers []*ipvs.RealServer, rs *ipvs.RealServer) {
-	if m.cursor != rs {
-		return
-	}
-	m.cursor = nil
-	if i := slices.Index(servers, rs); i > 0 {
-		m.cursor = servers[i-1]
-	}
-}
-
-func TestRrAgainstModel(t *testing.T) {
-	for seed := range uint64(100) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 0))
-			b, m := newBench(t, "rr"), &rrModel{}
-			for range 300 {
-				n := len(b.servers)
-				switch op := rng.IntN(12); {
-				case op == 0 && n < 8:
-					b.link(newServer(rng.IntN(100), rng.Int32N(2)))
-				case op == 1 && n > 0:
-					rs := b.servers[rng.IntN(n)]
-					m.delete(b.servers, rs)
-					b.unlink(rs)
-				case op == 2 && n > 0:
-					b.weight(b.servers[rng.IntN(n)], rng.Int32N(2))
-				default:
-					require.Same(t, m.pick(b.servers), b.pick())
-				}
-			}
 		})
 	}
 }

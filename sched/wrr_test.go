@@ -1,9 +1,6 @@
 package sched
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -101,101 +98,4 @@ func TestWrrHugeWeights(t *testing.T) {
 	overload(servers[1])
 	overload(servers[2])
 	require.Equal(t, "--", b.sequence(2))
-}
-
-// wrrModel is wrr told in single steps, without skipping a level. The cursor
-// is a position; -1 is the head.
-type wrrModel struct {
-	cursor           int
-	level, top, step int
-}
-
-func (m *wrrModel) update(bind bool, servers []*ipvs.RealServer) {
-	top, step := 0, 0
-	for _, rs := range servers {
-		top = max(top, int(rs.Weight()))
-	}
-	for d := 1; d <= top; d++ {
-		if !slices.ContainsFunc(servers, func(rs *ipvs.RealServer) bool { return int(rs.Weight())%d != 0 }) {
-			step = d
-		}
-	}
-	m.step = max(1, step)
-	m.top = top - (m.step - 1)
-	m.cursor = -1
-	if bind || m.level > m.top || m.level == 0 {
-		m.level = m.top
-	} else if m.step > 1 {
-		m.level = m.level/m.step*m.step + 1
-	}
-}
-
-func (m *wrrModel) pick(servers []*ipvs.RealServer) *ipvs.RealServer {
-	if m.top == 0 {
-		return nil
-	}
-	start, at := m.cursor, m.cursor
-	fromHead, wrapped := start == -1, false
-	for {
-		at++
-		if at == len(servers) {
-			final := m.level <= m.step
-			m.level -= m.step
-			if m.level <= 0 {
-				m.level = m.top
-				if start == -1 || final && fromHead {
-					m.cursor = -1
-					return nil
-				}
-				wrapped = true
-			}
-			fromHead = true
-			at = -1
-			continue
-		}
-		rs := servers[at]
-		if !rs.Overloaded() && int(rs.Weight()) >= m.level {
-			m.cursor = at
-			return rs
-		}
-		if at == start && wrapped && m.level <= m.step {
-			m.cursor = at
-			return nil
-		}
-	}
-}
-
-func TestWrrAgainstModel(t *testing.T) {
-	for seed := range uint64(200) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 0))
-			b, m := newBench(t, "wrr"), &wrrModel{}
-			s := b.s.(*wrr)
-			m.update(true, nil)
-			for range 400 {
-				n := len(b.servers)
-				weight := rng.Int32N(1+int32(seed%20)) * (1 + int32(seed%4))
-				switch op := rng.IntN(16); {
-				case op == 0 && n < 8:
-					b.link(newServer(rng.IntN(100), weight))
-					m.update(false, b.servers)
-				case op == 1 && n > 0:
-					b.unlink(b.servers[rng.IntN(n)])
-					m.update(false, b.servers)
-				case op == 2 && n > 0:
-					b.weight(b.servers[rng.IntN(n)], weight)
-					m.update(false, b.servers)
-				case op < 6 && n > 0:
-					overload(b.servers[rng.IntN(n)])
-				case op < 9 && n > 0:
-					relieve(b.servers[rng.IntN(n)])
-				case op == 9 && n > 0: // an edit whose update is still to come
-					setWeight(b.servers[rng.IntN(n)], weight)
-				default:
-					require.Same(t, m.pick(b.servers), b.pick())
-					require.Equal(t, [2]int{m.cursor + 1, m.level}, [2]int{s.after, int(s.level)})
-				}
-			}
-		})
-	}
 }
