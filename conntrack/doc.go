@@ -62,6 +62,19 @@
 // the methods of ipvs.RealServer that count, yield of Walk and List, and whom
 // OnLater names.
 //
+// # Side records
+//
+// What few entries have, a persistence engine's data or a helper's state,
+// stands in records of their own (side.go), found by the entry's number through
+// a link that carries the entry's generation and a count of changes. Records do
+// not change while linked. Whoever unlinks an entry frees its record with it; a
+// copy's record is read before its generation is checked. A template's data is
+// part of its key. A record has 300 bytes.
+//
+// A connection whose client's port is not known yet is in the table with port 0
+// and found when nothing else is. It cannot get the port, for keys do not
+// change: FillPort inserts another one, to which its count passes.
+//
 // # Memory
 //
 // Per connection: 132 bytes of entry, 8 to 16 of bucket, 12 per timer record,

@@ -11,6 +11,8 @@
 //	schedule.go  new connections: eligibility, persistence, scheduler, insertion
 //	transmit.go  next hop, TTL, MTU, then NAT, DR, TUN or local delivery
 //	bypass.go    a service without servers: on to where the packet was going
+//	app.go       the FTP helper: what is announced is expected, and rewritten
+//	sip.go       the SIP persistence engine, and calls that servers begin
 //	output.go    real server to client: lookup, state, source rewriting
 //	related.go   ICMP errors about a connection, in both directions
 //	tunnel.go    ICMP errors about a tunnel's outer packet
