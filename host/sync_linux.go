@@ -57,7 +57,7 @@ var _ control.SyncTransport = (*SyncSockets)(nil)
 // Changed tells when a daemon was started or stopped.
 func (s *SyncSockets) Changed() <-chan struct{} { return s.changed }
 
-// Sends and Open report whether a master, and whether any daemon, runs.
+// Sends reports whether a master runs.
 func (s *SyncSockets) Sends() bool { return s.out.Load() != nil }
 
 // Runs reports whether any daemon runs.
