@@ -58,7 +58,7 @@ func TestCachesOverflowAgainstModels(t *testing.T) {
 			w := newWorld(t, name, 1)
 			w.destinations, w.thresholds, w.most, w.crowded = 50_000, 0, 8, 400
 			w.weights = func() int32 { return 1 + w.rng.Int32N(3) }
-			for i := range max(6*operations(), 50_000) {
+			for i := range min(6*operations(), 1_000_000) {
 				switch {
 				case i%50_000 == 0: // servers leave rarely, or nothing remembered would stand
 					w.remove()
