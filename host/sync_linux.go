@@ -76,10 +76,14 @@ func (s *SyncSockets) Interface(name string) (int, error) {
 	return ifc.MTU, nil
 }
 
-// Open opens a daemon's sockets.
+// Open opens a daemon's sockets. While the interface has no address to send
+// from, it waits for one, as at boot: Maintain opens them then.
 func (s *SyncSockets) Open(d *ipvs.Daemon, o control.SyncOptions) error {
 	e := &syncEnd{daemon: *d, opts: o}
-	if err := e.open(); err != nil {
+	switch err := e.open(); {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		s.log.Warn("synchronisation daemon waits for an address", "interface", d.Interface)
+	case err != nil:
 		return err
 	}
 	s.mu.Lock()
@@ -198,7 +202,7 @@ func (e *syncEnd) outdated() bool {
 	if err != nil {
 		return false // nothing to open
 	}
-	return ifc.Index != e.index || e.daemon.State == ipvs.DaemonMaster && e.sourceOf(ifc) != e.source
+	return len(e.sockets) == 0 || ifc.Index != e.index || e.daemon.State == ipvs.DaemonMaster && e.sourceOf(ifc) != e.source
 }
 
 // open opens a socket for each port, or none.
@@ -215,6 +219,7 @@ func (e *syncEnd) open() error {
 		c, err := e.socket(uint16(e.daemon.Port + i))
 		if err != nil {
 			e.close()
+			e.sockets = nil
 			return fmt.Errorf("socket for %v port %d on %s: %w", e.daemon.Group, e.daemon.Port+i, e.daemon.Interface, err)
 		}
 		e.sockets = append(e.sockets, c)
@@ -299,7 +304,7 @@ func (e *syncEnd) configureMaster(fd int, port uint16) error {
 		return os.NewSyscallError("connect", unix.Connect(fd, e.sockaddr(port)))
 	}
 	if !e.source.IsValid() {
-		return fmt.Errorf("no IPv4 address on %s: %w", e.daemon.Interface, ipvs.ErrInvalid)
+		return unix.EADDRNOTAVAIL
 	}
 	mreq := unix.IPMreqn{Ifindex: int32(e.index)}
 	if err := unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &mreq); err != nil {

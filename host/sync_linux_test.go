@@ -114,6 +114,7 @@ func TestSyncSockets(t *testing.T) {
 func sayUntilHeard(t *testing.T, a, b *syncEndpoint, group string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
+		a.ns.Do(a.Maintain)
 		a.send(group, 8848, "hello")
 		time.Sleep(5 * time.Millisecond)
 		b.mu.Lock()
@@ -171,8 +172,13 @@ func TestSyncSocketErrors(t *testing.T) {
 		ns := lab.Namespace("a")
 		lab.Veth(ns, "eth0", lab.Namespace("b"), "eth0")
 		e := newSyncEndpoint(t, ns)
-		require.Error(t, e.start(ipvs.DaemonMaster, "224.0.0.81", 1), "no address to send from")
-		require.False(t, e.Sends())
+		require.NoError(t, e.start(ipvs.DaemonMaster, "224.0.0.81", 1), "it waits for an address to send from")
+		e.send("224.0.0.81", 8848, "nowhere")
+		require.EqualValues(t, 1, e.Counters()["lost"])
+		ns.AddAddr("eth0", "10.2.0.1/16")
+		ns.Do(e.Maintain)
+		e.send("224.0.0.81", 8848, "there")
+		require.EqualValues(t, 1, e.Counters()["sent"])
 		ns.Do(func() {
 			mtu, err := e.Interface("eth0")
 			require.NoError(t, err)
