@@ -113,7 +113,9 @@ func kinds() []kind {
 		flags = append(flags, uint8(i))
 	}
 	for i := range 256 {
-		types = append(types, uint8(i))
+		if !testing.Short() || i < 16 || i == 255 { // the first ones have names
+			types = append(types, uint8(i))
+		}
 	}
 	return []kind{
 		{"tcp", ipvs.TCP, flags, tcpEvent, func(f uint8) bool { return f&syn != 0 },
@@ -415,13 +417,13 @@ func TestPacketsThatTellLess(t *testing.T) {
 	}
 
 	s = newStateSite(t, sctpKind, ipvs.DirectRoute)
-	for first := range 256 {
-		for second := range 256 {
+	for _, first := range sctpKind.events {
+		for _, second := range sctpKind.events {
 			s.put(s.masq, 8, conntrack.Ref{})
-			list := []byte{byte(first), 0, 0, 5, 1, 0, 0, 0, byte(second), 0, 0, 4}
+			list := []byte{first, 0, 0, 5, 1, 0, 0, 0, second, 0, 0, 4}
 			body := chunks(someone.Port(), 80, list)
 			s.handle(clientSide, ethernet(clientSide, whole(someone.Addr(), vip4, sctp, body)), nil)
-			event := sctpEvent(byte(first))
+			event := sctpEvent(first)
 			if (first == 10 || first == 11) && second == 6 {
 				event = "ABORT"
 			}
