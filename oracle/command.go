@@ -31,6 +31,7 @@ func (w *world) programs() map[string]shell.Program {
 		"ipvsadm": ipvsadm.Run, "ipvsadm-save": ipvsadm.RunSave, "ipvsadm-restore": ipvsadm.RunRestore,
 	} {
 		p[name] = func(args []string, in io.Reader, out, errs io.Writer) int {
+			w.settle(w.now) // the kernel is done with the command before
 			status := run(args, w.ctl, w.names, in, out, errs)
 			w.autoload()
 			return status
@@ -109,6 +110,7 @@ var moduleNames = []string{"ip_vs", "ip_vs_ftp", "ip_vs_pe_sip", "ip_tables", "i
 // be seen of a module is its settings, and ip_vs_ftp's helper.
 func (w *world) modprobe(args []string, _ io.Reader, _, errs io.Writer) int {
 	quiet, several, remove := false, false, false
+	ports := "21"
 	var wanted []string
 	for _, a := range args[1:] {
 		switch {
@@ -118,6 +120,8 @@ func (w *world) modprobe(args []string, _ io.Reader, _, errs io.Writer) int {
 			several = true
 		case a == "-r":
 			remove = true
+		case strings.HasPrefix(a, "ports="):
+			ports = a[len("ports="):]
 		case !strings.HasPrefix(a, "-") && !strings.Contains(a, "="):
 			wanted = append(wanted, a)
 		}
@@ -133,6 +137,9 @@ func (w *world) modprobe(args []string, _ io.Reader, _, errs io.Writer) int {
 			return 1
 		}
 		w.load(m, !remove)
+		if strings.ReplaceAll(m, "-", "_") == "ip_vs_ftp" {
+			w.helpFTP(!remove, ports)
+		}
 	}
 	return 0
 }
@@ -146,15 +153,18 @@ func knownModule(name string) bool {
 var schedulerNames = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf", "twos"}
 
 func (w *world) load(module string, on bool) {
-	module = strings.ReplaceAll(module, "-", "_")
-	w.modules[module] = on
-	if module == "ip_vs_ftp" {
-		var ports []uint16
-		if on {
-			ports = []uint16{21}
+	w.modules[strings.ReplaceAll(module, "-", "_")] = on
+}
+
+// helpFTP makes the helper attend to ports, or to none.
+func (w *world) helpFTP(on bool, list string) {
+	var ports []uint16
+	for _, text := range strings.Split(list, ",") {
+		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n != 0 && on {
+			ports = append(ports, uint16(n))
 		}
-		w.dir.Table.SetFTPPorts(ports)
 	}
+	w.dir.Table.SetFTPPorts(ports)
 }
 
 // autoload loads the modules of the schedulers in use, as the kernel does when

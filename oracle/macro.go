@@ -176,25 +176,28 @@ func packet(src, dst netip.Addr, proto uint8, l4 []byte, o options) []byte {
 // verdict is the one word that says where a frame went.
 func verdict(e Emission) string {
 	var p wire.Packet
-	if p.Parse(e.Data, wire.Ethernet) != wire.None {
+	if len(e.Data) < wire.EthernetLen || p.Parse(e.Data, wire.Ethernet) != wire.None {
 		return "malformed"
 	}
-	dst := wire.EthernetHeader(e.Data).Dst()
+	h := wire.EthernetHeader(e.Data)
+	if p.Version == 0 {
+		return fmt.Sprintf("%s:%04x", e.Link, h.Type())
+	}
+	dst := h.Dst()
 	if dst == linkNamed(e.Link).gateway {
 		switch {
 		case p.Proto == wire.ProtoICMP && p.Full:
 			return fmt.Sprintf("icmp:%d/%d", e.Data[p.L4], e.Data[p.L4+1])
 		case p.Proto == wire.ProtoICMPv6 && p.Full:
 			return fmt.Sprintf("icmp6:%d/%d", e.Data[p.L4], e.Data[p.L4+1])
-		case p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0 && e.Link == "c":
+		case p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0:
 			return "rst"
 		}
-		return e.Link + ":" + hex.EncodeToString(dst[:])
 	}
 	switch {
-	case dst[0] == 2 && dst[1] == 0:
+	case p.Version == 4 && dst[0] == 2 && dst[1] == 0 && dst[2] != 0:
 		return netip.AddrFrom4([4]byte(dst[2:])).String()
-	case dst[0] == 2 && dst[1] == 6:
+	case p.Version == 6 && dst[0] == 2 && dst[1] == 6:
 		return "mac:" + hex.EncodeToString(dst[2:])
 	}
 	return e.Link + ":" + hex.EncodeToString(dst[:])

@@ -257,8 +257,26 @@ func (w *world) ipLink(c *ipCommand) error {
 	}
 	if slices.Contains(c.words, "down") {
 		ifc.Up = false
+		w.lose(port)
 	}
 	return nil
+}
+
+// lose forgets what does not outlive a device that goes down: its neighbours,
+// and its routes, but for those that its addresses bring back.
+func (w *world) lose(port int) {
+	w.net.Routes = slices.DeleteFunc(slices.Clone(w.net.Routes), func(r route.Route) bool {
+		return r.Kind == route.Unicast && r.Port == port && r.Via.IsValid()
+	})
+	w.flushNeighbours(port)
+}
+
+func (w *world) flushNeighbours(port int) {
+	for n := range w.neigh {
+		if n.port == port {
+			w.forget(n)
+		}
+	}
 }
 
 func (w *world) ipNeighbour(c *ipCommand) error {
@@ -267,11 +285,7 @@ func (w *world) ipNeighbour(c *ipCommand) error {
 		return err
 	}
 	if c.verb == "flush" {
-		for n := range w.neigh {
-			if n.port == port {
-				w.forget(n)
-			}
-		}
+		w.flushNeighbours(port)
 		return nil
 	}
 	a, err := netip.ParseAddr(c.first())

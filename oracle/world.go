@@ -82,20 +82,30 @@ func newWorld(n *names) *world {
 
 // reroute gives the director the host's network as it is now.
 func (w *world) reroute() {
-	w.routes = route.New(w.net)
+	up := w.net
+	up.Routes = slices.DeleteFunc(slices.Clone(up.Routes), func(r route.Route) bool {
+		return r.Kind == route.Unicast && !w.net.Interfaces[r.Port].Up
+	})
+	w.routes = route.New(up)
 	w.ctl.SetRoutes(w.routes)
 }
 
+// maxRounds bounds how often there may be still more to do at one moment.
+const maxRounds = 10_000
+
 // settle lets everything due until t happen, and makes it t.
 func (w *world) settle(t clock.Instant) {
-	for {
+	for rounds := 0; ; {
 		w.out.Reset()
 		next := w.worker.Tick(w.now, &w.out).Min(w.ctl.Tick(w.now)).Min(w.ctl.SyncTick(w.now))
 		w.collect()
-		if w.now >= t {
+		if w.now < t {
+			w.now = max(next, w.now+1).Min(t)
+			continue
+		}
+		if rounds++; next > w.now || rounds > maxRounds {
 			return
 		}
-		w.now = max(next, w.now+1).Min(t)
 	}
 }
 
