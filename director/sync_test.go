@@ -182,3 +182,24 @@ func TestTwoDirectors(t *testing.T) {
 	_, p = b.parsed(b.handle(1, segment(ap(real, 80), ap(cip, 40000), wire.FlagACK, 10)))
 	require.Equal(t, vip, p.Src, "and its answers in the service's name")
 }
+
+// TestSyncFramesAreTheHosts: daemons' messages are never taken for a service's,
+// nor answered, whatever their group.
+func TestSyncFramesAreTheHosts(t *testing.T) {
+	for _, group := range []string{"224.0.0.81:8848", "[ff02::81]:8848"} {
+		b := newTestbed(t)
+		to := netip.MustParseAddrPort(group)
+		from := netip.MustParseAddrPort("10.1.0.99:40000")
+		id := ipvs.ServiceID{Family: ipvs.FamilyOf(to.Addr()), Protocol: ipvs.UDP, Addr: vip}
+		if to.Addr().Is6() {
+			from, id.Addr = netip.MustParseAddrPort("[fe80::99]:40000"), vip6
+		}
+		b.service(id, ipvs.DirectRoute, "10.2.0.11:0")
+		g := connsync.Datagram{Group: to, TTL: 1, Payload: make([]byte, 44)}
+		out := b.handle(0, g.Frame(gwMAC, from, 0))
+		require.Len(t, out.Pass, 1)
+		require.Empty(t, out.Tx)
+		require.Empty(t, out.Host)
+		require.Equal(t, NotForUs, b.w.seen)
+	}
+}
