@@ -159,7 +159,7 @@ func (tr *traffic) judgeError(s shipment, want *view) error {
 	frames := tr.deliver(s)
 	limit := tr.mtu - tr.overhead(s)
 	tunnel := tr.mode.method == ipvs.Tunnel
-	if want == nil || s.in.v6 && (s.longest > limit || tunnel && limit < 1280) || tunnel && limit < 68 {
+	if want == nil || s.in.v6 && s.longest > limit || tunnel && limit < tr.least() {
 		return none(frames)
 	}
 	var got []view

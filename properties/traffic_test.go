@@ -240,8 +240,9 @@ func (tr *traffic) deliver(s shipment) []*wire.Frame {
 
 func (tr *traffic) fail(s shipment, err error) {
 	tr.t.Helper()
-	tr.t.Fatalf("%v, seed %d, MTU %d, device %+v, %d fragments, pmtu_disc %d: %v\nin: %x\ncounters: %v", tr.mode, tr.seed, tr.mtu,
-		s.dev, len(s.frames), tr.snap.Sysctls.PMTUDisc, err, s.in.b, tr.d.Counters())
+	text := err.Error()
+	tr.t.Fatalf("%v, seed %d, MTU %d, device %+v, %d fragments, pmtu_disc %d: %.2000s\nin: %.400x\ncounters: %v", tr.mode, tr.seed, tr.mtu,
+		s.dev, len(s.frames), tr.snap.Sysctls.PMTUDisc, text, s.in.b, tr.d.Counters())
 }
 
 // run sends n packets and judges what becomes of each.
@@ -261,7 +262,7 @@ func (tr *traffic) run(n int) {
 func (tr *traffic) judge(s shipment, frames []*wire.Frame) error {
 	limit := tr.mtu - tr.overhead(s)
 	tunnel := tr.mode.method == ipvs.Tunnel
-	if tunnel && (!s.in.v6 && limit < 68 || s.in.v6 && limit < 1280) {
+	if tunnel && limit < tr.least() {
 		return none(frames)
 	}
 	df := !s.in.v6 && get16(s.in.b[6:])&dontFragment != 0
@@ -314,7 +315,9 @@ func (tr *traffic) next(s shipment, list []view) (whole view, rest []view, err e
 	if n == 0 {
 		return whole, nil, errors.New("there is no last fragment")
 	}
-	if s.largest != 0 { // no fragment is larger than what came; behind a tunnel's header that goes for the outer packet
+	// No fragment is larger than what came. Behind a tunnel's header that goes for
+	// the outer packet, if it is of the same family.
+	if s.largest != 0 && (tr.mode.method != ipvs.Tunnel || tr.mode.far6 == s.in.v6) {
 		if limit = min(limit, s.largest); list[0].v6 {
 			limit = min(tr.mtu, max(s.largest, 1280))
 		}

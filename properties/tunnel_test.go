@@ -32,6 +32,14 @@ func (tr *traffic) overhead(s shipment) int {
 	return n
 }
 
+// least is the MTU that a tunnel must leave for the packet inside.
+func (tr *traffic) least() int {
+	if tr.mode.far6 {
+		return 1280
+	}
+	return 68
+}
+
 // unwrap judges a tunnel's outer headers and returns what is inside, as the far
 // end sees it.
 func (tr *traffic) unwrap(s shipment, outer view) (inner view, err error) {
