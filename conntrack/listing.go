@@ -71,6 +71,7 @@ func (c *Conn) entry(now clock.Instant) ipvs.ConnEntry {
 		State:     stateName(c),
 		Expires:   int64(c.Expires.Sub(now) / 1e9),
 		Template:  c.Template(),
+		Synced:    c.Flags&FlagSync != 0,
 		Method:    c.Method,
 		InPackets: uint64(c.InPackets),
 		PEName:    c.PEName,

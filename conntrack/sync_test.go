@@ -108,6 +108,26 @@ func TestUpdate(t *testing.T) {
 	require.Zero(t, table.Count(c.Ref))
 }
 
+// TestListedAsSynced: a listing says which entries another director told of.
+func TestListedAsSynced(t *testing.T) {
+	reg, all := servers(1, ipvs.DirectRoute)
+	table := New(Config{Servers: reg})
+	var c Conn
+	for i, flags := range []Flags{0, FlagSync} {
+		n := tcpSpec(i, all[0])
+		n.Flags = flags
+		require.Equal(t, Inserted, table.Insert(t0, n, &c))
+	}
+	synced := 0
+	table.List(t0, func(e *ipvs.ConnEntry) bool {
+		if e.Synced {
+			synced++
+		}
+		return true
+	})
+	require.Equal(t, 1, synced)
+}
+
 // TestUpdateTemplate: a template's activity is no matter.
 func TestUpdateTemplate(t *testing.T) {
 	reg, all := servers(1, ipvs.DirectRoute)
