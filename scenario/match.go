@@ -1,8 +1,10 @@
 package scenario
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"usvs/wire"
@@ -179,6 +181,8 @@ func (f *Field) judge(v *view) (found string, ok bool) {
 		return judgeBool(f, p.MoreFrags)
 	case "sum":
 		return judgeBool(f, sumsOK(p, total))
+	case "text":
+		return judgeText(f, p)
 	}
 	n, ok := number(p, key, total)
 	if !ok {
@@ -197,6 +201,13 @@ func judgeEndpoint(f *Field, a addr, port uint16) (string, bool) {
 		found = joinPort(a, port)
 	}
 	return found, Endpoint{f.Addrs, f.Port}.fits(Endpoint{[]addr{a}, port})
+}
+
+// judgeText looks for a text in what the packet carries.
+func judgeText(f *Field, p *wire.Packet) (string, bool) {
+	b := p.Transport()
+	b = b[min(len(b), transportLen(p)):]
+	return strings.Trim(strconv.Quote(string(b)), `"`), bytes.Contains(b, []byte(f.Data))
 }
 
 func judgeBool(f *Field, yes bool) (string, bool) {

@@ -65,6 +65,8 @@ func TestMatch(t *testing.T) {
 		{"arp request client > $VIP eth.dst=broadcast", "arp request * > $VIP eth.dst=broadcast", ""},
 		{"arp request client > $VIP", "arp reply", "another"},
 		{"arp request client > $VIP", "tcp", "another"},
+		{`udp client:4000 > $VIP:53 text=a\x20b\r\n`, `udp text=\x20b\r payload=5 sum=yes`, ""},
+		{`tcp client:4000 > $VIP:80 PA text=hello`, `tcp text=hullo`, "text is hello, not hullo"},
 		{"icmp6 toobig [2001:db8::9] > [2001:db8::1] mtu=1400 inner.proto=udp inner.src=[2001:db8::1]:53 inner.dst=[2001:db8::9]:1", "icmp6 toobig mtu=1400 sum=yes inner.dst=client:1 inner.sum=yes", ""},
 		{"tcp client:4000 > $VIP:80 A seq=7 ack=9 tos=4", "tcp seq=7 ack=9 tos=4 sum=yes", ""},
 		{"tcp [2001:db8::9]:1 > [2001:db8::1]:80 S tos=8 ttl=3", "ip6 tos=8 ttl=3 id=1", "id is absent, not 1"},

@@ -158,7 +158,7 @@ func (m *Pattern) buildARP() ([]byte, string) {
 }
 
 func (m *Pattern) buildTransport() (b []byte, problem string) {
-	payload := make([]byte, m.value("payload", 0)&0xffff)
+	payload := m.payload()
 	src, dst := m.Src.Addrs[0], m.Dst.Addrs[0]
 	pseudo := func(proto uint8) uint64 { return wire.PseudoSum(src, dst, proto, len(b)) }
 	switch m.Proto {
@@ -186,6 +186,16 @@ func (m *Pattern) buildTransport() (b []byte, problem string) {
 		return payload, "" // a later fragment has no transport header
 	}
 	return b, ""
+}
+
+// payload is the text that the packet carries, or as many zeros as it says.
+func (m *Pattern) payload() []byte {
+	for _, f := range m.Fields {
+		if f.Key == "text" {
+			return []byte(f.Data)
+		}
+	}
+	return make([]byte, m.value("payload", 0)&0xffff)
 }
 
 func (m *Pattern) putPorts(b []byte) {

@@ -34,6 +34,7 @@ type Field struct {
 	Addrs []addr     // if it is an address
 	Port  uint16     // behind the address
 	MACs  []wire.MAC // if it is a MAC address
+	Data  string     // if it is a text, what that stands for
 }
 
 // protocols are the first words of patterns.
@@ -107,6 +108,7 @@ var (
 	addrKeys   = []string{"src", "dst"}
 	macKeys    = []string{"eth.src", "eth.dst"}
 	boolKeys   = []string{"df", "mf", "sum"}
+	textKeys   = []string{"text"}
 )
 
 // field takes key=value.
@@ -131,13 +133,18 @@ func (w *words) field() Field {
 		if !slices.Contains(protocols, value) {
 			w.fail("%s: %q is no protocol", key, value)
 		}
+	case slices.Contains(textKeys, inner):
+		var err error
+		if f.Data, err = strconv.Unquote(`"` + value + `"`); err != nil || f.Data == "" {
+			w.fail(`%s: %q is no text; \r, \n, \x20 and the like stand for what cannot be written`, key, value)
+		}
 	case slices.Contains(boolKeys, inner):
 		if !slices.Contains([]string{"yes", "no"}, value) {
 			w.fail("%s: want yes or no", key)
 		}
 	default:
 		w.fail("frames have no %q: want one of %s", key,
-			strings.Join(slices.Concat(macKeys, addrKeys, numberKeys, boolKeys, []string{"proto"}), ", "))
+			strings.Join(slices.Concat(macKeys, addrKeys, numberKeys, boolKeys, textKeys, []string{"proto"}), ", "))
 	}
 	return f
 }
