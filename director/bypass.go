@@ -7,16 +7,22 @@ import (
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
+	"usvs/localstack"
 	"usvs/route"
 )
 
 // mayBypass reports whether a packet for which no server is available may go on
-// to where it was going: a fwmark service took it, and it is not for this host
-// (cache_bypass, ipvs.md 5.4).
+// to where it was going: a fwmark service took it, and it is for another host
+// (cache_bypass, ipvs.md 5.4). Whether an IPv6 packet is, the kernel finds out
+// later, when it cannot help dropping it.
 func (w *Worker) mayBypass(id *ipvs.ServiceID) bool {
 	dst := w.flow.virtual.Addr()
-	return id.Mark != 0 && !w.flow.related && !dst.IsMulticast() && dst != broadcast4 &&
-		!w.snap.owned.has(dst) && w.snap.Routes.Lookup(dst).Kind != route.Local
+	return id.Mark != 0 && !w.flow.related && !dst.IsMulticast() && dst != broadcast4 && (dst.Is6() || !w.forHost(dst))
+}
+
+// forHost reports whether a packet to that address ends here.
+func (w *Worker) forHost(dst netip.Addr) bool {
+	return w.snap.owned.has(dst) || w.snap.Routes.Lookup(dst).Kind == route.Local
 }
 
 // bypass opens a connection without a server and sends its first packet on.
@@ -51,9 +57,7 @@ func nowhere(version uint8) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
 
-// transmitBypass sends a packet on as a router would, but says nothing when it
-// cannot: the ICMP error would have to come from the packet's destination, which
-// is not ours, and the kernel sends none either.
+// transmitBypass sends a packet on as a router would.
 func (w *Worker) transmitBypass(f *link.Frame) {
 	p := &w.p
 	hop := w.snap.Routes.Lookup(p.Dst)
@@ -61,17 +65,17 @@ func (w *Worker) transmitBypass(f *link.Frame) {
 		w.record(Step{Stage: StageRoute, Conn: &w.c, Hop: hop})
 	}
 	switch {
-	case hop.Kind == route.Local:
+	case w.forHost(p.Dst):
 		w.end(DropBypassLocal)
 		return
 	case hop.Kind == route.None:
-		w.end(DropNoRoute)
+		w.refuseBypass(f, localstack.HostUnreachable(), DropNoRoute)
 		return
 	case hop.Kind == route.Foreign:
 		w.end(DropForeignRoute)
 		return
 	case p.TTL <= 1:
-		w.end(DropTTL)
+		w.refuseBypass(f, localstack.TimeExceeded(), DropTTL)
 		return
 	}
 	forward.DecrementTTL(p)
@@ -80,8 +84,18 @@ func (w *Worker) transmitBypass(f *link.Frame) {
 		w.record(Step{Stage: StageMTU, Conn: &w.c, MTU: hop.MTU, OK: !tooBig})
 	}
 	if tooBig {
-		w.end(DropTooBig)
+		w.refuseBypass(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return
 	}
 	w.send(f, &hop, fragment)
+}
+
+// refuseBypass is refuse, silent for IPv4: the error would have to come from the
+// packet's destination, which is not ours, and the kernel sends none either.
+func (w *Worker) refuseBypass(f *link.Frame, e localstack.Error, why Reason) {
+	if w.p.Version == 6 {
+		w.refuse(f, e, why)
+		return
+	}
+	w.end(why)
 }

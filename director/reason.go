@@ -49,7 +49,7 @@ const (
 	DropRateLimited      // an answer withheld by the ICMP rate limit
 	DropDefence          // would have opened a connection, and drop_packet's turn had come
 	DropRelatedNoServer  // an ICMP error that would have opened a connection, but no real server is available
-	DropBypassLocal      // on a bypass connection, to what has become an address of the host
+	DropBypassLocal      // on a bypass connection, to an address of the host
 	DropHelperChecksum   // of a connection with a helper, and the checksum is wrong
 	DropHelperRace       // of a connection with a helper, and two workers were at it
 	DropEngine           // opens a connection, and the persistence engine finds no key in it

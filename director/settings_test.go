@@ -134,6 +134,8 @@ func (b *testbed) marked(data []byte) *link.Output {
 
 func TestCacheBypass(t *testing.T) {
 	opener := func() []byte { return segment(ap(cip, 40000), ap(origin, 80), wire.FlagSYN, 0) }
+	lastHop := segment(ap(cip6, 40000), ap(origin6, 80), wire.FlagSYN, 0)
+	wire.IPv6(lastHop[wire.EthernetLen:]).SetHopLimit(1)
 	for _, c := range []struct {
 		name  string
 		setup func(*testbed)
@@ -156,6 +158,9 @@ func TestCacheBypass(t *testing.T) {
 		{name: "off", in: opener(), want: DropNoServer, sent: 1, setup: func(b *testbed) { b.snap.Sysctls.CacheBypass = 0 }},
 		{name: "to an owned address", in: segment(ap(cip, 40000), ap(vip, 80), wire.FlagSYN, 0), want: DropNoServer, sent: 1},
 		{name: "to an address of the host", in: opener(), want: DropNoServer, sent: 1, setup: func(b *testbed) { b.carry(origin) }},
+		{name: "to an owned address, IPv6", in: segment(ap(cip6, 40000), ap(vip6, 80), wire.FlagSYN, 0), want: DropBypassLocal, conns: 1},
+		{name: "hop limit, IPv6", in: lastHop, want: DropTTL, conns: 1, sent: 1},
+		{name: "too big, IPv6", in: segment(ap(cip6, 40000), ap(origin6, 80), wire.FlagSYN, 1450), want: DropTooBig, conns: 1, sent: 1},
 		{name: "ICMP error", want: DropRelatedNoServer, setup: func(b *testbed) { b.snap.Sysctls.ScheduleICMP = 1 },
 			in: icmp(cip, origin, 3, 4, 1400, bare(segment(ap(origin, 80), ap(cip, 40000), wire.FlagACK, 0)))},
 	} {

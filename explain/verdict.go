@@ -40,7 +40,7 @@ var meanings = map[director.Reason]string{
 	director.DropRateLimited:      "dropped: the answer was withheld by the ICMP rate limit",
 	director.DropDefence:          "dropped: it would open a connection, and drop_packet lets only some of these pass",
 	director.DropRelatedNoServer:  "dropped: an ICMP error about an unknown connection (schedule_icmp), for which no real server is available",
-	director.DropBypassLocal:      "dropped: its connection goes past all servers (cache_bypass), but the destination is this host now",
+	director.DropBypassLocal:      "dropped: its connection goes past all servers (cache_bypass), but the destination is this host",
 	director.DropHelperChecksum:   "dropped: the connection has a helper, and the packet's checksum is wrong",
 	director.DropHelperRace:       "dropped: another packet of the connection changed what its helper knows at the same moment",
 	director.DropEngine:           "dropped: the service's persistence engine finds no Call-ID in it",
