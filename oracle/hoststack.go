@@ -77,7 +77,8 @@ func (w *world) forward(f *link.Frame, p *wire.Packet) {
 
 func (w *world) complain(f *link.Frame, p *wire.Packet, e localstack.Error) {
 	g := wire.NewFrame(wire.MaxFrame)
-	if w.stack.Error(w.now, w.request(f, p), w.routes.Lookup(p.Src).Src, e, g).Answered() {
+	hop := w.routes.Lookup(p.Src)
+	if w.stack.Error(w.now, w.request(f, p), w.sourceTo(p.Src, &hop), e, g).Answered() {
 		w.send(g)
 	}
 }

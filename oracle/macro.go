@@ -3,6 +3,7 @@ package oracle
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"net/netip"
@@ -24,6 +25,9 @@ var sctpChunks = map[string]struct {
 	"SHUTDOWN_COMPLETE": {14, 4},
 }
 
+// maxPayload is what fits an IPv4 packet besides a TCP header.
+const maxPayload = 65535 - wire.IPv4Len - wire.TCPLen
+
 // options are a macro's k=v words.
 type options map[string]int
 
@@ -36,6 +40,9 @@ func (o options) get(key string, def int) int {
 
 // buildMacro makes the frame that a macro line stands for.
 func buildMacro(words []string) (frame []byte, link string, err error) {
+	if len(words) == 0 {
+		return nil, "", errors.New("a verdict without a frame")
+	}
 	proto := words[0]
 	words = words[1:]
 	link = "c"
@@ -54,6 +61,9 @@ func buildMacro(words []string) (frame []byte, link string, err error) {
 	if err1 != nil || err2 != nil {
 		return nil, "", fmt.Errorf("%s: bad address in %q", proto, words)
 	}
+	if src.Addr().Is4() != dst.Addr().Is4() {
+		return nil, "", fmt.Errorf("%s: %v and %v are of two families", proto, src, dst)
+	}
 	opts := options{}
 	for _, w := range words[2:] {
 		k, v, _ := strings.Cut(w, "=")
@@ -62,6 +72,9 @@ func buildMacro(words []string) (frame []byte, link string, err error) {
 			return nil, "", err
 		}
 		opts[k] = int(n)
+	}
+	if n := opts.get("len", 0); n < 0 || n > maxPayload {
+		return nil, "", fmt.Errorf("len=%d does not fit a packet", n)
 	}
 	l, num, err := segment(proto, kind, src, dst, opts)
 	if err != nil {

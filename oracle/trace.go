@@ -153,6 +153,9 @@ func output(text, line string) string {
 	return text + line + "\n"
 }
 
+// maxRepeat bounds "rep N".
+const maxRepeat = 1_000_000
+
 // macro reads "tcp [LINK] FLAGS SRC DST [k=v ...] -> VERDICT" and its kin.
 func (s *Step) macro(text string) error {
 	s.Kind, s.Repeat = 'm', 1
@@ -165,6 +168,9 @@ func (s *Step) macro(text string) error {
 		n, err := strconv.Atoi(count)
 		if err != nil {
 			return err
+		}
+		if n < 0 || n > maxRepeat {
+			return fmt.Errorf("%d times is not sensible", n)
 		}
 		if _, err := fmt.Sscanf(verdict, "%d frames", &s.Repeated); err != nil {
 			return err
