@@ -371,7 +371,7 @@ func (j *Judge) full() bool { return j.ev.Reason == director.DropTableFull }
 func (j *Judge) bypass(fl *flow, svc *director.Service) *record {
 	s, dst := j.dir.Core().Snapshot(), fl.virtual.Addr()
 	if s.Sysctls.CacheBypass == 0 || svc.VS.ID.Mark == 0 || j.heard.quoted != nil || dst.IsMulticast() ||
-		slices.Contains(s.Owned, dst) || s.Routes.IsLocal(dst) || s.Routes.Lookup(dst).Kind == route.Local ||
+		dst.Is4() && (slices.Contains(s.Owned, dst) || s.Routes.IsLocal(dst) || s.Routes.Lookup(dst).Kind == route.Local) ||
 		j.full() || svc.Spec.Flags&ipvs.FlagOnePacket != 0 && fl.proto == protoUDP {
 		return nil
 	}
