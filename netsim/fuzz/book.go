@@ -21,6 +21,7 @@ type book struct {
 	entries []*record
 	byRef   map[conntrack.Ref]*record
 	servers map[*ipvs.RealServer]*model.Server
+	near    map[*ipvs.RealServer]bool // a connection ended within the timers' grain
 }
 
 // record is a connection or template as it must be.
@@ -51,6 +52,7 @@ const later = time.Minute
 
 func (b *book) init() {
 	b.byRef, b.servers = map[conntrack.Ref]*record{}, map[*ipvs.RealServer]*model.Server{}
+	b.near = map[*ipvs.RealServer]bool{}
 }
 
 func (b *book) add(r *record) { b.entries = append(b.entries, r) }
@@ -79,6 +81,7 @@ func (b *book) expire(now clock.Instant, listed func(conntrack.Ref) *conntrack.C
 	b.entries = slices.DeleteFunc(b.entries, func(r *record) bool {
 		if r.expires <= now {
 			b.ended(r)
+			b.near[r.server] = b.near[r.server] || now.Sub(r.expires) < grain
 		}
 		return r.expires <= now
 	})
@@ -103,6 +106,21 @@ func (b *book) postpones(r *record, c *conntrack.Conn) bool {
 		}
 	}
 	return near && c != nil && c.Expires > r.expires
+}
+
+// agrees compares a server's counts with what they must be. Whether a threshold
+// was passed depends on what came first, and a timer may see to an end a little
+// after a packet has opened something new.
+func (b *book) agrees(rs *ipvs.RealServer) string {
+	s := b.servers[rs]
+	if b.near[rs] {
+		s.Overload = rs.Overloaded()
+	}
+	text := s.Differs(rs)
+	if text == "" {
+		delete(b.near, rs)
+	}
+	return text
 }
 
 // inbound is the connection of a client's packets.

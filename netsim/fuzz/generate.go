@@ -133,11 +133,20 @@ func (g *generator) addService() {
 	} else if s.proto == protoUDP && g.chance(4) {
 		extra = " -o"
 	}
-	g.say("%s$ ipvsadm -A %s -s %s%s", s.on.name, s.id, pick(g, Schedulers), extra)
+	g.say("%s$ ipvsadm -A %s -s %s%s", s.on.name, s.id, g.scheduler(), extra)
 	g.services = append(g.services, s)
 	for range g.r.IntN(5) {
 		g.addServer(s)
 	}
+}
+
+// scheduler draws a scheduler, with the flags that it may have.
+func (g *generator) scheduler() string {
+	name := pick(g, Schedulers)
+	if name != "sh" && name != "mh" || g.chance(3) {
+		return name
+	}
+	return name + " -b " + pick(g, []string{name + "-port", name + "-fallback", name + "-fallback," + name + "-port"})
 }
 
 func (g *generator) markRule(s *service) {
@@ -258,7 +267,7 @@ func (g *generator) edit() {
 	case 3, 4:
 		g.say("%s$ ipvsadm -d %s %s", s.on.name, s.id, rs.args)
 	case 5:
-		g.say("%s$ ipvsadm -E %s -s %s", s.on.name, s.id, pick(g, Schedulers))
+		g.say("%s$ ipvsadm -E %s -s %s", s.on.name, s.id, g.scheduler())
 	case 6:
 		g.say("%s$ ipvsadm -D %s", s.on.name, s.id)
 	case 7:

@@ -214,7 +214,7 @@ func (j *Judge) counts() {
 		for _, rs := range svc.Servers {
 			if s := j.book.servers[rs]; s == nil {
 				j.broken("counts", "%v belongs to %v and was never added", rs.ID, svc.VS.ID)
-			} else if text := s.Differs(rs); text != "" {
+			} else if text := j.book.agrees(rs); text != "" {
 				j.broken("counts", "%s", text)
 			}
 			templates := int32(0)
