@@ -10,7 +10,7 @@ DESTDIR  ?=
 # at the page of usvs sim --html.
 DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium vsftpd sip-tester
 
-.PHONY: all build deps test check lint parkpoints fuzz simfuzz properties mutants demo bench install uninstall clean
+.PHONY: all build deps test check lint parkpoints fuzz simfuzz properties mutants hashes demo bench install uninstall clean
 
 all: build
 
@@ -58,6 +58,11 @@ mutants:
 # operations of each scheduler, a million frames of each kind.
 properties:
 	USVS_LONG=1 $(GO) test -timeout 60m -v -run 'AgainstModels|Every' ./sched ./properties
+
+# The simulation gives the same bytes on a processor of another kind.
+hashes:
+	@command -v qemu-aarch64-static >/dev/null || { echo "make hashes emulates arm64: apt-get install qemu-user-static" >&2; exit 1; }
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -run 'TestRecordedHashes$$' -v ./netsim
 
 demo:
 	$(GO) run ./cmd/usvs demo
