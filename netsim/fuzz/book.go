@@ -58,13 +58,18 @@ func (b *book) init() {
 func (b *book) add(r *record) { b.entries = append(b.entries, r) }
 
 func (b *book) remove(r *record) {
-	b.entries = slices.DeleteFunc(b.entries, func(o *record) bool { return o == r })
-	b.ended(r)
+	b.forget(r)
+	b.uncount(r)
 }
 
-// ended gives back what an entry counted on.
-func (b *book) ended(r *record) {
+// forget takes an entry out that its server still counts.
+func (b *book) forget(r *record) {
+	b.entries = slices.DeleteFunc(b.entries, func(o *record) bool { return o == r })
 	delete(b.byRef, r.ref)
+}
+
+// uncount gives back what an entry counted on.
+func (b *book) uncount(r *record) {
 	if !r.template && r.server != nil {
 		b.servers[r.server].Close(!r.state.Inactive)
 	}
@@ -80,7 +85,8 @@ func (b *book) expire(now clock.Instant, listed func(conntrack.Ref) *conntrack.C
 	}
 	b.entries = slices.DeleteFunc(b.entries, func(r *record) bool {
 		if r.expires <= now {
-			b.ended(r)
+			delete(b.byRef, r.ref)
+			b.uncount(r)
 			b.near[r.server] = b.near[r.server] || now.Sub(r.expires) < grain
 		}
 		return r.expires <= now

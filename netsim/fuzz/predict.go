@@ -165,7 +165,9 @@ func (j *Judge) foreseeIn(p *packet) {
 	r := j.book.inbound(p.proto, p.src, p.dst)
 	if r != nil && j.makesWay(r, p) {
 		j.cover.Faults["connection reused"]++
-		j.book.remove(r)
+		old := r
+		j.book.forget(old)
+		defer j.book.uncount(old) // it counts until its successor does
 		r = nil
 	}
 	if r == nil {
