@@ -87,6 +87,7 @@ func (l *lab) comeBack(flows []flow) []flow {
 		}
 	case n < 76:
 		l.add("@ %d", often(l.draft, w(5, l.between(1, 15)), w(3, l.between(16, 70)), w(2, l.between(71, 400))))
+		l.ipvsadm("-Lnc") // tells templates that are late
 	case n < 84:
 		l.upset(pick(l.draft, l.services...))
 	default:

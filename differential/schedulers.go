@@ -24,12 +24,10 @@ func schedulers(d *draft) {
 	d.add("brief")
 	name := pick(d, everyScheduler...)
 	d.ipvsadm("--set", "0", strconv.Itoa(d.between(5, 30)), strconv.Itoa(d.between(5, 60)))
-	if name == "lblc" || name == "lblcr" {
-		if d.oneIn(3) {
-			d.sysctl(name+"_expiration", d.between(5, 200))
-		}
-	}
 	s := l.scheduled(name)
+	if (name == "lblc" || name == "lblcr") && d.oneIn(3) {
+		d.sysctl(name+"_expiration", d.between(5, 200)) // a setting that comes with the scheduler
+	}
 	for range d.between(1, 6) {
 		l.grow(s, l.serverOptions()...)
 	}

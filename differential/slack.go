@@ -20,29 +20,56 @@ func isTemplate(row []string) bool {
 }
 
 // slack looks at a difference in a listing of connections. If it is only that
-// the kernel's template is late, the recording is changed to say what usvs says,
-// and is to be compared again. If a template may be gone or not for the same
-// reason, nothing can be said about the scenario.
+// the kernel's templates are late, or a second began in between, the recording is
+// changed to say what usvs says, and is to be compared again. If templates may be
+// gone or not because timers are late, nothing can be said about the scenario.
 func slack(trace string, d *oracle.Difference) (adjusted string, unclear bool) {
-	parts := strings.Split(d.What, "\n")
-	if strings.HasPrefix(parts[0], "entries too many") {
-		return "", slices.ContainsFunc(parts[1:], func(row string) bool { return isTemplate(strings.Fields(row)) })
+	recorded, here := rows(d.What, "  - "), rows(d.What, "  + ")
+	adjusted = trace
+	for i := 0; i < len(recorded); i++ {
+		j := slices.IndexFunc(here, func(other string) bool { return lateTwin(recorded[i], other) })
+		if j < 0 {
+			continue
+		}
+		adjusted = replaceAfter(adjusted, d.Line, "|"+recorded[i], "|"+here[j])
+		recorded, here = slices.Delete(recorded, i, i+1), slices.Delete(here, j, j+1)
+		i--
 	}
-	if parts[0] != "no entry like" || len(parts) < 3 {
-		return "", false
+	recorded = slices.DeleteFunc(recorded, func(row string) bool {
+		gone := expires(strings.Fields(row)) == 0 // ended by a packet: its timer has yet to find out
+		if gone {
+			adjusted = replaceAfter(adjusted, d.Line, "|"+row, "# "+row)
+		}
+		return gone
+	})
+	left := slices.Concat(recorded, here)
+	if len(left) == 0 {
+		return adjusted, false
 	}
-	recorded := strings.Fields(parts[1])
-	if !isTemplate(recorded) {
-		return "", false
-	}
-	for _, row := range parts[3:] {
-		here := strings.Fields(row)
-		late := expires(recorded) - expires(here)
-		if sameButTime(recorded, here) && late > 0 && late <= slackSecs {
-			return replaceAfter(trace, d.Line, "|"+parts[1], "|"+row), false
+	for _, row := range left {
+		if !isTemplate(strings.Fields(row)) {
+			return "", false
 		}
 	}
 	return "", true
+}
+
+// rows are a difference's lines that begin with a mark.
+func rows(what, mark string) (found []string) {
+	for line := range strings.Lines(what) {
+		if row, ok := strings.CutPrefix(line, mark); ok {
+			found = append(found, strings.TrimSuffix(row, "\n"))
+		}
+	}
+	return found
+}
+
+// lateTwin reports whether a recorded row is one that is here, only late: a
+// template, or any if only a second lies between.
+func lateTwin(recorded, here string) bool {
+	a, b := strings.Fields(recorded), strings.Fields(here)
+	late := expires(a) - expires(b)
+	return sameButTime(a, b) && (late == -1 || late == 1 || late > 0 && late <= slackSecs && isTemplate(a))
 }
 
 func sameButTime(a, b []string) bool {
