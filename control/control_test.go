@@ -236,7 +236,7 @@ func TestServerErrors(t *testing.T) {
 		{"broadcast", add(at("255.255.255.255:80"), weight(1)), ipvs.ErrInvalid},
 		{"subnet broadcast", add(at("10.1.255.255:80"), weight(1)), ipvs.ErrInvalid},
 		{"zero", add(at("0.0.0.0:80"), weight(1)), ipvs.ErrInvalid},
-		{"zero network", add(at("0.1.2.3:80"), weight(1)), ipvs.ErrInvalid},
+		{"only 0.0.0.0 is no address", add(at("0.1.2.3:80"), weight(1)), nil},
 		{"no address", add(ipvs.ServerID{Port: 80}, weight(1)), ipvs.ErrInvalid},
 		{"class E is unicast", add(at("240.0.0.1:80"), weight(1)), nil},
 		{"foreign subnet broadcast is unicast", add(at("10.2.255.255:80"), weight(1)), nil},

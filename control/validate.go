@@ -130,7 +130,7 @@ func unicast6(a netip.Addr) bool {
 
 func unicast4(a netip.Addr, routes *route.Table) bool {
 	b := a.As4()
-	if b[0] == 0 || a.IsMulticast() || b == [4]byte{255, 255, 255, 255} {
+	if a.IsUnspecified() || a.IsMulticast() || b == [4]byte{255, 255, 255, 255} {
 		return false
 	}
 	return routes == nil || !isSubnetBroadcast(a, routes)

@@ -102,10 +102,8 @@ func (w *Worker) tunnelError(f *link.Frame) bool {
 	switch {
 	case typ == wire.ICMPUnreachable && code == codeFragNeeded:
 		w.tunnelTooBig(f, rs, announced)
-	case typ == wire.ICMPUnreachable:
-		w.relay(f, localstack.Unreachable(code))
-	case typ == wire.ICMPTimeExceeded:
-		w.relay(f, localstack.TimeExceeded())
+	case typ == wire.ICMPUnreachable, typ == wire.ICMPTimeExceeded, typ == wire.ICMPSourceQuench:
+		w.relay(f, localstack.Relayed(typ, code))
 	}
 	return true
 }

@@ -22,6 +22,12 @@ func TimeExceeded() Error {
 	return Error{v4: typeCode{wire.ICMPTimeExceeded, 0}, v6: typeCode{wire.ICMPv6TimeExceeded, 0}}
 }
 
+// Relayed is an error as somebody else reported it. The numbers mean different
+// things to the two families (RFC 792, RFC 4443 section 3.1).
+func Relayed(kind, code uint8) Error {
+	return Error{v4: typeCode{kind, code}, v6: typeCode{kind, code}}
+}
+
 // NetUnreachable says that there is no route.
 func NetUnreachable() Error { return unreachable(0, 0) }
 
@@ -33,10 +39,6 @@ func PortUnreachable() Error { return unreachable(3, 4) }
 
 // Prohibited says that policy forbids the packet.
 func Prohibited() Error { return unreachable(13, 1) }
-
-// Unreachable is a destination unreachable of the given code, which means
-// different things to the two families (RFC 792, RFC 4443 section 3.1).
-func Unreachable(code uint8) Error { return unreachable(code, code) }
 
 func unreachable(v4, v6 uint8) Error {
 	return Error{v4: typeCode{wire.ICMPUnreachable, v4}, v6: typeCode{wire.ICMPv6Unreachable, v6}}

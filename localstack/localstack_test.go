@@ -169,7 +169,7 @@ func TestErrorFieldsByFamily(t *testing.T) {
 		{"protocol", ProtocolUnreachable(), 3, 2, 0, 4, 1, 6},
 		{"port", PortUnreachable(), 3, 3, 0, 1, 4, 0},
 		{"prohibited", Prohibited(), 3, 13, 0, 1, 1, 0},
-		{"by code", Unreachable(5), 3, 5, 0, 1, 5, 0},
+		{"relayed", Relayed(11, 1), 11, 1, 0, 11, 1, 0},
 		{"time", TimeExceeded(), 11, 0, 0, 3, 0, 0},
 		{"mtu", FragNeeded(1400), 3, 4, 1400, 2, 0, 1400},
 		{"large mtu", PacketTooBig(70000), 3, 4, 65535, 2, 0, 70000},
