@@ -10,7 +10,7 @@ DESTDIR  ?=
 # at the page of usvs sim --html.
 DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium vsftpd sip-tester
 
-.PHONY: all build deps test check lint parkpoints fuzz simfuzz properties mutants hashes demo bench install uninstall clean
+.PHONY: all build deps test check lint parkpoints fuzz simfuzz properties mutants hashes differential demo bench install uninstall clean
 
 all: build
 
@@ -63,6 +63,14 @@ properties:
 hashes:
 	@command -v qemu-aarch64-static >/dev/null || { echo "make hashes emulates arm64: apt-get install qemu-user-static" >&2; exit 1; }
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -run 'TestRecordedHashes$$' -v ./netsim
+
+# Random scenarios in the real kernel, as a process, and in usvs (docs/differential.md).
+AREA ?= all
+N    ?= 100
+SEED ?= 1
+differential:
+	@$(GO) build -o "$${TMPDIR:-/tmp}/usvs-differential" ./internal/differential
+	@"$${TMPDIR:-/tmp}/usvs-differential" -area $(AREA) -n $(N) -seed $(SEED) $(ARGS)
 
 demo:
 	$(GO) run ./cmd/usvs demo

@@ -3,6 +3,7 @@ package differential
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // states: few connections, every kind of packet, the table after most of them.
@@ -66,7 +67,11 @@ func (l *lab) stateful() {
 func (l *lab) converse(f flow) {
 	switch n := l.IntN(20); {
 	case n < 10 || n < 15 && f.service.method != "-m":
-		l.packet(f, l.anything(f.protocol))
+		kind := l.anything(f.protocol)
+		l.packet(f, kind)
+		if strings.Contains(kind, "S") || kind == "INIT" {
+			l.add("@ 0.02") // a tick: what made way is gone
+		}
 	case n < 15:
 		for _, r := range f.service.servers { // one of them is the right one
 			l.reply(f, r, l.anything(f.protocol))

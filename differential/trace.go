@@ -120,6 +120,8 @@ func (b *recorder) macro(line string, r stage.Result) {
 	}
 	fmt.Fprintf(b, "%s -> %s\n", line, strings.Join(words, " "))
 	if b.full {
+		step, _, _ := frame(line) // it was played, so it is one
+		fmt.Fprintf(b, "> %s %x\n", step.Link, step.Data)
 		b.frames(r.Frames)
 	}
 }
