@@ -136,13 +136,14 @@ func merge(steps []Step) []Step {
 	return merged
 }
 
-// shell has what a line must not have to be run without a shell.
-const shell = "'\"\\|;&<>$()*?[]{}~#`="
+// What a line must not have to be run without a shell; brackets mean nothing to
+// one either if no file has such a name, as none has an IPv6 address's.
+const special, brackets = "'\"\\|;&<>$()*?{}~#`", "[]="
 
 // command runs a command and keeps what it prints.
 func (p *player) command(text string) (Result, error) {
 	words := strings.Fields(text)
-	if strings.ContainsAny(text, shell) && !plain(text) || len(words) == 0 {
+	if !plain(text) || len(words) == 0 {
 		words = []string{"sh", "-c", text}
 	}
 	cmd := exec.Command(words[0], words[1:]...)
@@ -155,10 +156,9 @@ func (p *player) command(text string) (Result, error) {
 	return Result{Out: out.String(), Err: errOut.String(), Exit: cmd.ProcessState.ExitCode()}, nil
 }
 
-// plain reports whether a line that has brackets or equals signs means nothing
-// special by them: an ipvsadm command, in whose directory no file names match.
+// plain reports whether a line needs no shell.
 func plain(text string) bool {
-	return strings.HasPrefix(text, "ipvsadm ") && !strings.ContainsAny(text, strings.Trim(shell, "[]="))
+	return !strings.ContainsAny(text, special) && (strings.HasPrefix(text, "ipvsadm ") || !strings.ContainsAny(text, brackets))
 }
 
 func (p *player) frame(s Step) (Result, error) {
