@@ -41,7 +41,7 @@ var defects = []defect{
 	{"a cell of the state table under secure_tcp", "conntrack/tcp.go",
 		"{ss, es, ss, sa, ss, ss, ss, ss, ss, li, sa}, // SYN", "{ss, es, ss, sr, ss, ss, ss, ss, ss, li, sa}, // SYN"},
 	{"a cell of SCTP's state table", "conntrack/sctp.go",
-		"{es, i1, in, es, es, cw, es, es, es, ss, sr, sa, rj, cl}, // COOKIE-ACK", "{es, i1, in, es, es, cw, co, es, es, ss, sr, sa, rj, cl}, // COOKIE-ACK"},
+		"{es, i1, in, es, es, cw, es, es, es, ss, sr, sa, rj, cl}, // COOKIE-ACK", "{es, in, in, es, es, cw, es, es, es, ss, sr, sa, rj, cl}, // COOKIE-ACK"},
 	{"a state's timeout", "conntrack/tcp.go", "TCPCloseWait: 60", "TCPCloseWait: 61"},
 	{"template's timer not restarted", "director/schedule.go",
 		"w.d.Table.Rearm(w.now, tmpl.Ref)", "_ = w.d.Table"},

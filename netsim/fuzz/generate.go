@@ -175,7 +175,7 @@ func (g *generator) addServer(s *service) {
 		rs.port = s.port
 	}
 	rs.args = "-r " + end
-	g.say("%s$ ipvsadm -a %s %s %s -w %d%s", s.on.name, s.id, rs.args, how, pick(g, []int{0, 1, 1, 2, 3}), g.thresholds())
+	g.say("%s$ ipvsadm -a %s %s %s -w %d%s", s.on.name, s.id, rs.args, how, pick(g, []int{0, 1, 1, 2, 3, 4, 6}), g.thresholds())
 	s.servers = append(s.servers, rs)
 }
 
@@ -263,7 +263,7 @@ func (g *generator) edit() {
 	rs := pick(g, s.servers)
 	switch g.r.IntN(13) {
 	case 0, 1, 2:
-		g.say("%s$ ipvsadm -e %s %s -w %d", s.on.name, s.id, rs.args, g.r.IntN(4))
+		g.say("%s$ ipvsadm -e %s %s -w %d", s.on.name, s.id, rs.args, pick(g, []int{0, 1, 2, 3, 4, 6}))
 	case 3, 4:
 		g.say("%s$ ipvsadm -d %s %s", s.on.name, s.id, rs.args)
 	case 5:
