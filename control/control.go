@@ -134,6 +134,15 @@ func (c *Control) SetRoutes(t *route.Table) {
 	c.publishLocked()
 }
 
+// SetHost is SetRoutes with the host's first port that needs no privilege, which
+// tells FTP's data connections from services.
+func (c *Control) SetHost(t *route.Table, unprivilegedPortStart uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.routes, c.sysctls.UnprivilegedPortStart = t, unprivilegedPortStart
+	c.publishLocked()
+}
+
 // Tick folds counters and empties the trash as far as they are due, and
 // returns when it wants to be called again.
 func (c *Control) Tick(now clock.Instant) clock.Instant {

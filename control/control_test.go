@@ -477,6 +477,17 @@ func TestMinimalConfig(t *testing.T) {
 	require.True(t, errors.Is(c.AddService(web, by("rr")), ipvs.ErrExists))
 }
 
+// The host says where FTP's data connections begin; settings leave that alone.
+func TestSetHost(t *testing.T) {
+	r := newRig(t)
+	require.EqualValues(t, 1024, r.Snapshot().Sysctls.UnprivilegedPortStart)
+	table := route.New(route.Config{})
+	r.SetHost(table, 80)
+	require.Same(t, table, r.Snapshot().Routes)
+	r.must(r.SetSysctl("sloppy_tcp", "1"))
+	require.EqualValues(t, 80, r.Snapshot().Sysctls.UnprivilegedPortStart)
+}
+
 // Direct routing rewrites MAC addresses: through a TUN device it cannot work,
 // and saying so beats black-holing the clients.
 func TestDirectRoutingNeedsEthernet(t *testing.T) {

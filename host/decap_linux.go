@@ -77,7 +77,7 @@ func RunDecapsulator(ctx context.Context, opts DecapsulatorOptions) error {
 		return err
 	}
 	d := &decapsulator{ended: ended}
-	watcher, err := NewWatcher([]string{"lo"}, func(t *route.Table) { d.table.Store(t) })
+	watcher, err := NewWatcher([]string{"lo"}, func(t *route.Table, _ uint16) { d.table.Store(t) })
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ const (
 // it was made in.
 type Watcher struct {
 	names    []string
-	onChange func(*route.Table)
+	onChange func(*route.Table, uint16)
 
 	nl       *netlink.Handle   // asks
 	events   *nl.NetlinkSocket // is told
@@ -43,21 +43,22 @@ type Watcher struct {
 	stop     chan struct{}
 	stopped  chan struct{} // closed when nothing calls back any more
 
-	table     atomic.Pointer[route.Table]
-	portStart atomic.Int32
+	table atomic.Pointer[route.Table]
 
 	// Owned by follow once NewWatcher has returned.
-	cfg     route.Config
-	indexes []int
+	cfg       route.Config
+	indexes   []int
+	portStart uint16
 }
 
 // NewWatcher watches for a director that runs on the named interfaces, in port
 // order. onChange gets the first table before NewWatcher returns, and later
-// ones from a goroutine of the watcher, one at a time. An interface that does
+// ones from a goroutine of the watcher, one at a time, each with the first port
+// that needs no privilege (net.ipv4.ip_unprivileged_port_start). An interface that does
 // not exist is not up; it keeps its port and may appear later. Some tables may
 // look equal to the one before: an interface was made anew, and what was tied
 // to the old one is to be done again.
-func NewWatcher(names []string, onChange func(*route.Table)) (*Watcher, error) {
+func NewWatcher(names []string, onChange func(*route.Table, uint16)) (*Watcher, error) {
 	w := &Watcher{
 		names:    slices.Clone(names),
 		onChange: onChange,
@@ -112,10 +113,6 @@ func (w *Watcher) closeFiles() {
 
 // Table returns the latest table.
 func (w *Watcher) Table() *route.Table { return w.table.Load() }
-
-// UnprivilegedPortStart is the first port that needs no privilege
-// (net.ipv4.ip_unprivileged_port_start), as of the latest change.
-func (w *Watcher) UnprivilegedPortStart() int { return int(w.portStart.Load()) }
 
 // Close ends the watching. It waits for a callback that is running; it must
 // not be called from one.
@@ -188,19 +185,19 @@ func (w *Watcher) refresh() error {
 	if err != nil {
 		return err
 	}
-	w.portStart.Store(int32(w.readPortStart()))
+	start := w.readPortStart()
 	cfg, indexes := inv.config(w.names)
-	if w.table.Load() != nil && slices.Equal(indexes, w.indexes) && equalConfig(&cfg, &w.cfg) {
+	if w.table.Load() != nil && start == w.portStart && slices.Equal(indexes, w.indexes) && equalConfig(&cfg, &w.cfg) {
 		return nil
 	}
-	w.cfg, w.indexes = cfg, indexes
+	w.cfg, w.indexes, w.portStart = cfg, indexes, start
 	table := route.New(cfg)
 	w.table.Store(table)
-	w.onChange(table)
+	w.onChange(table, start)
 	return nil
 }
 
-func (w *Watcher) readPortStart() int {
+func (w *Watcher) readPortStart() uint16 {
 	if w.portFile == nil {
 		return defaultUnprivilegedPort
 	}
@@ -209,11 +206,11 @@ func (w *Watcher) readPortStart() int {
 	if err != nil && err != io.EOF {
 		return defaultUnprivilegedPort
 	}
-	port, err := strconv.Atoi(strings.TrimSpace(string(buf[:n])))
+	port, err := strconv.ParseUint(strings.TrimSpace(string(buf[:n])), 10, 16)
 	if err != nil {
 		return defaultUnprivilegedPort
 	}
-	return port
+	return uint16(port)
 }
 
 func equalConfig(a, b *route.Config) bool {

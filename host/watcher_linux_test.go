@@ -28,14 +28,16 @@ func watch(t *testing.T, names ...string) (*Watcher, *tables) {
 }
 
 type tables struct {
-	mu   sync.Mutex
-	list []*route.Table
+	mu        sync.Mutex
+	list      []*route.Table
+	portStart uint16 // as last told
 }
 
-func (l *tables) add(t *route.Table) {
+func (l *tables) add(t *route.Table, portStart uint16) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = append(l.list, t)
+	l.portStart = portStart
 }
 
 func (l *tables) count() int {
@@ -78,8 +80,8 @@ func TestWatcherRoutes(t *testing.T) {
 		} {
 			home.Run("sh", "-c", "ip "+args)
 		}
-		w, _ := watch(t, "eth1", "eth0")
-		assert.Equal(t, 80, w.UnprivilegedPortStart())
+		w, told := watch(t, "eth1", "eth0")
+		assert.EqualValues(t, 80, told.portStart)
 
 		addr := netip.MustParseAddr
 		eth1, eth0 := 0, 1
@@ -206,7 +208,7 @@ func TestWatcherCloses(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		for range 20 {
 			calls := 0
-			w, err := NewWatcher([]string{"lo"}, func(*route.Table) { calls++ })
+			w, err := NewWatcher([]string{"lo"}, func(*route.Table, uint16) { calls++ })
 			require.NoError(t, err)
 			lab.Home.SetDown("lo")
 			lab.Home.SetUp("lo")

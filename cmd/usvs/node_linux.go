@@ -73,7 +73,7 @@ func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16,
 	}
 	n.openSync()
 	n.build(f, own, vips, ftpPorts)
-	n.watcher, err = host.NewWatcher(n.names, n.ctl.SetRoutes)
+	n.watcher, err = host.NewWatcher(n.names, n.ctl.SetHost)
 	return n, err
 }
 
