@@ -7,8 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Sleeper lets time pass.
@@ -16,8 +14,9 @@ type Sleeper interface {
 	Sleep(time.Duration) error
 }
 
-// patience is how long silence is listened to before it counts as an answer.
-const patience = time.Millisecond
+// patience is how long silence is listened to before it counts as an answer: a
+// busy kernel puts frames off until somebody sleeps.
+const patience = 20 * time.Millisecond
 
 // player plays one job. Its methods run on a thread in the director's namespace.
 type player struct {
@@ -172,8 +171,9 @@ func (p *player) frame(s Step) (Result, error) {
 		r.Frames = p.set.receive(r.Frames)
 	}
 	if len(r.Frames) == 0 {
-		pause := unix.NsecToTimespec(int64(patience))
-		_ = unix.Nanosleep(&pause, nil)
+		if err := p.time.Sleep(patience); err != nil {
+			return r, err
+		}
 		r.Frames = p.set.receive(r.Frames)
 	}
 	return r, nil
