@@ -295,7 +295,7 @@ func (j *Judge) foreseeOut(p *packet, proto uint8, src, dst netip.AddrPort) {
 	}
 	r := list[0]
 	for _, o := range list { // which of them, only the director knows
-		if c := j.table.byRef(o.ref); c != nil && len(list) > 1 && j.touched(o, c) {
+		if c := j.table.byRef(o.ref); c != nil && len(list) > 1 && (j.touched(o, c) || j.rearmed(c) && !j.rearmed(j.table.byRef(r.ref))) {
 			r = o
 		}
 	}
@@ -308,6 +308,12 @@ func (j *Judge) foreseeOut(p *packet, proto uint8, src, dst netip.AddrPort) {
 // touched reports whether the table's entry is another than before the frame.
 func (j *Judge) touched(r *record, c *conntrack.Conn) bool {
 	return c.Expires != r.expires || c.StateName() != r.stateName()
+}
+
+// rearmed reports whether the entry's time begins now, though it may have begun
+// at this instant before.
+func (j *Judge) rearmed(c *conntrack.Conn) bool {
+	return c != nil && c.Expires.Sub(j.ev.Now.Add(c.Timeout)) < time.Microsecond && c.Expires >= j.ev.Now.Add(c.Timeout)
 }
 
 // sent reports whether the frame at hand went on.
