@@ -41,6 +41,7 @@ type record struct {
 	timeout  time.Duration
 	expires  clock.Instant
 	packets  uint32
+	doubtful bool // a template of which only the timers know whether it stays
 }
 
 // gone reports whether the entry's server was deleted.
@@ -97,7 +98,8 @@ func (b *book) expire(now clock.Instant, listed func(conntrack.Ref) *conntrack.C
 const grain = 20 * time.Millisecond
 
 // postpones reports whether a template whose time is over controls connections
-// then, and so stays.
+// then, and so stays. Where their ends are near, that is what the table shows
+// until its timers have come to it, and then it may be gone all the same.
 func (b *book) postpones(r *record, c *conntrack.Conn) bool {
 	near := false
 	for _, o := range b.entries {
@@ -106,11 +108,13 @@ func (b *book) postpones(r *record, c *conntrack.Conn) bool {
 		}
 		switch d := o.expires.Sub(r.expires); {
 		case d > grain:
+			r.doubtful = false
 			return true
 		case d > -grain:
 			near = true
 		}
 	}
+	r.doubtful = near
 	return near && c != nil && c.Expires > r.expires
 }
 

@@ -552,6 +552,11 @@ func (j *Judge) compare() {
 	}
 	for _, r := range slices.Clone(j.book.entries) {
 		c := j.table.byRef(r.ref)
+		if c == nil && r.doubtful {
+			j.book.remove(r)
+			continue
+		}
+		r.doubtful = r.doubtful && j.ev.Now.Sub(r.expires.Add(-later)) < grain
 		if c == nil {
 			j.broken("expiry", "%v is not in the table; it is to be there for %v", r, r.expires.Sub(j.ev.Now))
 			return
