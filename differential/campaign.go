@@ -33,6 +33,7 @@ type Tally struct {
 	Unclear       int // within the inexactness of the kernel's timers
 	Unplayable    int // the player of recordings did not understand
 	Different     int
+	Unsteady      int // differed, and played again did not
 	reduced       int
 }
 
@@ -129,7 +130,26 @@ func (c *Campaign) play(k Kernel, s Scenario) error {
 	if d == nil {
 		return nil
 	}
-	return c.found(k, Finding{Scenario: s, Trace: trace, Difference: d})
+	f := Finding{Scenario: s, Trace: trace, Difference: d}
+	steady, err := recurs(k, f)
+	if err != nil {
+		c.count(s.Area, func(t *Tally) { t.Lost++ })
+		return err
+	}
+	if !steady {
+		c.count(s.Area, func(t *Tally) { t.Unsteady++ })
+		c.say("%s: unsteady: it differed once, and not again:\n%s\n", s.Name(), Describe(d))
+		c.keep(f)
+		return nil
+	}
+	return c.found(k, f)
+}
+
+// recurs plays a finding's scenario again, and reports whether it still differs
+// in the same way: a recording may have missed a frame.
+func recurs(k Kernel, f Finding) (bool, error) {
+	_, d, err := Check(k, f.Scenario)
+	return d != nil && kind(d) == kind(f.Difference), ignoreRefusal(err)
 }
 
 // found reports a difference, reduced if that is wanted of so many.
@@ -145,13 +165,19 @@ func (c *Campaign) found(k Kernel, f Finding) (err error) {
 		f, err = Shrink(k, f, shrinkBudget)
 	}
 	c.say("%s\n", report(f))
-	if c.Out != "" {
-		path := filepath.Join(c.Out, f.Scenario.Name()+".trace")
-		if err := os.WriteFile(path, []byte(f.Trace), 0o644); err != nil {
-			c.say("%v\n", err)
-		}
-	}
+	c.keep(f)
 	return err
+}
+
+// keep writes a finding's recording, if that is wanted.
+func (c *Campaign) keep(f Finding) {
+	if c.Out == "" {
+		return
+	}
+	path := filepath.Join(c.Out, f.Scenario.Name()+".trace")
+	if err := os.WriteFile(path, []byte(f.Trace), 0o644); err != nil {
+		c.say("%v\n", err)
+	}
 }
 
 func report(f Finding) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,37 @@ func TestCampaign(t *testing.T) {
 	require.Equal(t, 5, c.Tally["text"].Played)
 	require.Equal(t, 5, c.Tally["text"].Different, log.String())
 	require.Contains(t, log.String(), "== text-1: ")
+}
+
+// forgetful answers a command one way the first time, and another way after.
+type forgetful struct{ asked int }
+
+func (k *forgetful) Run(job []byte) ([]byte, error) {
+	k.asked++
+	var j stage.Job
+	if err := json.Unmarshal(job, &j); err != nil {
+		return nil, err
+	}
+	a := stage.Answer{Results: make([]stage.Result, len(j.Steps))}
+	for i := range a.Results {
+		if k.asked == 1 {
+			a.Results[i].Exit = 99
+		} else {
+			a.Results[i].Out = "strange"
+		}
+	}
+	return json.Marshal(a)
+}
+
+func TestFindingsMustRecur(t *testing.T) {
+	var log bytes.Buffer
+	c := &Campaign{Areas: []string{"text"}, Seed: 2, N: 1, Out: t.TempDir(), Log: &log}
+	k := new(forgetful)
+	require.NoError(t, c.Run(func() (Kernel, func(), error) { return k, func() {}, nil }))
+	require.Equal(t, 2, k.asked)
+	require.Equal(t, Tally{Played: 1, Steps: c.Tally["text"].Steps, Unsteady: 1}, *c.Tally["text"], log.String())
+	require.Contains(t, log.String(), "text-2: unsteady")
+	require.FileExists(t, filepath.Join(c.Out, "text-2.trace"))
 }
 
 // broken is a kernel that breaks down at every job.

@@ -158,8 +158,8 @@ func (s settings) summary(c *differential.Campaign) int {
 		if t == nil {
 			continue
 		}
-		fmt.Printf("%-12s %d played (%d steps), %d different, %d unclear, %d not playable, %d not understood, %d lost\n",
-			area, t.Played, t.Steps, t.Different, t.Unclear, t.Refused, t.Unplayable, t.Lost)
+		fmt.Printf("%-12s %d played (%d steps), %d different, %d unsteady, %d unclear, %d not playable, %d not understood, %d lost\n",
+			area, t.Played, t.Steps, t.Different, t.Unsteady, t.Unclear, t.Refused, t.Unplayable, t.Lost)
 		if t.Different > 0 || t.Unplayable > 0 {
 			status = different
 		}
