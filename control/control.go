@@ -188,8 +188,9 @@ func (c *Control) publishLocked() {
 	if c.marks6.Len() > 0 {
 		s.Marks6 = c.marks6
 	}
-	s.Owned = c.ownedLocked()
-	s.Hidden = c.hiddenLocked(s.Owned)
+	virtual := c.virtualLocked()
+	s.Owned = c.owned(virtual)
+	s.Hidden = c.hiddenLocked(virtual, s.Owned)
 	c.snap = s.Seal()
 	if c.cfg.Publish != nil {
 		c.cfg.Publish(c.snap)

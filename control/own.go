@@ -10,12 +10,13 @@ import (
 	"usvs/marks"
 )
 
-// ownedLocked lists the addresses the director answers for, sorted.
-func (c *Control) ownedLocked() []netip.Addr {
-	owned := make([]netip.Addr, 0, len(c.services))
+// virtualLocked lists the addresses of services, rules and configuration, sorted:
+// the director answers for them, or does while the host carries them.
+func (c *Control) virtualLocked() []netip.Addr {
+	virtual := make([]netip.Addr, 0, len(c.services))
 	add := func(a netip.Addr) {
-		if ownable(a) && (c.cfg.Own == OwnServices || c.local(a)) {
-			owned = append(owned, a)
+		if ownable(a) {
+			virtual = append(virtual, a)
 		}
 	}
 	for _, svc := range c.services {
@@ -26,8 +27,16 @@ func (c *Control) ownedLocked() []netip.Addr {
 	for _, a := range slices.Concat(c.marks4.SingleDests(), c.marks6.SingleDests(), c.cfg.VIPs) {
 		add(a)
 	}
-	slices.SortFunc(owned, netip.Addr.Compare)
-	return slices.Compact(owned)
+	slices.SortFunc(virtual, netip.Addr.Compare)
+	return slices.Compact(virtual)
+}
+
+// owned are those of the virtual addresses that the director answers for now.
+func (c *Control) owned(virtual []netip.Addr) []netip.Addr {
+	if c.cfg.Own == OwnServices {
+		return virtual
+	}
+	return slices.DeleteFunc(slices.Clone(virtual), func(a netip.Addr) bool { return !c.local(a) })
 }
 
 // ownable leaves out addresses that no host answers for, though a service can
@@ -41,8 +50,10 @@ func (c *Control) local(a netip.Addr) bool {
 	return c.routes != nil && c.routes.IsLocal(a)
 }
 
-// hiddenLocked says which frames the host's own stack must not see.
-func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
+// hiddenLocked says which frames the host's own stack must not see. What
+// depends on the host carrying an address is for the kernel to find out: it
+// knows of an address before anyone it tells, and would answer clients already.
+func (c *Control) hiddenLocked(virtual, owned []netip.Addr) *director.Hidden {
 	h := &director.Hidden{
 		Addrs:    make(map[netip.Addr]struct{}, len(owned)),
 		Services: map[director.Endpoint]struct{}{},
@@ -53,10 +64,15 @@ func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
 			h.Addrs[a] = struct{}{}
 		}
 	}
+	whileLocal := func(e director.Endpoint) {
+		if _, always := h.Addrs[e.Addr]; !always && contains(virtual, e.Addr) {
+			h.Services[e] = struct{}{}
+		}
+	}
 	for _, svc := range c.services {
 		id := svc.vs.ID
-		if id.Mark == 0 && contains(owned, id.Addr) && c.local(id.Addr) {
-			h.Services[director.Endpoint{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port}] = struct{}{}
+		if id.Mark == 0 {
+			whileLocal(director.Endpoint{Protocol: id.Protocol, Addr: id.Addr, Port: id.Port})
 		}
 		for _, rs := range svc.reals {
 			if rs.Method() == ipvs.Masquerade {
@@ -69,18 +85,24 @@ func (c *Control) hiddenLocked(owned []netip.Addr) *director.Hidden {
 			h.Servers[serverEndpoint(srv.rs.Service().ID, srv.rs)] = struct{}{}
 		}
 	}
-	h.Prefixes = append(c.markedLocked(ipvs.IPv4, c.marks4, owned), c.markedLocked(ipvs.IPv6, c.marks6, owned)...)
+	for _, pfx := range append(c.markedLocked(ipvs.IPv4, c.marks4, virtual), c.markedLocked(ipvs.IPv6, c.marks6, virtual)...) {
+		if pfx.IsSingleIP() {
+			whileLocal(director.Endpoint{Addr: pfx.Addr()})
+			continue
+		}
+		h.Prefixes = append(h.Prefixes, pfx)
+	}
 	return h
 }
 
-func contains(owned []netip.Addr, a netip.Addr) bool {
-	_, ok := slices.BinarySearchFunc(owned, a, netip.Addr.Compare)
+func contains(sorted []netip.Addr, a netip.Addr) bool {
+	_, ok := slices.BinarySearchFunc(sorted, a, netip.Addr.Compare)
 	return ok
 }
 
 // markedLocked lists, sorted, the destinations that a rule may give a mark
-// that a service takes. A rule without a destination marks what is owned.
-func (c *Control) markedLocked(f ipvs.Family, rules *marks.Ruleset, owned []netip.Addr) []netip.Prefix {
+// that a service takes. A rule without a destination marks every virtual address.
+func (c *Control) markedLocked(f ipvs.Family, rules *marks.Ruleset, virtual []netip.Addr) []netip.Prefix {
 	var out []netip.Prefix
 	everything := false
 	for _, m := range rules.Markings() {
@@ -88,13 +110,12 @@ func (c *Control) markedLocked(f ipvs.Family, rules *marks.Ruleset, owned []neti
 		case !c.takenLocked(f, m):
 		case !m.Dst.IsValid():
 			everything = true
-		case m.Dst.IsSingleIP() && !contains(owned, m.Dst.Addr()): // not on this host
 		default:
 			out = append(out, m.Dst)
 		}
 	}
 	if everything {
-		for _, a := range owned {
+		for _, a := range virtual {
 			if ipvs.FamilyOf(a) == f {
 				out = append(out, netip.PrefixFrom(a, a.BitLen()))
 			}

@@ -22,7 +22,8 @@ type Hidden struct {
 	// every IP packet to them is hidden.
 	Addrs map[netip.Addr]struct{}
 	// Services: packets to these endpoints, and later fragments (which carry
-	// no port) of that protocol to their addresses. Unspecified protocol 0 means TCP, UDP and SCTP.
+	// no port) of that protocol to their addresses, while the host carries the
+	// address. Protocol 0 stands for TCP, UDP and SCTP.
 	Services map[Endpoint]struct{}
 	// Prefixes: TCP, UDP and SCTP to these, because a mark rule may apply.
 	Prefixes []netip.Prefix
@@ -44,7 +45,7 @@ func (h *Hidden) Hides(p *wire.Packet, local func(netip.Addr) bool) bool {
 	}
 	balanced := p.Proto == wire.ProtoTCP || p.Proto == wire.ProtoUDP || p.Proto == wire.ProtoSCTP
 	if balanced {
-		if contains(h.Services, p.Proto, p.Dst, p.DstPort, p.FragOffset != 0) {
+		if contains(h.Services, p.Proto, p.Dst, p.DstPort, p.FragOffset != 0) && local(p.Dst) {
 			return true
 		}
 		if h.inPrefixes(p.Dst) {

@@ -2,6 +2,7 @@ package director
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,9 @@ func TestHides(t *testing.T) {
 	later := func(proto uint8, src, dst netip.Addr) []byte {
 		return ethernet(packet(src, dst, proto, head{frag: 7}, make([]byte, 16)))
 	}
-	host := netip.MustParseAddr("10.1.0.1")
+	host, away := netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.9.0.3")
+	carried := []netip.Addr{host, alias, dip1}
+	h.Services[Endpoint{ipvs.TCP, away, 80}] = struct{}{}
 	for _, c := range []struct {
 		name string
 		in   []byte
@@ -31,6 +34,7 @@ func TestHides(t *testing.T) {
 	}{
 		{"owned, any protocol", icmp(cip, vip, wire.ICMPEcho, 0, 0, nil), true},
 		{"service", tcp(ap(cip, 1), ap(alias, 80)), true},
+		{"service whose address another host has", tcp(ap(cip, 1), ap(away, 80)), false},
 		{"another port", tcp(ap(cip, 1), ap(alias, 81)), false},
 		{"service on every port", udp(ap(cip, 1), ap(alias, 81), 0), true},
 		{"service of every protocol", udp(ap(cip, 1), ap(dip1, 9), 0), true},
@@ -52,7 +56,7 @@ func TestHides(t *testing.T) {
 	} {
 		var p wire.Packet
 		require.Equal(t, wire.None, p.Parse(c.in, wire.Ethernet), c.name)
-		require.Equal(t, c.want, h.Hides(&p, func(a netip.Addr) bool { return a == host }), c.name)
+		require.Equal(t, c.want, h.Hides(&p, func(a netip.Addr) bool { return slices.Contains(carried, a) }), c.name)
 		require.False(t, (*Hidden)(nil).Hides(&p, nil), c.name)
 		require.False(t, new(Hidden).Hides(&p, nil), c.name)
 	}

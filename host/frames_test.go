@@ -13,6 +13,7 @@ var (
 	peer4, peer6   = netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")
 	hostLink       = netip.MustParseAddr("fe80::1")
 	other4, other6 = netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8:7::7")
+	away4, away6   = netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8:9::9") // of services that the host does not carry
 	rs4, rs6       = netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("2001:db8::9")
 )
 

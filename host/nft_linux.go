@@ -107,13 +107,18 @@ func maskedNonZero(reg uint32, mask ...byte) []expr.Any {
 	}
 }
 
-// notToHost matches packets whose destination is none of the host's addresses.
-func notToHost() []expr.Any {
-	return []expr.Any{
-		&expr.Fib{Register: reg0, ResultADDRTYPE: true, FlagDADDR: true},
-		differs(reg0, binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)...),
-	}
+// toHost matches packets whose destination is one of the host's addresses.
+func toHost() []expr.Any { return []expr.Any{loadAddrType(), equals(reg0, local()...)} }
+
+// notToHost matches the others.
+func notToHost() []expr.Any { return []expr.Any{loadAddrType(), differs(reg0, local()...)} }
+
+// loadAddrType loads what the host's routes call the destination.
+func loadAddrType() expr.Any {
+	return &expr.Fib{Register: reg0, ResultADDRTYPE: true, FlagDADDR: true}
 }
+
+func local() []byte { return binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL) }
 
 func verdict(kind expr.VerdictKind, chain string) expr.Any {
 	return &expr.Verdict{Kind: kind, Chain: chain}

@@ -38,8 +38,8 @@ type addrRange struct{ from, to netip.Addr }
 // hiddenSets is director.Hidden, of one address family, as sets of keys.
 type hiddenSets struct {
 	addrs     elements // destination address
-	services  elements // protocol . destination address . port
-	anyPort   elements // protocol . destination address: services on any port
+	services  elements // protocol . destination address . port, while the host carries the address
+	anyPort   elements // protocol . destination address: likewise, on any port
 	laterFrag elements // protocol . destination address: of all services
 	prefixes  []addrRange
 

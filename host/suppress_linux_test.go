@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,7 +125,8 @@ func testHidden(withServers bool) *director.Hidden {
 		Services: map[director.Endpoint]struct{}{
 			{Protocol: 6, Addr: host4, Port: 80}: {}, {Protocol: 6, Addr: host6, Port: 80}: {},
 			{Protocol: 17, Addr: host4, Port: 53}: {}, {Protocol: 0, Addr: host6, Port: 53}: {},
-			{Protocol: 132, Addr: host4}: {},
+			{Protocol: 132, Addr: host4}:         {},
+			{Protocol: 6, Addr: away4, Port: 80}: {}, {Protocol: 0, Addr: away6}: {},
 		},
 		Prefixes: []netip.Prefix{
 			netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("198.51.100.0/28"),
@@ -149,10 +151,10 @@ func randomPacket(r *rand.Rand, id uint16) packet {
 	}
 	v6 := r.IntN(2) == 1
 	src := []netip.Addr{peer4, rs4}
-	dst := []netip.Addr{host4, vip4, other4, peer4, netip.MustParseAddr("198.51.101.1")}
+	dst := []netip.Addr{host4, vip4, away4, other4, peer4, netip.MustParseAddr("198.51.101.1")}
 	if v6 {
 		src = []netip.Addr{peer6, rs6}
-		dst = []netip.Addr{host6, hostLink, vip6, other6, peer6, netip.MustParseAddr("2001:db8:8::1")}
+		dst = []netip.Addr{host6, hostLink, vip6, away6, other6, peer6, netip.MustParseAddr("2001:db8:8::1")}
 		if p.proto == wire.ProtoICMP {
 			p.proto, p.icmpType = wire.ProtoICMPv6, uint8(pick(1, 2, 3, 4, 127, 128, 129, 200))
 		}
@@ -187,23 +189,28 @@ func TestSuppressorModel(t *testing.T) {
 				h := testHidden(tc.servers)
 				require.NoError(t, s.Apply(h, []string{"missing", "eth0"}))
 				compareWithModel(t, w, h, 0)
+				for _, a := range []netip.Addr{away4, away6} { // nobody is told
+					w.Home.AddAddr("eth0", netip.PrefixFrom(a, a.BitLen()).String())
+				}
+				compareWithModel(t, w, h, 20000, away4, away6)
 
 				h.Services[director.Endpoint{Protocol: 17, Addr: host4, Port: 22}] = struct{}{}
 				delete(h.Addrs, vip6)
 				h.Prefixes = append(h.Prefixes[1:], netip.MustParsePrefix("198.51.101.0/24"))
 				require.NoError(t, s.Apply(h, []string{"eth0"}))
-				compareWithModel(t, w, h, 20000)
+				compareWithModel(t, w, h, 40000, away4, away6)
 			})
 		})
 	}
 }
 
-func compareWithModel(t *testing.T, w *wireLab, h *director.Hidden, firstID uint16) {
+func compareWithModel(t *testing.T, w *wireLab, h *director.Hidden, firstID uint16, added ...netip.Addr) {
 	t.Helper()
 	const packets = 3000
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 0))
-	local := func(a netip.Addr) bool { return a == host4 || a == host6 || a == hostLink }
+	carried := append([]netip.Addr{host4, host6, hostLink}, added...)
+	local := func(a netip.Addr) bool { return slices.Contains(carried, a) }
 	sent := map[uint16]packet{}
 	hides := map[uint16]bool{}
 	for id := firstID + 1; id <= firstID+packets; id++ {

@@ -88,15 +88,19 @@ func (f *family) sets(h *hiddenSets) map[*nftables.Set]elements {
 // rules are the chain's, in the words of director.Hidden. Later fragments are
 // told apart before any port is looked at: older kernels would read their data.
 func (f *family) rules() (chain, fragments [][]expr.Any) {
-	notToHost := append(notToHost(), drop())
-	serversTail := func(set *nftables.Set) []expr.Any { return append([]expr.Any{inSet(reg0, set)}, notToHost...) }
+	servicesTail := func(set *nftables.Set) []expr.Any {
+		return append(append([]expr.Any{inSet(reg0, set)}, toHost()...), drop())
+	}
+	serversTail := func(set *nftables.Set) []expr.Any {
+		return append(append([]expr.Any{inSet(reg0, set)}, notToHost()...), drop())
+	}
 	chain = [][]expr.Any{
 		{f.load(reg0, f.dst), inSet(reg0, f.addrs), drop()},
 		append(f.hasExtensionToIgnore, verdict(expr.VerdictReturn, "")),
-		{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst), inSet(reg0, f.anyPort), drop()},
+		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst)}, servicesTail(f.anyPort)...),
 		{f.load(reg0, f.dst), inSet(reg0, f.prefixes), loadMeta(reg0, expr.MetaKeyL4PROTO), inSet(reg0, f.l4s), drop()},
 		append(f.laterFragment, verdict(expr.VerdictGoto, f.fragments.Name)),
-		{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst), loadTransport(f.port, 2, 2), inSet(reg0, f.services), drop()},
+		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst), loadTransport(f.port, 2, 2)}, servicesTail(f.services)...),
 		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.src)}, serversTail(f.serverAnyPort)...),
 		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.src), loadTransport(f.port, 0, 2)}, serversTail(f.servers)...),
 		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), equals(reg0, f.icmp), loadTransport(reg0, 0, 1)}, serversTail(f.icmpErrors)...),
@@ -105,7 +109,7 @@ func (f *family) rules() (chain, fragments [][]expr.Any) {
 		chain = append(chain[:1], chain[2:]...)
 	}
 	fragments = [][]expr.Any{
-		{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst), inSet(reg0, f.laterFrag), drop()},
+		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst)}, servicesTail(f.laterFrag)...),
 		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.src)}, serversTail(f.serverLaterFrag)...),
 	}
 	return chain, fragments

@@ -106,6 +106,10 @@ func (d *director) kill() {
 	<-d.proc.Done()
 }
 
+// pause stops the director's process where it is, resume lets it go on.
+func (d *director) pause()  { d.ns.Run("kill", "-STOP", strconv.Itoa(d.proc.Pid())) }
+func (d *director) resume() { d.ns.Run("kill", "-CONT", strconv.Itoa(d.proc.Pid())) }
+
 // usvs runs a command line of the program, which starts behind the word usvs,
 // and returns what it printed. The test ends if it fails.
 func usvs(t *testing.T, ns *netnstest.Namespace, line string) string {

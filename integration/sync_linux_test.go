@@ -143,7 +143,12 @@ func testFailover(t *testing.T, p *pair) {
 	require.Less(t, time.Since(began), 5*time.Second, "the transfers should still run")
 
 	p.die(master)
+	// A director that is late to hear of its new address must not let its host
+	// answer in the meantime: that would be a reset.
+	backup.pause()
 	p.bring(p.backup)
+	time.Sleep(500 * time.Millisecond) // until the transfers try again
+	backup.resume()
 	transfers.Wait()
 	assert.Equal(t, want, hex.EncodeToString(down.Sum(nil)), "downloaded")
 	assert.Equal(t, want, hashUpload(t, dirs), "uploaded")
