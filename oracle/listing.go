@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // lateSeconds is by how much the recorded remaining time of a connection may
@@ -15,7 +16,25 @@ const lateSeconds = 4
 // listing compares output. Its rows of connections come in the order of a hash,
 // and so do services where nobody sorted them; rates are moving averages that
 // started at another moment.
-type listing struct{ nosort, rate bool }
+type listing struct {
+	nosort, rate bool
+	slowSecs     int // by how much remaining times may be below the recorded
+}
+
+// Compare says how the output and exit status that a recorded command had
+// elsewhere differ from the recording, as far as either repeats; "" if they do
+// not. Elsewhere may have been up to slow behind the recording's pauses.
+func (s *Step) Compare(out, errs string, status int, slow time.Duration) string {
+	l := listing{
+		nosort: strings.Contains(s.Text, "--nosort"), rate: strings.Contains(s.Text, "--rate"),
+		slowSecs: int(slow / time.Second),
+	}
+	what := l.compare("standard output", s.Out, out) + l.compare("standard error", s.Err, errs)
+	if status != s.Exit {
+		what = fmt.Sprintf("exit status: recorded %d, here %d\n", s.Exit, status) + what
+	}
+	return what
+}
 
 // Rows whose order or numbers do not repeat.
 var (
@@ -33,7 +52,7 @@ const unsorted = "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn"
 
 func (l listing) compare(what, recorded, here string) string {
 	want, have := l.canonical(recorded), l.canonical(here)
-	want, have = alignConns(want, have)
+	want, have = l.alignConns(want, have)
 	if slices.Equal(want, have) {
 		return ""
 	}
@@ -141,12 +160,12 @@ func parseConn(line string) (conn, bool) {
 
 // alignConns puts each run of connection rows of have into the order of the
 // rows of want that they are as good as, and gives those the text of want.
-func alignConns(want, have []string) (a, b []string) {
+func (l listing) alignConns(want, have []string) (a, b []string) {
 	out := slices.Clone(have)
 	for i, j := 0, 0; i < len(want) && j < len(out); {
 		n, m := connRun(want[i:]), connRun(out[j:])
 		if n > 0 && m > 0 {
-			match(want[i:i+n], out[j:j+m])
+			l.match(want[i:i+n], out[j:j+m])
 		}
 		i, j = i+max(n, 1), j+max(m, 1)
 	}
@@ -167,7 +186,7 @@ func connRun(lines []string) int {
 
 // match reorders have. Of equal rows those nearest in time go together: both
 // sides are taken in the order of the time that is left.
-func match(want, have []string) {
+func (l listing) match(want, have []string) {
 	byTime := func(rows []string) []int {
 		idx := make([]int, len(rows))
 		for i := range idx {
@@ -185,7 +204,7 @@ func match(want, have []string) {
 	for _, i := range byTime(want) {
 		w, _ := parseConn(want[i])
 		for k, j := range free {
-			if h, _ := parseConn(have[j]); h.text == w.text && w.secs <= h.secs && h.secs <= w.secs+lateSeconds {
+			if h, _ := parseConn(have[j]); h.text == w.text && w.secs-l.slowSecs <= h.secs && h.secs <= w.secs+lateSeconds {
 				placed[i] = want[i]
 				free = slices.Delete(free, k, k+1)
 				break

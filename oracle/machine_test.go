@@ -160,6 +160,8 @@ func TestListing(t *testing.T) {
 		{"recorded late", listing{}, head + conn("00:56", "a"), head + conn("01:00", "a"), true},
 		{"recorded too late", listing{}, head + conn("00:55", "a"), head + conn("01:00", "a"), false},
 		{"recorded early", listing{}, head + conn("01:00", "a"), head + conn("00:59", "a"), false},
+		{"replayed slowly", listing{slowSecs: 5}, head + conn("01:00", "a"), head + conn("00:55", "a"), true},
+		{"replayed too slowly", listing{slowSecs: 5}, head + conn("01:00", "a"), head + conn("00:54", "a"), false},
 		{"one connection for two", listing{}, head + conn("00:10", "a") + conn("00:10", "a"), head + conn("00:10", "a"), false},
 		{"two for one", listing{}, head + conn("00:10", "a"), head + conn("00:10", "a") + conn("00:10", "a"), false},
 		{"alike, in time", listing{}, head + conn("00:10", "a") + conn("00:07", "a"), head + conn("00:08", "a") + conn("00:11", "a"), true},

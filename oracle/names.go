@@ -129,20 +129,23 @@ func (n *services) ServicePort(name string, p ipvs.Protocol) (uint16, bool) {
 	return port, ok
 }
 
-// resolver is the names that the recorded machine knew: those of the hosts
-// file that came with the recording, else the usual ones. Recordings made on
+// resolver is the names that the recorded machine knew.
+func (t *Trace) resolver() *names { return newNames(t.HostsFile()) }
+
+// HostsFile is what the recorded machine's /etc/hosts had: that of the hosts
+// file that came with the recording, else the usual names. Recordings made on
 // a machine without names show only numbers, so one that mentions none of the
 // usual names is taken for one of these.
-func (t *Trace) resolver() *names {
+func (t *Trace) HostsFile() string {
 	if t.Hosts != "" {
-		return newNames(t.Hosts)
+		return t.Hosts
 	}
 	for line := range strings.Lines(recordedHosts) {
 		if t.mentions(strings.Fields(line)[1]) {
-			return newNames(recordedHosts)
+			return recordedHosts
 		}
 	}
-	return newNames("")
+	return ""
 }
 
 // mentions reports whether a command or its output has the name. Listings cut

@@ -227,10 +227,5 @@ func (w *world) command(s *Step) string {
 	w.settle(w.now)
 	var out, errs bytes.Buffer
 	status := w.shell.Run(s.Text, &out, &errs)
-	l := listing{nosort: strings.Contains(s.Text, "--nosort"), rate: strings.Contains(s.Text, "--rate")}
-	what := l.compare("standard output", s.Out, out.String()) + l.compare("standard error", s.Err, errs.String())
-	if status != s.Exit {
-		what = fmt.Sprintf("exit status: recorded %d, here %d\n", s.Exit, status) + what
-	}
-	return what
+	return s.Compare(out.String(), errs.String(), status, 0)
 }
