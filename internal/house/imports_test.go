@@ -59,6 +59,7 @@ integration                ->
 properties                 ->
 link/internal/waiter       ->
 api                        -> control
+ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
 cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle
@@ -88,7 +89,7 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 
 // core packages compile for machines usvs does not run on, and know no I/O.
 var core = []string{"clock", "wire", "route", "ipvs", "arp", "marks", "localstack", "sched",
-	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "sysctl", "procnet", "control", "link", "netsim/tcp"}
+	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "ipvsabi", "sysctl", "procnet", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn"}
