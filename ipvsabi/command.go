@@ -253,11 +253,20 @@ func (s *Server) find(svc *service) (ipvs.ServiceEntry, Errno) {
 }
 
 func (s *Server) addService(id ipvs.ServiceID, spec ipvs.ServiceSpec) Errno {
-	return errnoOf(s.table.AddService(id, spec))
+	return lookedUp(spec, errnoOf(s.table.AddService(id, spec)))
 }
 
 func (s *Server) editService(id ipvs.ServiceID, spec ipvs.ServiceSpec) Errno {
-	return errnoOf(s.table.EditService(id, spec))
+	return lookedUp(spec, errnoOf(s.table.EditService(id, spec)))
+}
+
+// lookedUp corrects the refusal of a scheduler without a name: the kernel looks
+// for one and does not find it.
+func lookedUp(spec ipvs.ServiceSpec, errno Errno) Errno {
+	if errno == EINVAL && spec.Scheduler == "" {
+		return ENOENT
+	}
+	return errno
 }
 
 // versionCode is a version as one number.

@@ -87,8 +87,9 @@ type dest struct {
 // methodMask cuts the forwarding method out of a connection's flags.
 const methodMask = 7
 
-// parseDest reads a DEST. Without a family it has its service's.
-func parseDest(v []byte, family ipvs.Family, full bool) (dest, Errno) {
+// parseDest reads a DEST of a service of a family. One of the other family can
+// only be tunnelled to, which the kernel checks before anything else.
+func parseDest(v []byte, service ipvs.Family, full bool) (dest, Errno) {
 	a, ok := within(destPolicy, v)
 	if !ok || !a.has(destAddr, destPort) {
 		return dest{}, EINVAL
@@ -96,6 +97,7 @@ func parseDest(v []byte, family ipvs.Family, full bool) (dest, Errno) {
 	if full && !a.has(destMethod, destWeight, destUpper, destLower) {
 		return dest{}, EINVAL
 	}
+	family := service
 	if af := a.u16(destFamily); af != 0 {
 		family = familyOf(af)
 	}
@@ -112,7 +114,7 @@ func parseDest(v []byte, family ipvs.Family, full bool) (dest, Errno) {
 			Type: ipvs.TunnelType(a.u8(destTunType)), Port: a.be16(destTunPort), Flags: a.u16(destTunFlags),
 		},
 	}
-	return rs, 0
+	return rs, when(full && family != service && rs.spec.Method != ipvs.Tunnel, EINVAL)
 }
 
 // parseDaemon reads a DAEMON: its state, and if full also what it is to be.

@@ -93,8 +93,8 @@ func (w *writer) stats(typ int, st *ipvs.Stats) {
 	w.u32(statConns, uint32(st.Conns))
 	w.u32(statInPkts, uint32(st.InPkts))
 	w.u32(statOutPkts, uint32(st.OutPkts))
-	w.u64(statInBytes, st.InBytes)
-	w.u64(statOutBytes, st.OutBytes)
+	w.u64(statInBytes, statPad, st.InBytes)
+	w.u64(statOutBytes, statPad, st.OutBytes)
 	w.u32(statCPS, uint32(st.CPS))
 	w.u32(statInPPS, uint32(st.InPPS))
 	w.u32(statOutPPS, uint32(st.OutPPS))
@@ -109,7 +109,7 @@ func (w *writer) stats64(typ int, st *ipvs.Stats) {
 		st.Conns, st.InPkts, st.OutPkts, st.InBytes, st.OutBytes,
 		st.CPS, st.InPPS, st.OutPPS, st.InBPS, st.OutBPS,
 	} {
-		w.u64(statConns+i, n)
+		w.u64(statConns+i, statPad, n)
 	}
 	w.endNest(all)
 }

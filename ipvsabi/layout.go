@@ -148,6 +148,7 @@ const (
 	statOutPPS
 	statInBPS
 	statOutBPS
+	statPad // empty
 )
 
 // Linux's address families.

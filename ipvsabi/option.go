@@ -122,6 +122,7 @@ func (s *Server) optionServices(buf []byte) ([]byte, Errno) {
 	}
 	list, errno := s.services4()
 	for i, room := 0, buf[servicesHeaderLen:]; i < len(list) && len(room) > 0; i++ {
+		clear(room[:serviceEntryLen])
 		putServiceEntry(room, &list[i])
 		room = room[serviceEntryLen:]
 	}

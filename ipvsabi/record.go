@@ -1,8 +1,6 @@
 package ipvsabi
 
-import (
-	"usvs/ipvs"
-)
+import "usvs/ipvs"
 
 // Sizes of the records of the socket options.
 const (
@@ -52,8 +50,9 @@ func daemonArg(b []byte) (ipvs.Daemon, bool) {
 	}, nul(name) > 0
 }
 
+// putServiceEntry writes all of an entry but its gaps.
 func putServiceEntry(b []byte, e *ipvs.ServiceEntry) {
-	clear(b[:serviceEntryLen])
+	clear(b[:48])
 	if e.ID.Mark == 0 {
 		native.PutUint16(b, uint16(e.ID.Protocol))
 		addr := e.ID.Addr.As4()
@@ -77,7 +76,7 @@ func putDestEntry(b []byte, e *ipvs.ServerEntry) {
 	addr := e.ID.Addr.As4()
 	copy(b, addr[:])
 	be.PutUint16(b[4:], e.ID.Port)
-	native.PutUint32(b[8:], uint32(e.Spec.Method))
+	native.PutUint32(b[8:], connFlags(e.Spec.Method))
 	native.PutUint32(b[12:], uint32(e.Spec.Weight))
 	native.PutUint32(b[16:], e.Spec.UpperThreshold)
 	native.PutUint32(b[20:], e.Spec.LowerThreshold)
@@ -85,6 +84,21 @@ func putDestEntry(b []byte, e *ipvs.ServerEntry) {
 	native.PutUint32(b[28:], e.Inactive)
 	native.PutUint32(b[32:], e.Persistent)
 	putStats(b[40:], &e.Stats)
+}
+
+// Flags of a connection that stand beside its forwarding method.
+const (
+	connNoOutput = 0x080
+	connInactive = 0x100
+)
+
+// connFlags are the flags with which a server's connections begin.
+func connFlags(m ipvs.ForwardMethod) uint32 {
+	flags := uint32(m) | connInactive
+	if m != ipvs.Masquerade {
+		flags |= connNoOutput // answers do not come by here
+	}
+	return flags
 }
 
 func putDaemon(b []byte, d *ipvs.Daemon) {

@@ -69,12 +69,13 @@ func (r *reply) acknowledge(m *message) {
 	r.send(w)
 }
 
-// fail says why m failed, and repeats all of it.
+// fail says why m failed, and repeats all of it, padded.
 func (r *reply) fail(m *message, errno Errno) {
 	var w writer
 	at := w.begin(header{typeError, 0, r.to.seq, r.to.port})
 	w = native.AppendUint32(w, uint32(-int32(errno)))
 	w = append(w, m.bytes...)
+	w.pad()
 	w.end(at)
 	r.datagrams = [][]byte{w}
 }

@@ -86,7 +86,12 @@ func (w *writer) u32(typ int, v uint32) {
 	*w = native.AppendUint32(*w, v)
 }
 
-func (w *writer) u64(typ int, v uint64) {
+// u64 writes a number at an address that is a multiple of 8, if the datagram's
+// is: the kernel pads where the machine might mind.
+func (w *writer) u64(typ, padding int, v uint64) {
+	if len(*w)%8 == 0 {
+		w.attr(padding, 0)
+	}
 	w.attr(typ, 8)
 	*w = native.AppendUint64(*w, v)
 }

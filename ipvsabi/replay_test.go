@@ -1,0 +1,206 @@
+package ipvsabi
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"usvs/clock"
+	"usvs/connsync"
+	"usvs/conntrack"
+	"usvs/control"
+	"usvs/ipvs"
+)
+
+// The recordings in testdata are of Linux 6.1 on x86-64:
+//
+//	# what follows
+//	$ command that was run
+//	user yes|no            whether the caller has CAP_NET_ADMIN from here on
+//	> HEX                  datagram to the kernel
+//	< HEX                  datagram in answer
+//	get NUMBER HEX|-       getsockopt, with what the buffer held before
+//	set NUMBER HEX|-       setsockopt
+//	= HEX|-|0|ERRNO        how it ended, with what the buffer held then
+//
+// The family has FamilyID, the program port 42 and most requests number 1.
+const recordedPort = 42
+
+// world is a control as the recordings' machine was: one interface, dummy0, and
+// a connection table of 4096 buckets.
+func world() *control.Control {
+	return control.New(control.Config{
+		Clock: clock.NewSystem(), Rand: rand.New(rand.NewPCG(1, 2)), Servers: new(ipvs.Registry),
+		Conns: &table{ipvs.DefaultTimeouts}, Sync: wires{},
+	})
+}
+
+type table struct{ timeouts ipvs.Timeouts }
+
+func (*table) List(clock.Instant, func(*ipvs.ConnEntry) bool) {}
+func (t *table) Timeouts() ipvs.Timeouts                      { return t.timeouts }
+func (t *table) SetTimeouts(to ipvs.Timeouts)                 { t.timeouts = to }
+func (*table) Buckets() int                                   { return 4096 }
+func (*table) Helpers(clock.Instant) []conntrack.Helper       { return nil }
+
+type wires struct{}
+
+func (wires) Interface(name string) (int, error) {
+	if name != "dummy0" {
+		return 0, ipvs.ErrNoDevice
+	}
+	return 1500, nil
+}
+func (wires) Open(*ipvs.Daemon, control.SyncOptions) error { return nil }
+func (wires) Close(ipvs.DaemonState)                       {}
+func (wires) Send(*connsync.Datagram)                      {}
+
+// line is one of a recording, with its number.
+type line struct {
+	number int
+	words  []string
+}
+
+func recording(t *testing.T, name string) []line {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	var lines []line
+	for i, text := range strings.Split(string(b), "\n") {
+		if words := strings.Fields(text); len(words) > 0 && words[0] != "#" && words[0] != "$" {
+			lines = append(lines, line{i + 1, words})
+		}
+	}
+	return lines
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.Trim(s, "-"))
+	require.NoError(t, err)
+	return b
+}
+
+// Every datagram gets the answer the kernel gave.
+func TestNetlinkRecordings(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.netlink")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, name := range files {
+		t.Run(filepath.Base(name), func(t *testing.T) { replayNetlink(t, name) })
+	}
+}
+
+func replayNetlink(t *testing.T, name string) {
+	s, admin := NewServer(world()), true
+	lines := recording(t, name)
+	for i := 0; i < len(lines); i++ {
+		l := lines[i]
+		if l.words[0] == "user" {
+			admin = l.words[1] == "yes"
+			continue
+		}
+		request := unhex(t, l.words[1])
+		var want [][]byte
+		for i+1 < len(lines) && lines[i+1].words[0] == "<" {
+			i++
+			want = append(want, unhex(t, lines[i].words[1]))
+		}
+		got, _ := s.Netlink(request, recordedPort, admin)
+		if w, g := render(want), render(got); w != g {
+			t.Errorf("%s:%d: %x\nkernel:\n%s\nusvs:\n%s", name, l.number, request, w, g)
+		}
+	}
+}
+
+// render writes datagrams one a line. The kernel lists services in the order of
+// its hash table, so the messages of such a list are sorted.
+func render(datagrams [][]byte) string {
+	var lines, services []string
+	for _, d := range datagrams {
+		if len(d) > 16 && d[16] == cmdNewService && native.Uint16(d[6:])&flagMulti != 0 {
+			for m, rest, ok := next(d); ok; m, rest, ok = next(rest) {
+				services = append(services, fmt.Sprintf("%x", m.bytes))
+			}
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%x", d))
+	}
+	slices.Sort(services)
+	return strings.Join(append(services, lines...), "\n")
+}
+
+// Every option ends as it did with the kernel.
+func TestOptionRecordings(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.options")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, name := range files {
+		t.Run(filepath.Base(name), func(t *testing.T) { replayOptions(t, name) })
+	}
+}
+
+func replayOptions(t *testing.T, name string) {
+	s, admin := NewServer(world()), true
+	lines := recording(t, name)
+	for i := 0; i < len(lines); i++ {
+		l := lines[i]
+		if l.words[0] == "user" {
+			admin = l.words[1] == "yes"
+			continue
+		}
+		i++
+		require.Equal(t, "=", lines[i].words[0])
+		var number int
+		_, err := fmt.Sscan(l.words[1], &number)
+		require.NoError(t, err)
+		got := option(s, l.words[0], number, unhex(t, l.words[2]), admin)
+		if want := lines[i].words[1]; canonical(number, want) != canonical(number, got) {
+			t.Errorf("%s:%d: %v\nkernel: %s\nusvs:   %s", name, l.number, l.words, want, got)
+		}
+	}
+}
+
+func option(s *Server, verb string, number int, arg []byte, admin bool) string {
+	if verb == "set" {
+		if errno := s.SetOption(number, arg, admin); errno != 0 {
+			return errnoName(errno)
+		}
+		return "0"
+	}
+	out, errno := s.GetOption(number, arg, admin)
+	if errno != 0 {
+		return errnoName(errno)
+	}
+	if len(out) == 0 {
+		return "-"
+	}
+	return hex.EncodeToString(out)
+}
+
+// canonical sorts the entries of a list of services.
+func canonical(number int, result string) string {
+	b, err := hex.DecodeString(result)
+	if err != nil || number != getServices || len(b) < servicesHeaderLen {
+		return result
+	}
+	entries := slices.Collect(slices.Chunk(b[servicesHeaderLen:], serviceEntryLen))
+	slices.SortFunc(entries, bytes.Compare)
+	return hex.EncodeToString(b[:servicesHeaderLen]) + hex.EncodeToString(bytes.Join(entries, nil))
+}
+
+func errnoName(e Errno) string {
+	return map[Errno]string{
+		EPERM: "EPERM", ENOENT: "ENOENT", ESRCH: "ESRCH", EFAULT: "EFAULT", EEXIST: "EEXIST", ENODEV: "ENODEV",
+		EINVAL: "EINVAL", ERANGE: "ERANGE", ENOPROTOOPT: "ENOPROTOOPT", EOPNOTSUPP: "EOPNOTSUPP",
+		EAFNOSUPPORT: "EAFNOSUPPORT", ECONNREFUSED: "ECONNREFUSED",
+	}[e]
+}

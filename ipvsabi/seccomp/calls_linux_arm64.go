@@ -1,0 +1,8 @@
+package seccomp
+
+import "golang.org/x/sys/unix"
+
+const (
+	nativeArch   = unix.AUDIT_ARCH_AARCH64
+	foreignCalls = 0 // none: 32-bit programs have an architecture of their own
+)

@@ -1,0 +1,106 @@
+package seccomp
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Wait reaps the program and all that it left behind, until the last process
+// is gone, and returns how the program itself ended.
+func (g *Guest) Wait() syscall.WaitStatus {
+	for g.reap() {
+	}
+	close(g.release)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.status
+}
+
+// reap waits for one child and reports whether there may be more.
+func (g *Guest) reap() bool {
+	// First who it is, so that Signal never means a number that is free again.
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil)
+	if err == unix.EINTR {
+		return true
+	}
+	if err != nil {
+		return false // ECHILD: all descendants are gone, for orphans become our children
+	}
+	g.mu.Lock()
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+	if err == nil && pid == g.pid {
+		g.pid, g.status = 0, status
+	}
+	g.mu.Unlock()
+	if g.Companion == 0 {
+		return true
+	}
+	if pid == g.Companion {
+		g.CompanionEnded(status)
+	}
+	return len(g.children()) > 0
+}
+
+// Signal passes a signal on to the program or, after its end, to those that it
+// left behind and that have no other parent.
+func (g *Guest) Signal(sig syscall.Signal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pid != 0 {
+		_ = syscall.Kill(g.pid, sig)
+		return
+	}
+	for _, pid := range g.children() {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+// children are the process's children but the companion.
+func (g *Guest) children() (pids []int) {
+	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if parentOf(text) == os.Getpid() && pid != g.Companion {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// parentOf reads the parent out of /proc/PID/stat, where it follows the state,
+// which follows a name that may contain anything.
+func parentOf(stat []byte) int {
+	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(f) < 2 {
+		return 0
+	}
+	pid, _ := strconv.Atoi(string(f[1]))
+	return pid
+}
+
+// EndAs ends this process as another one ended: with its exit status, or by the
+// same signal, but without a core dump of our own.
+func EndAs(status syscall.WaitStatus) {
+	if !status.Signaled() {
+		os.Exit(status.ExitStatus())
+	}
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	defaultAction(status.Signal())
+	_ = syscall.Kill(os.Getpid(), status.Signal())
+	// Not reached but for a signal that is blocked, or ignored by PID 1.
+	os.Exit(128 + int(status.Signal()))
+}
+
+func (ns *namespace) name() string { return fmt.Sprintf("net:[%d]", ns.id.ino) }

@@ -1,0 +1,103 @@
+//go:build linux
+
+package seccomp
+
+import (
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// The kernel's structures of <linux/seccomp.h>.
+type (
+	kernelNotification struct {
+		id    uint64
+		pid   uint32
+		flags uint32
+		call  kernelCall
+	}
+	kernelCall struct {
+		nr   int32
+		arch uint32
+		ip   uint64
+		args [6]uint64
+	}
+	kernelAnswer struct {
+		id    uint64
+		val   int64
+		error int32
+		flags uint32
+	}
+	kernelAddFD struct {
+		id         uint64
+		flags      uint32
+		srcfd      uint32
+		newfd      uint32
+		newfdFlags uint32
+	}
+)
+
+// kernelSizes are the sizes that we know.
+var kernelSizes = [3]uint16{
+	uint16(unsafe.Sizeof(kernelNotification{})), uint16(unsafe.Sizeof(kernelAnswer{})), uint16(unsafe.Sizeof(kernelCall{})),
+}
+
+// The requests as they are since Linux 5.9: number, direction and size.
+const (
+	requestReceive = unix.SECCOMP_IOCTL_NOTIF_RECV
+	requestSend    = unix.SECCOMP_IOCTL_NOTIF_SEND
+	requestIDValid = 0x40082102
+	requestAddFD   = 0x40182103
+)
+
+// install gives the calling thread, and what it will start, a filter, and
+// returns the descriptor that its notifications come from.
+func install(code []bpf.RawInstruction, flags uintptr) (int, unix.Errno) {
+	program := unix.SockFprog{Len: uint16(len(code)), Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(code)))}
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	return int(fd), errno
+}
+
+// notificationSizes are what the kernel's notification, answer and call take.
+func notificationSizes() (sizes [3]uint16, errno unix.Errno) {
+	_, _, errno = unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&sizes)))
+	return sizes, errno
+}
+
+func (l listener) receive() (n notification, errno unix.Errno) {
+	var k kernelNotification
+	_, _, errno = unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestReceive, uintptr(unsafe.Pointer(&k)))
+	return notification{id: k.id, tid: int(k.pid), nr: int(k.call.nr), args: k.call.args}, errno
+}
+
+func (l listener) send(id uint64, val int64, errno unix.Errno, flags uint32) unix.Errno {
+	k := kernelAnswer{id: id, val: val, error: -int32(errno), flags: flags}
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestSend, uintptr(unsafe.Pointer(&k)))
+	return e
+}
+
+func (l listener) valid(id uint64) bool {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestIDValid, uintptr(unsafe.Pointer(&id)))
+	return errno == 0
+}
+
+func (l listener) addFD(id uint64, fd int, flags uint32, newfd, newfdFlags int) unix.Errno {
+	k := kernelAddFD{id: id, flags: flags, srcfd: uint32(fd), newfd: uint32(newfd), newfdFlags: uint32(newfdFlags)}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestAddFD, uintptr(unsafe.Pointer(&k)))
+	return errno
+}
+
+// defaultAction gives a signal back its default action, which the Go runtime
+// replaces for some. All zeros are SIG_DFL with no flags, whatever the layout.
+func defaultAction(sig unix.Signal) {
+	var action [8]uint64
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+}
+
+// disconnect undoes connect: what comes from any port is received again.
+func disconnect(fd int) unix.Errno {
+	addr := unix.RawSockaddrNetlink{Family: unix.AF_UNSPEC}
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&addr)), unix.SizeofSockaddrNetlink)
+	return errno
+}
