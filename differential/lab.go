@@ -23,6 +23,8 @@ type service struct {
 	options  string // what -A was given
 	method   string // -g, -m, -i
 	servers  []server
+	away     bool // a mark's: packets for awayNet are its, too
+	sip      bool // it has the persistence engine sip
 }
 
 type server struct {
@@ -139,6 +141,9 @@ func (l *lab) target(s *service) netip.AddrPort {
 	if s.mark != 0 && addr.Is4() {
 		addr = netip.AddrFrom4([4]byte{10, 9, 1, byte(l.between(1, 12))})
 	}
+	if s.away && l.oneIn(2) {
+		addr = netip.AddrFrom4([4]byte{10, 3, 1, byte(l.between(1, 4))})
+	}
 	if port == 0 {
 		port = pick(l.draft, 80, 443, 25, 8080)
 	}
@@ -156,7 +161,7 @@ type flow struct {
 // flow makes a new connection's addresses from one of some clients.
 func (l *lab) flow(s *service, clients int) flow {
 	addr := client(l.IntN(clients), s.vip.Is6())
-	return flow{s, s.protocol, netip.AddrPortFrom(addr, uint16(l.between(1024, 65535))), l.target(s)}
+	return flow{s, l.protocolOf(s), netip.AddrPortFrom(addr, uint16(l.between(1024, 65535))), l.target(s)}
 }
 
 // packet adds a packet of the flow's client: TCP flags or an SCTP chunk, options.

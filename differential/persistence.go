@@ -11,9 +11,7 @@ func persistence(d *draft) {
 	l := &lab{draft: d}
 	d.add("brief")
 	d.ipvsadm("--set", strconv.Itoa(d.between(20, 200)), strconv.Itoa(d.between(5, 60)), strconv.Itoa(d.between(5, 60)))
-	if d.oneIn(3) {
-		d.sysctl("expire_quiescent_template", 1)
-	}
+	l.behaviour(8)
 	v6 := d.oneIn(5)
 	for range d.between(1, 3) {
 		l.persistent(v6)
@@ -36,8 +34,16 @@ func (l *lab) persistent(v6 bool) {
 		port:     often(l.draft, w(3, 80+len(l.services)), w(1, 0)),
 		method:   often(l.draft, w(2, "-g"), w(2, "-m"), w(1, "-i")),
 	}
-	if s.port != 0 && l.oneIn(4) && len(l.services) == 0 {
+	switch {
+	case s.port != 0 && l.oneIn(4) && len(l.services) == 0:
 		s.mark, s.port = l.between(1, 50), 0
+	case l.oneIn(8):
+		l.sip(s)
+	case s.protocol == "tcp" && l.oneIn(8):
+		s.port = 21 // templates of FTP's are of all ports
+	}
+	if l.oneIn(3) {
+		l.away(s)
 	}
 	for _, o := range l.services { // one port-0 service on an address is enough
 		if o.port == s.port && s.mark == 0 {
@@ -47,13 +53,13 @@ func (l *lab) persistent(v6 bool) {
 	s.options = l.persistenceOptions(s)
 	l.define(s)
 	for range l.between(1, 4) {
-		l.grow(s, l.serverOptions()...)
+		l.anyServer(s, l.serverOptions()...)
 	}
 }
 
 func (l *lab) persistenceOptions(s *service) string {
 	options := "-s " + pick(l.draft, "rr", "wrr", "wlc", "lc", "sh", "nq")
-	if s.port != 0 && l.oneIn(6) {
+	if s.port != 0 && !s.sip && l.oneIn(6) {
 		return options
 	}
 	options += fmt.Sprintf(" -p %d", often(l.draft, w(3, l.between(5, 30)), w(3, l.between(31, 200)), w(1, 360)))
@@ -63,8 +69,11 @@ func (l *lab) persistenceOptions(s *service) string {
 	case s.vip.Is4() && l.oneIn(3):
 		options += " -M " + pick(l.draft, "255.255.255.0", "255.255.0.0", "255.255.255.254", "255.0.0.0")
 	}
-	if s.protocol == "udp" && l.oneIn(5) {
+	if (s.protocol == "udp" || s.mark != 0) && l.oneIn(4) {
 		options += " -o"
+	}
+	if s.sip {
+		options += " --pe sip"
 	}
 	return options
 }
@@ -75,11 +84,16 @@ func (l *lab) comeBack(flows []flow) []flow {
 	switch n := l.IntN(100); {
 	case n < 45 || !known:
 		f := l.flow(pick(l.draft, l.services...), 8)
-		l.packet(f, opening(f.protocol))
+		l.send(f, opening(f.protocol))
 		return append(flows, f)
-	case n < 60:
+	case n < 57:
 		f := pick(l.draft, flows...)
-		l.packet(f, l.middle(f.protocol))
+		l.send(f, l.middle(f.protocol))
+	case n < 59:
+		l.strayError(pick(l.draft, flows...))
+		l.tick()
+	case n < 60:
+		l.anotherSetting()
 	case n < 66:
 		f := pick(l.draft, flows...)
 		if f.service.method == "-m" && len(f.service.servers) > 0 {
@@ -94,6 +108,15 @@ func (l *lab) comeBack(flows []flow) []flow {
 		l.ipvsadm("-Lnc")
 	}
 	return flows
+}
+
+// send adds a packet of a client, a message if the service is for those.
+func (l *lab) send(f flow, kind string) {
+	if f.service.sip && !l.oneIn(8) {
+		l.call(f)
+		return
+	}
+	l.packet(f, kind)
 }
 
 // answer is a server's packet.

@@ -24,6 +24,7 @@ func schedulers(d *draft) {
 	d.add("brief")
 	name := pick(d, everyScheduler...)
 	d.ipvsadm("--set", "0", strconv.Itoa(d.between(5, 30)), strconv.Itoa(d.between(5, 60)))
+	l.behaviour(12)
 	s := l.scheduled(name)
 	if (name == "lblc" || name == "lblcr") && d.oneIn(3) {
 		d.sysctl(name+"_expiration", d.between(5, 200)) // a setting that comes with the scheduler
@@ -56,6 +57,12 @@ func (l *lab) scheduled(name string) *service {
 	if (s.protocol == "udp" || s.mark != 0) && l.oneIn(4) {
 		s.options += " -o"
 	}
+	if l.oneIn(8) {
+		s.options += fmt.Sprintf(" -p %d", l.between(5, 100))
+	}
+	if l.oneIn(4) {
+		l.away(s)
+	}
 	l.define(s)
 	return s
 }
@@ -79,8 +86,10 @@ func (l *lab) load(s *service, flows []flow) []flow {
 	case n < 82:
 		f := pick(l.draft, flows...)
 		l.packet(f, l.middle(f.protocol))
-	case n < 92:
+	case n < 91:
 		l.reconfigure(s)
+	case n < 92:
+		l.strayError(pick(l.draft, flows...))
 	case n < 96:
 		l.ipvsadm("-Ln")
 	default:

@@ -3,17 +3,20 @@ package differential
 import (
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // states: few connections, every kind of packet, the table after most of them.
 func states(d *draft) {
 	l := &lab{draft: d}
 	d.add("brief")
+	if d.oneIn(10) {
+		ftp(l)
+		return
+	}
 	if d.oneIn(2) {
 		d.ipvsadm("--set", strconv.Itoa(d.between(0, 300)), strconv.Itoa(d.between(0, 100)), strconv.Itoa(d.between(0, 100)))
 	}
-	l.behaviour()
+	l.behaviour(4)
 	for range d.between(1, 2) {
 		l.stateful()
 	}
@@ -29,22 +32,6 @@ func states(d *draft) {
 	d.ipvsadm("-Ln")
 }
 
-// behaviour sets what changes the state machines, sometimes.
-func (l *lab) behaviour() {
-	if l.oneIn(3) {
-		l.sysctl("secure_tcp", pick(l.draft, 0, 3))
-	}
-	if l.oneIn(2) {
-		l.sysctl("conn_reuse_mode", l.IntN(4))
-	}
-	if l.oneIn(3) {
-		l.sysctl("sloppy_tcp", l.IntN(2))
-	}
-	if l.oneIn(3) {
-		l.sysctl("sloppy_sctp", l.IntN(2))
-	}
-}
-
 // stateful defines a service with one to three servers.
 func (l *lab) stateful() {
 	s := &service{
@@ -54,24 +41,30 @@ func (l *lab) stateful() {
 		method:   often(l.draft, w(3, "-m"), w(2, "-g"), w(1, "-i")),
 		options:  "-s " + pick(l.draft, "rr", "wlc", "sh"),
 	}
+	if l.oneIn(5) && len(l.services) == 0 {
+		s.mark, s.port = l.between(1, 50), 0
+	}
 	if l.oneIn(5) {
 		s.options += fmt.Sprintf(" -p %d", l.between(10, 200))
 	}
+	if (s.protocol == "udp" || s.mark != 0) && l.oneIn(2) {
+		s.options += " -o"
+	}
+	if l.oneIn(2) {
+		l.away(s)
+	}
 	l.define(s)
 	for range l.between(1, 3) {
-		l.grow(s)
+		l.anyServer(s)
 	}
 }
 
 // converse adds a packet of a connection, or something that befalls it.
 func (l *lab) converse(f flow) {
-	switch n := l.IntN(20); {
+	switch n := l.IntN(24); {
 	case n < 10 || n < 15 && f.service.method != "-m":
-		kind := l.anything(f.protocol)
-		l.packet(f, kind)
-		if strings.Contains(kind, "S") || kind == "INIT" {
-			l.add("@ 0.02") // a tick: what made way is gone
-		}
+		l.packet(f, l.anything(f.protocol))
+		l.tick()
 	case n < 15:
 		for _, r := range f.service.servers { // one of them is the right one
 			l.reply(f, r, l.anything(f.protocol))
@@ -81,13 +74,18 @@ func (l *lab) converse(f flow) {
 		}
 	case n < 18:
 		l.add("@ %d", often(l.draft, w(6, l.between(1, 12)), w(3, l.between(20, 70)), w(2, l.between(100, 250)), w(1, l.between(600, 1000))))
-	case n < 19:
+	case n < 20:
+		l.strayError(f)
+		l.tick()
+	case n < 21:
+		l.anotherSetting()
+	case n < 23:
 		l.change(f.service, "-w "+pick(l.draft, "0", "1"))
 	default:
 		if l.oneIn(2) {
 			l.shrink(f.service)
 		} else {
-			l.grow(f.service)
+			l.anyServer(f.service)
 		}
 	}
 	if l.oneIn(2) {

@@ -14,9 +14,12 @@ type Sleeper interface {
 	Sleep(time.Duration) error
 }
 
-// patience is how long silence is listened to before it counts as an answer: a
-// busy kernel puts frames off until somebody sleeps.
-const patience = 20 * time.Millisecond
+// A busy kernel puts frames off until somebody sleeps: silence is listened to
+// several times before it counts as an answer.
+const (
+	patience = 20 * time.Millisecond
+	listens  = 3
+)
 
 // player plays one job. Its methods run on a thread in the director's namespace.
 type player struct {
@@ -27,6 +30,16 @@ type player struct {
 
 // Play plays a job in fresh namespaces.
 func Play(job Job, clock Sleeper) Answer {
+	a := play(job, clock)
+	if asksForModules(job) {
+		if err := unload(clock); err != nil {
+			a.Failure = err.Error()
+		}
+	}
+	return a
+}
+
+func play(job Job, clock Sleeper) Answer {
 	s, err := newSet(job.MTU)
 	if err != nil {
 		return Answer{Failure: err.Error()}
@@ -170,7 +183,10 @@ func (p *player) frame(s Step) (Result, error) {
 		r.Refused = !sent
 		r.Frames = p.set.receive(r.Frames)
 	}
-	if len(r.Frames) == 0 {
+	for range listens {
+		if len(r.Frames) > 0 {
+			break
+		}
 		if err := p.time.Sleep(patience); err != nil {
 			return r, err
 		}

@@ -33,6 +33,7 @@ type Guest struct {
 func Enter(modules ...string) (*Guest, error) {
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	os.Setenv("LC_ALL", "C")
+	os.Setenv("MODPROBE_OPTIONS", "-d "+moduleRoot) // whoever calls it
 	g := &Guest{share: "/run/share"}
 	if err := g.mounts(); err != nil {
 		return nil, err

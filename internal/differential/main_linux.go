@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,14 @@ import (
 	"usvs/differential/stage"
 	"usvs/differential/uml"
 )
+
+// init keeps the first thread to the main goroutine: it cannot end, and a
+// namespace that it was left in would stay.
+func init() {
+	if uml.Inside() {
+		runtime.LockOSThread()
+	}
+}
 
 func main() {
 	if uml.Inside() {
