@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"usvs/link"
 	"usvs/route"
 	"usvs/wire"
 )
@@ -343,13 +344,29 @@ func parseMAC(s string) (m wire.MAC, ok bool) {
 }
 
 // ipRule accepts rules about marks: they lead marked packets to a table of local
-// routes, so that the kernel's ip_vs sees them, and usvs goes by the mark itself.
+// routes, so that the kernel's ip_vs sees them; usvs goes by the mark itself.
 // No other table has routes here.
 func (w *world) ipRule(c *ipCommand) error {
-	if _, marked := c.args["fwmark"]; marked && (c.verb == "add" || c.verb == "delete") {
-		return nil
+	mark, err := strconv.ParseUint(c.args["fwmark"], 0, 32)
+	if err != nil || c.verb != "add" && c.verb != "delete" {
+		return usageError("the player knows rules about marks only")
 	}
-	return usageError("the player knows rules about marks only")
+	w.ruled[uint32(mark)] = c.verb == "add"
+	return nil
+}
+
+// taken reports whether a rule about its mark keeps a packet for another host on
+// this machine, where nobody answers for that host's address.
+func (w *world) taken(f *link.Frame) bool {
+	var p wire.Packet
+	if len(w.ruled) == 0 || p.Parse(f.Bytes(), f.Medium) != wire.None || w.routes.Lookup(p.Dst).Kind == route.Local {
+		return false
+	}
+	rules := w.dir.Snapshot().Marks4
+	if p.Version == 6 {
+		rules = w.dir.Snapshot().Marks6
+	}
+	return rules != nil && w.ruled[rules.Mark(w.net.Interfaces[f.Port].Name, &p, f.Mark)]
 }
 
 // otherTable reports whether a route is not of the tables that all packets meet.
