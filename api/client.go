@@ -30,10 +30,12 @@ var _ ipvsadm.Backend = (*Client)(nil)
 // Dial returns a client of the director at address. Whether there is one shows
 // with the first call: its error wraps ipvsadm.ErrUnreachable if not.
 func Dial(address string) *Client {
+	return newClient(func(ctx context.Context) (net.Conn, error) { return dial(ctx, address) })
+}
+
+func newClient(connect func(context.Context) (net.Conn, error)) *Client {
 	return &Client{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dial(ctx, address)
-		},
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx) },
 		DisableCompression: true,
 	}}}
 }

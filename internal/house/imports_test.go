@@ -59,10 +59,11 @@ integration                ->
 properties                 ->
 link/internal/waiter       ->
 api                        -> control
+ipvsabi/seccomp            -> ipvsabi api
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle
+cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
@@ -75,8 +76,8 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    differential/stage differential/uml link/afpacket link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo
-golang.org/x/net                    link/afpacket host
+golang.org/x/sys                    differential/stage differential/uml link/afpacket link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/net                    link/afpacket host ipvsabi/seccomp
 github.com/vishvananda/netlink      link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/mdlayher/packet          link/afpacket
