@@ -5,7 +5,7 @@ import "usvs/ipvs"
 // command is what a command of the family IPVS does, asked once or for a dump.
 type command struct {
 	do   func(*Server, *attributes, *reply) Errno
-	dump func(s *Server, body []byte, r *reply) Errno
+	dump func(s *Server, body []byte, l *list) Errno
 }
 
 var commands = [...]command{
@@ -86,13 +86,13 @@ func (s *Server) getService(a *attributes, r *reply) Errno {
 }
 
 // dumpServices lists all services, whatever the request says.
-func (s *Server) dumpServices(_ []byte, r *reply) Errno {
-	list, err := s.table.Services()
+func (s *Server) dumpServices(_ []byte, l *list) Errno {
+	all, err := s.table.Services()
 	if err != nil {
 		return errnoOf(err)
 	}
-	for i := range list {
-		r.entry(cmdNewService, func(w *writer) { w.service(&list[i]) })
+	for i := range all {
+		l.entry(cmdNewService, func(w *writer) { w.service(&all[i]) })
 	}
 	return 0
 }
@@ -123,7 +123,7 @@ func (s *Server) delDest(a *attributes, _ *reply) Errno {
 
 // dumpDests lists a service's servers. Of a request that is wrong, and of a
 // service that is not there, the list is empty.
-func (s *Server) dumpDests(body []byte, r *reply) Errno {
+func (s *Server) dumpDests(body []byte, l *list) Errno {
 	a, errno := commandPolicy.parse(body)
 	if errno != 0 {
 		return 0
@@ -140,7 +140,7 @@ func (s *Server) dumpDests(body []byte, r *reply) Errno {
 		return errno
 	}
 	for i := range e.Servers {
-		r.entry(cmdNewDest, func(w *writer) { w.dest(&e.Servers[i]) })
+		l.entry(cmdNewDest, func(w *writer) { w.dest(&e.Servers[i]) })
 	}
 	return 0
 }
@@ -161,13 +161,13 @@ func (s *Server) delDaemon(a *attributes, _ *reply) Errno {
 	return errnoOf(s.table.StopDaemon(d.State))
 }
 
-func (s *Server) dumpDaemons(_ []byte, r *reply) Errno {
-	list, err := s.table.Daemons()
+func (s *Server) dumpDaemons(_ []byte, l *list) Errno {
+	all, err := s.table.Daemons()
 	if err != nil {
 		return errnoOf(err)
 	}
-	for i := range list {
-		r.entry(cmdNewDaemon, func(w *writer) { w.daemon(&list[i]) })
+	for i := range all {
+		l.entry(cmdNewDaemon, func(w *writer) { w.daemon(&all[i]) })
 	}
 	return 0
 }

@@ -18,6 +18,7 @@ const (
 	ENOENT       Errno = 2
 	ESRCH        Errno = 3
 	EFAULT       Errno = 14
+	EBUSY        Errno = 16
 	EEXIST       Errno = 17
 	ENODEV       Errno = 19
 	EINVAL       Errno = 22

@@ -39,10 +39,12 @@ func (s *Server) Netlink(datagram []byte, port uint32, admin bool) (replies [][]
 	if !allOurs(datagram) {
 		return nil, false
 	}
+	var r reply
 	for m, rest, ok := next(datagram); ok; m, rest, ok = next(rest) {
-		replies = append(replies, s.answer(m, port, admin)...)
+		r.to = header{seq: m.seq, port: port}
+		s.answer(m, &r, admin)
 	}
-	return replies, true
+	return append(r.datagrams, r.unread...), true
 }
 
 // next cuts the first message off a datagram. A length that cannot be ends the
@@ -87,44 +89,45 @@ func (m *message) isOurs() bool {
 	return m.typ == FamilyID || m.typ == typeControl && m.resolvesUs()
 }
 
-// answer replies to one message.
-func (s *Server) answer(m message, port uint32, admin bool) [][]byte {
-	r := reply{to: header{seq: m.seq, port: port}}
+// answer replies to one message. The end of a dump is its acknowledgement.
+func (s *Server) answer(m message, r *reply, admin bool) {
+	var errno Errno
+	dumped := false
 	if m.isRequest() {
-		switch errno := s.serve(&m, &r, admin); {
-		case errno != 0:
-			r.fail(&m, errno)
-			return r.datagrams
-		case r.dumped:
-			return r.datagrams // ended, not acknowledged
-		}
+		errno, dumped = s.serve(&m, r, admin)
 	}
-	if m.flags&flagAck != 0 {
+	switch {
+	case errno != 0:
+		r.fail(&m, errno)
+	case m.flags&flagAck != 0 && !dumped:
 		r.acknowledge(&m)
 	}
-	return r.datagrams
 }
 
 // serve carries out a request.
-func (s *Server) serve(m *message, r *reply, admin bool) Errno {
+func (s *Server) serve(m *message, r *reply, admin bool) (errno Errno, dumped bool) {
 	if m.typ == typeControl {
 		r.family()
-		return 0
+		return 0, false
 	}
 	if len(m.bytes) < headerLen+genericHeaderLen {
-		return EINVAL
+		return EINVAL, false
 	}
 	c := commandOf(m.bytes[headerLen])
 	if c == nil {
-		return EOPNOTSUPP
+		return EOPNOTSUPP, false
 	}
 	if !admin {
-		return EPERM
+		return EPERM, false
 	}
 	body := m.bytes[headerLen+genericHeaderLen:]
 	if m.flags&flagDump == flagDump {
-		return s.dump(c, body, r)
+		return s.dump(c, body, r), true
 	}
+	return s.do(c, body, r), false
+}
+
+func (s *Server) do(c *command, body []byte, r *reply) Errno {
 	if c.do == nil {
 		return EOPNOTSUPP
 	}
@@ -135,13 +138,19 @@ func (s *Server) serve(m *message, r *reply, admin bool) Errno {
 	return c.do(s, &attrs, r)
 }
 
+// dump lists. A socket has one list at a time, which also bounds what a
+// datagram can ask for.
 func (s *Server) dump(c *command, body []byte, r *reply) Errno {
-	if c.dump == nil {
+	switch {
+	case c.dump == nil:
 		return EOPNOTSUPP
+	case r.unread != nil:
+		return EBUSY
 	}
-	if errno := c.dump(s, body, r); errno != 0 {
+	list := list{to: r.to}
+	if errno := c.dump(s, body, &list); errno != 0 {
 		return errno
 	}
-	r.done()
+	r.list(&list)
 	return 0
 }

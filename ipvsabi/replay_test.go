@@ -20,18 +20,7 @@ import (
 	"usvs/ipvs"
 )
 
-// The recordings in testdata are of Linux 6.1 on x86-64:
-//
-//	# what follows
-//	$ command that was run
-//	user yes|no            whether the caller has CAP_NET_ADMIN from here on
-//	> HEX                  datagram to the kernel
-//	< HEX                  datagram in answer
-//	get NUMBER HEX|-       getsockopt, with what the buffer held before
-//	set NUMBER HEX|-       setsockopt
-//	= HEX|-|0|ERRNO        how it ended, with what the buffer held then
-//
-// The family has FamilyID, the program port 42 and most requests number 1.
+// recordedPort is the port of the programs in testdata; see its README.md.
 const recordedPort = 42
 
 // world is a control as the recordings' machine was: one interface, dummy0, and

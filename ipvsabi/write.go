@@ -30,6 +30,13 @@ func (w *writer) generic(h header, cmd, version uint8) int {
 	return at
 }
 
+// message writes a whole message of IPVS.
+func (w *writer) message(h header, cmd uint8, body func(*writer)) {
+	at := w.generic(h, cmd, familyVersion)
+	body(w)
+	w.end(at)
+}
+
 func (w *writer) pad() {
 	for len(*w)%4 != 0 {
 		*w = append(*w, 0)

@@ -25,28 +25,27 @@ func (g *Guest) Wait() syscall.WaitStatus {
 // reap waits for one child and reports whether there may be more.
 func (g *Guest) reap() bool {
 	// First who it is, so that Signal never means a number that is free again.
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil)
-	if err == unix.EINTR {
+	pid, errno := endedChild()
+	switch errno {
+	case 0:
+	case unix.EINTR:
 		return true
-	}
-	if err != nil {
+	default:
 		return false // ECHILD: all descendants are gone, for orphans become our children
 	}
+	if g.Companion.is(pid) {
+		status, _ := g.Companion.Ended()
+		g.complain("companion", "the director that --start started has ended (%s)", describe(status))
+		return len(g.children()) > 0
+	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	var status syscall.WaitStatus
-	pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+	_, err := syscall.Wait4(pid, &status, 0, nil)
 	if err == nil && pid == g.pid {
 		g.pid, g.status = 0, status
 	}
-	g.mu.Unlock()
-	if g.Companion == 0 {
-		return true
-	}
-	if pid == g.Companion {
-		g.CompanionEnded(status)
-	}
-	return len(g.children()) > 0
+	return g.Companion == nil || len(g.children()) > 0
 }
 
 // Signal passes a signal on to the program or, after its end, to those that it
@@ -72,7 +71,7 @@ func (g *Guest) children() (pids []int) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if parentOf(text) == os.Getpid() && pid != g.Companion {
+		if parentOf(text) == os.Getpid() && !g.Companion.is(pid) {
 			pids = append(pids, pid)
 		}
 	}
@@ -101,6 +100,14 @@ func EndAs(status syscall.WaitStatus) {
 	_ = syscall.Kill(os.Getpid(), status.Signal())
 	// Not reached but for a signal that is blocked, or ignored by PID 1.
 	os.Exit(128 + int(status.Signal()))
+}
+
+// describe says how a process ended.
+func describe(s syscall.WaitStatus) string {
+	if s.Signaled() {
+		return s.Signal().String()
+	}
+	return fmt.Sprintf("exit status %d", s.ExitStatus())
 }
 
 func (ns *namespace) name() string { return fmt.Sprintf("net:[%d]", ns.id.ino) }

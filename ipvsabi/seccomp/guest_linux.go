@@ -23,10 +23,9 @@ type Config struct {
 	// Say is told, once each, what the user should know. May be called by any
 	// goroutine.
 	Say func(message string)
-	// Companion is a child process that is none of the wrapped programs, or 0.
-	// CompanionEnded is called when it ends.
-	Companion      int
-	CompanionEnded func(syscall.WaitStatus)
+	// Companion is a child process that is none of the wrapped programs. It may
+	// be nil.
+	Companion *Companion
 }
 
 // Guest is a wrapped program and everything that it starts.

@@ -101,3 +101,10 @@ func disconnect(fd int) unix.Errno {
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&addr)), unix.SizeofSockaddrNetlink)
 	return errno
 }
+
+// endedChild waits until a child has ended and returns which, without reaping it.
+func endedChild() (pid int, errno unix.Errno) {
+	var info [32]int32 // siginfo_t: the process is behind three words and a hole
+	_, _, errno = unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT, 0, 0)
+	return int(info[4]), errno
+}
