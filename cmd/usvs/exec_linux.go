@@ -6,14 +6,18 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"usvs/api"
 	"usvs/ipvsabi/seccomp"
 )
 
 func newExecCmd() *cobra.Command {
+	var start string
 	cmd := &cobra.Command{
 		Use:   "exec [flags] [--] COMMAND [ARGUMENT]...",
 		Short: "Run an unmodified IPVS program (ipvsadm, keepalived, ...) against the director",
@@ -22,7 +26,8 @@ is answered by the director of its network namespace. The program is the one of
 the distribution; nothing is loaded into it.
 
   usvs exec -- ipvsadm -Ln
-  usvs exec -- keepalived --dont-fork --log-console -f keepalived.conf
+  usvs exec -- keepalived --dont-fork --log-console
+  usvs exec --start "-i eth0" -- keepalived --dont-fork --log-console
 
 It stays until the last process of the program has ended, also of one that
 becomes a daemon, and ends as the program did. Signals are passed on.
@@ -30,32 +35,73 @@ becomes a daemon, and ends as the program did. Signals are passed on.
 It needs Linux 5.19 or newer. Without CAP_SYS_ADMIN the program cannot gain
 privileges by exec (no_new_privs), so that sudo does not work in it.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return runExec(args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runExec(start, cmd.Flags().Changed("start"), args)
+		},
 	}
-	cmd.Flags().SetInterspersed(false)
+	fl := cmd.Flags()
+	fl.SetInterspersed(false)
+	fl.StringVar(&start, "start", "", "start `usvs run --own host FLAGS` first, and end it at the end")
 	return cmd
 }
 
 // nestedEnv marks the programs that run under `usvs exec`.
 const nestedEnv = "USVS_EXEC"
 
-func runExec(args []string) error {
+func runExec(flags string, start bool, args []string) error {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return notExecuted(err)
 	}
-	guest, err := seccomp.Start(seccomp.Config{Connect: seccomp.Connect(controlAddress), Say: sayExec}, path, args, append(os.Environ(), nestedEnv+"=1"))
-	switch {
-	case errors.Is(err, seccomp.ErrNested) && os.Getenv(nestedEnv) != "":
-		return notExecuted(syscall.Exec(path, args, os.Environ()))
-	case errors.Is(err, seccomp.ErrNested):
-		return fmt.Errorf("exec: %w by somebody else, a container manager perhaps: there can only be one", err)
-	case err != nil:
+	cfg := seccomp.Config{Connect: seccomp.Connect(controlAddress), Say: sayExec}
+	if start {
+		if cfg.Companion, err = startDirector(strings.Fields(flags)); err != nil {
+			return notExecuted(err)
+		}
+		defer cfg.Companion.Stop()
+	}
+	guest, err := seccomp.Start(cfg, path, args, append(os.Environ(), nestedEnv+"=1"))
+	if errors.Is(err, seccomp.ErrNested) && os.Getenv(nestedEnv) != "" && !start {
+		err = syscall.Exec(path, args, os.Environ()) // the outer one serves it too
+	}
+	if err != nil {
 		return notExecuted(err)
 	}
 	guest.PassSignals()
-	seccomp.EndAs(guest.Wait())
+	status := guest.Wait()
+	cfg.Companion.Stop()
+	seccomp.EndAs(status)
 	return nil
+}
+
+// startTimeout is how long the director may take until it answers.
+const startTimeout = 30 * time.Second
+
+// startDirector starts `usvs run` and waits until it answers.
+func startDirector(flags []string) (*seccomp.Companion, error) {
+	client := api.Dial(controlAddress)
+	defer client.Close()
+	switch _, err := client.Info(); {
+	case err == nil:
+		return nil, errors.New("--start: a director runs here already; leave --start out to use it")
+	case !errors.Is(err, api.ErrNoDirector):
+		return nil, fmt.Errorf("--start: %w", err)
+	}
+	argv := append([]string{"usvs", "--control", controlAddress, "run", "--own", "host"}, flags...)
+	director, err := seccomp.StartCompanion("/proc/self/exe", argv, os.Environ())
+	if err != nil {
+		return nil, fmt.Errorf("--start: %w", err)
+	}
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if _, err := client.Info(); err == nil {
+			return director, nil
+		}
+		if _, ended := director.Ended(); ended {
+			return nil, errors.New("--start: the director did not start")
+		}
+	}
+	director.Stop()
+	return nil, fmt.Errorf("--start: the director does not answer on %s", controlAddress)
 }
 
 // The exit statuses of a shell for a command that it cannot execute.

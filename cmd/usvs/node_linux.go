@@ -38,6 +38,7 @@ import (
 type node struct {
 	log   *slog.Logger
 	clock clock.System
+	own   control.Own
 	dir   *director.Director
 	ctl   *control.Control
 
@@ -56,7 +57,7 @@ type node struct {
 }
 
 func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16, log *slog.Logger) (n *node, err error) {
-	n = &node{log: log, clock: clock.NewSystem(), joined: map[wire.MAC]struct{}{}}
+	n = &node{log: log, clock: clock.NewSystem(), own: own, joined: map[wire.MAC]struct{}{}}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -312,6 +313,7 @@ func (n *node) status() map[string]map[string]uint64 {
 	groups := map[string]map[string]uint64{
 		"frames":      n.dir.Counters(),
 		"neighbours":  {},
+		"ownership":   {ownership[n.own]: 1},
 		"connections": {"entries": uint64(t.Len()), "buckets": uint64(t.Buckets())},
 	}
 	for _, k := range arp.Counters() {
@@ -330,6 +332,9 @@ func (n *node) status() map[string]map[string]uint64 {
 	n.syncStatus(groups)
 	return groups
 }
+
+// ownership are the words of --own.
+var ownership = map[control.Own]string{control.OwnServices: "services", control.OwnHost: "host"}
 
 func statNames(s link.Stats) map[string]uint64 {
 	m := map[string]uint64{"rx frames": s.RxFrames, "rx bytes": s.RxBytes, "tx frames": s.TxFrames, "tx bytes": s.TxBytes}

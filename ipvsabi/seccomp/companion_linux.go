@@ -56,8 +56,11 @@ func (c *Companion) Ended() (syscall.WaitStatus, bool) {
 	return c.status, c.pid == 0
 }
 
-// Stop ends the process and waits for it.
+// Stop ends the process and waits for it. There may be none.
 func (c *Companion) Stop() {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pid == 0 {

@@ -13,7 +13,7 @@ import (
 
 // ErrNested says that the calls of this process are supervised already, by
 // another `usvs exec` or, if there is none, by somebody else.
-var ErrNested = errors.New("system calls are supervised already (seccomp user notification)")
+var ErrNested = errors.New("the system calls of this process are supervised already, by a container manager perhaps (seccomp user notification): there can only be one")
 
 // Config says how to wrap a program.
 type Config struct {
