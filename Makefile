@@ -8,7 +8,7 @@ DESTDIR  ?=
 # What the tests use, as Debian packages: programs to talk with, tshark to read
 # captures back, Node.js to run the simulation as js/wasm, and a browser to look
 # at the page of usvs sim --html.
-DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium vsftpd sip-tester
+DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium vsftpd sip-tester ipvsadm keepalived
 
 .PHONY: all build deps test check lint parkpoints fuzz simfuzz properties mutants hashes differential demo bench install uninstall clean
 
