@@ -12,14 +12,16 @@
 // order of checks, the size of a dump's datagrams and the error numbers are
 // those recorded from it; testdata holds the recordings.
 //
-// # Where the kernel has no answer
+// # Where usvs differs, or the kernel has no answer
 //
 //   - A director that cannot be reached is ECONNREFUSED, which ipvsadm shows as
 //     "Can't initialize ipvs: Connection refused".
 //   - A request that this usvs cannot carry out is EOPNOTSUPP.
 //   - Any other refusal without an error number of its own is EINVAL.
-//   - Services of other protocols than TCP, UDP and SCTP cannot be made, by
-//     either interface, and so are never found.
+//   - Services of other protocols than TCP, UDP and SCTP, and forwarding methods
+//     beyond Bypass, are EINVAL. The kernel takes both, by netlink only, and then
+//     has nothing to do for them.
+//   - A persistence timeout without the persistent flag is not remembered.
 //   - A fwmark service counts as a TCP service, as when made by netlink.
 //
 // # Invariants

@@ -11,7 +11,7 @@ import (
 	"usvs/ipvsadm"
 )
 
-var unreachable = fmt.Errorf("%w: %w", ipvsadm.ErrUnreachable, ipvs.ErrPermission)
+var errUnreachable = fmt.Errorf("%w: %w", ipvsadm.ErrUnreachable, ipvs.ErrPermission)
 
 var backendErrors = []struct {
 	err   error
@@ -26,7 +26,7 @@ var backendErrors = []struct {
 	{ipvs.ErrFamily, EAFNOSUPPORT},
 	{ipvs.ErrNoDevice, ENODEV},
 	{ipvs.ErrNotReady, EOPNOTSUPP},
-	{unreachable, ECONNREFUSED},
+	{errUnreachable, ECONNREFUSED},
 	{errors.New("anything else"), EINVAL},
 }
 

@@ -119,7 +119,7 @@ func TestBackendErrors(t *testing.T) {
 	list := request(cmdGetDest, flagDump, full)
 	replies, _ := NewServer(&fake{err: ipvs.ErrNotFound}).Netlink(list, 42, true)
 	require.Equal(t, uint16(typeDone), native.Uint16(replies[0][4:]))
-	replies, _ = NewServer(&fake{err: unreachable}).Netlink(list, 42, true)
+	replies, _ = NewServer(&fake{err: errUnreachable}).Netlink(list, 42, true)
 	require.Equal(t, ECONNREFUSED, result(replies))
 }
 

@@ -2,6 +2,7 @@ package ipvsabi
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
@@ -13,11 +14,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"usvs/api"
 	"usvs/clock"
 	"usvs/connsync"
 	"usvs/conntrack"
 	"usvs/control"
 	"usvs/ipvs"
+	"usvs/ipvsadm"
 )
 
 // recordedPort is the port of the programs in testdata; see its README.md.
@@ -78,18 +81,54 @@ func unhex(t *testing.T, s string) []byte {
 	return b
 }
 
-// Every datagram gets the answer the kernel gave.
-func TestNetlinkRecordings(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.netlink")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, name := range files {
-		t.Run(filepath.Base(name), func(t *testing.T) { replayNetlink(t, name) })
+// Every datagram gets the answer the kernel gave, and every option ends as it
+// did with the kernel.
+func TestRecordings(t *testing.T) {
+	eachRecording(t, func(*testing.T) ipvsadm.Backend { return world() })
+}
+
+// The same through the control socket: nothing is lost on the way.
+func TestRecordingsThroughSocket(t *testing.T) {
+	eachRecording(t, func(t *testing.T) ipvsadm.Backend {
+		address := filepath.Join(t.TempDir(), "socket")
+		listener, err := api.Listen(address)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- api.Serve(ctx, listener, world(), api.Handlers{}) }()
+		client := api.Dial(address)
+		t.Cleanup(func() {
+			client.Close()
+			cancel()
+			require.NoError(t, <-done)
+		})
+		return client
+	})
+}
+
+// A director that is not there.
+func TestNoDirector(t *testing.T) {
+	s := NewServer(api.Dial(filepath.Join(t.TempDir(), "socket")))
+	replies, handled := s.Netlink(request(cmdGetInfo, flagAck, nil), recordedPort, true)
+	require.True(t, handled)
+	require.Equal(t, ECONNREFUSED, result(replies))
+	_, errno := s.GetOption(getInfo, make([]byte, infoLen), true)
+	require.Equal(t, ECONNREFUSED, errno)
+}
+
+func eachRecording(t *testing.T, backend func(*testing.T) ipvsadm.Backend) {
+	for suffix, replay := range map[string]func(*testing.T, string, *Server){"netlink": replayNetlink, "options": replayOptions} {
+		files, err := filepath.Glob("testdata/*." + suffix)
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, name := range files {
+			t.Run(filepath.Base(name), func(t *testing.T) { replay(t, name, NewServer(backend(t))) })
+		}
 	}
 }
 
-func replayNetlink(t *testing.T, name string) {
-	s, admin := NewServer(world()), true
+func replayNetlink(t *testing.T, name string, s *Server) {
+	admin := true
 	lines := recording(t, name)
 	for i := 0; i < len(lines); i++ {
 		l := lines[i]
@@ -127,18 +166,8 @@ func render(datagrams [][]byte) string {
 	return strings.Join(append(services, lines...), "\n")
 }
 
-// Every option ends as it did with the kernel.
-func TestOptionRecordings(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.options")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, name := range files {
-		t.Run(filepath.Base(name), func(t *testing.T) { replayOptions(t, name) })
-	}
-}
-
-func replayOptions(t *testing.T, name string) {
-	s, admin := NewServer(world()), true
+func replayOptions(t *testing.T, name string, s *Server) {
+	admin := true
 	lines := recording(t, name)
 	for i := 0; i < len(lines); i++ {
 		l := lines[i]
