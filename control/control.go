@@ -86,6 +86,7 @@ type Control struct {
 	daemons  [2]atomic.Pointer[daemon] // master and backup; changed under mu
 
 	deletions uint64 // of servers, while expire_nodest_conn was set
+	additions uint64 // of servers
 }
 
 var _ ipvsadm.Backend = (*Control)(nil)

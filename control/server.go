@@ -58,6 +58,8 @@ func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 			return err
 		}
 	}
+	c.additions++
+	srv.rs.Joined = c.additions
 	svc.setServers(append([]*server{srv}, svc.servers...))
 	return svc.picker.Update(sched.Add, svc.reals, srv.rs)
 }

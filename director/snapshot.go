@@ -100,15 +100,13 @@ func tunnelEndpoint(rs *ipvs.RealServer) Endpoint {
 }
 
 // addEndpoint registers a masquerading server under its own protocol, or under
-// any for a fwmark service; the first one registered wins.
+// any for a fwmark service; the one added last wins.
 func (s *Snapshot) addEndpoint(id ipvs.ServiceID, rs *ipvs.RealServer) {
 	e := Endpoint{id.Protocol, rs.ID.Addr, rs.ID.Port}
 	if id.Mark != 0 {
 		e.Protocol = 0
 	}
-	if _, ok := s.endpoint[e]; !ok {
-		s.endpoint[e] = rs
-	}
+	s.endpoint[e] = later(s.endpoint[e], rs)
 }
 
 // lookupID is the key a service is found by: a fwmark service's protocol,
@@ -192,10 +190,15 @@ func (s *Snapshot) Answered() []netip.Addr {
 
 // serverAt finds the masquerading server that packets from addr:port come from.
 func (s *Snapshot) serverAt(proto ipvs.Protocol, addr netip.Addr, port uint16) *ipvs.RealServer {
-	if rs := s.endpoint[Endpoint{proto, addr, port}]; rs != nil {
-		return rs
+	return later(s.endpoint[Endpoint{proto, addr, port}], s.endpoint[Endpoint{0, addr, port}])
+}
+
+// later is the server that was added after the other; each may be nil.
+func later(a, b *ipvs.RealServer) *ipvs.RealServer {
+	if a == nil || b != nil && b.Joined > a.Joined {
+		return b
 	}
-	return s.endpoint[Endpoint{0, addr, port}]
+	return a
 }
 
 // addrSet is a set of addresses for the frame path: open addressing, immutable.

@@ -36,6 +36,9 @@ type RealServer struct {
 	ID    ServerID
 	Index uint32 // in its Registry; never 0
 
+	// Joined is when it was added to its service, in the order of all additions.
+	Joined uint64
+
 	Counters Counters
 
 	service    atomic.Pointer[VirtualService]
