@@ -111,6 +111,9 @@ func (l *lab) shrink(s *service) {
 	i := l.IntN(len(s.servers))
 	l.ipvsadm("-d", s.name(), "-r", s.servers[i].String())
 	s.servers = slices.Delete(s.servers, i, i+1)
+	if l.began {
+		l.add("@ 0.05") // expire_nodest_conn sweeps in the background
+	}
 }
 
 // change edits a server, if there is one.

@@ -35,15 +35,19 @@ func (l *lab) sip(s *service) {
 	}
 }
 
-// call adds a message of a client, or of a server that begins or answers.
+// call adds a message of a client, or of a server that begins a call. Every
+// server calls clients at a port of its own: which of two servers' connections to
+// one port is used depends on chance.
 func (l *lab) call(f flow) {
 	if len(f.service.servers) == 0 || !l.oneIn(4) {
 		l.says("c", macro(f, ""), l.sipMessage())
 		return
 	}
 	r := pick(l.draft, f.service.servers...)
-	if l.oneIn(3) {
-		f.client = netip.AddrPortFrom(client(l.IntN(8), f.service.vip.Is6()), uint16(l.between(5060, 5062)))
-	}
+	ends := r.addr.As16()
+	f.client = netip.AddrPortFrom(client(l.IntN(8), f.service.vip.Is6()), uint16(6000+int(ends[15])))
 	l.says("s", backMacro(f, r, ""), l.sipMessage())
+	if l.oneIn(3) {
+		l.says("c", macro(f, ""), l.sipMessage())
+	}
 }

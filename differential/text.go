@@ -7,12 +7,13 @@ import (
 
 // text: command lines, right and wrong, and every listing.
 func text(d *draft) {
+	d.add("brief")
 	d.began = true
 	for range d.between(2, 5) {
 		d.sensible()
 	}
 	for range d.between(6, 22) {
-		d.commandLine()
+		often(d, w(24, d.commandLine), w(3, d.anyListing), w(2, d.traffic), w(1, d.roundTrip), w(1, d.restored), w(1, d.procFile))()
 	}
 	d.ipvsadm("-Ln")
 	d.ipvsadm("-Sn")
@@ -37,13 +38,24 @@ var (
 // sensible adds a service, and a server for it.
 func (d *draft) sensible() {
 	s := pick(d, serviceWords...)
+	if d.oneIn(2) {
+		s = serviceWords[0]
+	}
 	d.ipvsadm("-A", s, d.serviceOptions())
 	d.ipvsadm("-a", s, "-r", pick(d, serverWords...), d.serverWordsOptions())
 }
 
 // commandLine adds one command, mostly one that the original takes.
 func (d *draft) commandLine() {
-	words := d.command()
+	words := d.mutated(d.command())
+	if join(words...) == "" {
+		words = []string{"-h"} // alone it would list names, which the machine chooses
+	}
+	d.ipvsadm(words...)
+}
+
+// mutated leaves most command lines as they are.
+func (d *draft) mutated(words []string) []string {
 	switch d.IntN(10) {
 	case 0:
 		words = append(words, d.strayOption())
@@ -58,10 +70,7 @@ func (d *draft) commandLine() {
 			words = append(words, words[d.between(1, len(words)-1)])
 		}
 	}
-	if join(words...) == "" {
-		words = []string{"-h"} // alone it would list names, which the machine chooses
-	}
-	d.ipvsadm(words...)
+	return words
 }
 
 // command is a command's groups of words, an option with its value each.
