@@ -85,7 +85,10 @@ func (c *Control) hiddenLocked(virtual, owned []netip.Addr) *director.Hidden {
 			h.Servers[serverEndpoint(srv.rs.Service().ID, srv.rs)] = struct{}{}
 		}
 	}
-	for _, pfx := range append(c.markedLocked(ipvs.IPv4, c.marks4, virtual), c.markedLocked(ipvs.IPv6, c.marks6, virtual)...) {
+	var marked4, marked6 []netip.Prefix
+	marked4, h.Local4 = c.markedLocked(ipvs.IPv4, c.marks4)
+	marked6, h.Local6 = c.markedLocked(ipvs.IPv6, c.marks6)
+	for _, pfx := range slices.Concat(marked4, marked6) {
 		if pfx.IsSingleIP() {
 			whileLocal(director.Endpoint{Addr: pfx.Addr()})
 			continue
@@ -101,28 +104,20 @@ func contains(sorted []netip.Addr, a netip.Addr) bool {
 }
 
 // markedLocked lists, sorted, the destinations that a rule may give a mark
-// that a service takes. A rule without a destination marks every virtual address.
-func (c *Control) markedLocked(f ipvs.Family, rules *marks.Ruleset, virtual []netip.Addr) []netip.Prefix {
-	var out []netip.Prefix
-	everything := false
+// that a service takes. With a rule that names none it may be any address the
+// host carries.
+func (c *Control) markedLocked(f ipvs.Family, rules *marks.Ruleset) (out []netip.Prefix, anyLocal bool) {
 	for _, m := range rules.Markings() {
 		switch {
 		case !c.takenLocked(f, m):
 		case !m.Dst.IsValid():
-			everything = true
+			anyLocal = true
 		default:
 			out = append(out, m.Dst)
 		}
 	}
-	if everything {
-		for _, a := range virtual {
-			if ipvs.FamilyOf(a) == f {
-				out = append(out, netip.PrefixFrom(a, a.BitLen()))
-			}
-		}
-	}
 	slices.SortFunc(out, comparePrefixes)
-	return slices.Compact(out)
+	return slices.Compact(out), anyLocal
 }
 
 func comparePrefixes(a, b netip.Prefix) int {

@@ -39,6 +39,11 @@ func ownership(s *director.Snapshot) (owned, hidden []string) {
 	for _, p := range s.Hidden.Prefixes {
 		hidden = append(hidden, "prefix "+p.String())
 	}
+	for what, all := range map[string]bool{"all local IPv4": s.Hidden.Local4, "all local IPv6": s.Hidden.Local6} {
+		if all {
+			hidden = append(hidden, what)
+		}
+	}
 	slices.Sort(hidden)
 	return owned, hidden
 }
@@ -80,7 +85,11 @@ func TestOwnership(t *testing.T) {
 		{name: "host mode, marked address here", own: OwnHost, locals: "10.9.0.5", rules: marked + fwm5, owned: "10.9.0.5", hidden: "service IP 10.9.0.5:0"},
 		{name: "host mode, marked network", own: OwnHost, rules: network + fwm5, hidden: "prefix 10.9.1.0/24"},
 		{name: "host mode, anything marked", own: OwnHost, locals: "10.9.0.7", vips: "10.9.0.7,10.9.0.8", rules: anywhere + fwm5,
-			owned: "10.9.0.7", hidden: "service IP 10.9.0.7:0,service IP 10.9.0.8:0"},
+			owned: "10.9.0.7", hidden: "all local IPv4"},
+		{name: "host mode, anything marked, no VIP", own: OwnHost, rules: anywhere + fwm5, hidden: "all local IPv4"},
+		{name: "host mode, anything marked, IPv6", own: OwnHost, rules: "ip6tables -t mangle -A PREROUTING -j MARK --set-mark 5\n-A -f 5 -6 -s rr",
+			hidden: "all local IPv6"},
+		{name: "anything marked, but with a mark of no service", rules: anywhere + "-A -f 6 -s rr"},
 
 		{name: "marked, no service for it", rules: marked, owned: "10.9.0.5", hidden: "addr 10.9.0.5"},
 		{name: "marked, service for another mark", rules: marked + "-A -f 6 -s rr", owned: "10.9.0.5", hidden: "addr 10.9.0.5"},
@@ -90,7 +99,7 @@ func TestOwnership(t *testing.T) {
 		{name: "marked twice", locals: "10.9.0.5", rules: marked + strings.Replace(marked, "tcp", "udp", 1) + fwm5, owned: "10.9.0.5", hidden: "service IP 10.9.0.5:0"},
 		{name: "marked network", rules: network + fwm5, hidden: "prefix 10.9.1.0/24"},
 		{name: "anything marked", locals: "10.9.0.1", rules: anywhere + fwm5 + webRules, vips: "10.9.0.2,fd00::1", owned: "10.9.0.1,10.9.0.2,fd00::1",
-			hidden: "addr 10.9.0.2,addr fd00::1,service IP 10.9.0.1:0,service TCP 10.9.0.1:80"},
+			hidden: "addr 10.9.0.2,addr fd00::1,all local IPv4,service TCP 10.9.0.1:80"},
 		{name: "marked, IPv6", rules: "ip6tables -t mangle -A PREROUTING -d fd00::5 -j MARK --set-mark 5\n-A -f 5 -6 -s rr",
 			owned: "fd00::5", hidden: "addr fd00::5"},
 		{name: "accepted is not marked", rules: "iptables -t mangle -A PREROUTING -d 10.9.0.5 -j ACCEPT\n" + fwm5},

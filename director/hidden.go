@@ -27,6 +27,9 @@ type Hidden struct {
 	Services map[Endpoint]struct{}
 	// Prefixes: TCP, UDP and SCTP to these, because a mark rule may apply.
 	Prefixes []netip.Prefix
+	// Local4 and Local6: TCP, UDP and SCTP to every address the host carries,
+	// because a mark rule without a destination may apply.
+	Local4, Local6 bool
 	// Servers: packets from these endpoints (NAT servers), later fragments of
 	// that protocol from their addresses, and ICMP errors from anyone, all
 	// unless addressed to the host itself.
@@ -48,7 +51,7 @@ func (h *Hidden) Hides(p *wire.Packet, local func(netip.Addr) bool) bool {
 		if contains(h.Services, p.Proto, p.Dst, p.DstPort, p.FragOffset != 0) && local(p.Dst) {
 			return true
 		}
-		if h.inPrefixes(p.Dst) {
+		if h.inPrefixes(p.Dst) || h.hidesLocal(p.Version) && local(p.Dst) {
 			return true
 		}
 	}
@@ -59,6 +62,10 @@ func (h *Hidden) Hides(p *wire.Packet, local func(netip.Addr) bool) bool {
 		return contains(h.Servers, p.Proto, p.Src, p.SrcPort, p.FragOffset != 0)
 	}
 	return p.IsICMPError()
+}
+
+func (h *Hidden) hidesLocal(version uint8) bool {
+	return version == 4 && h.Local4 || version == 6 && h.Local6
 }
 
 // inPrefixes reports whether a mark rule names the address.

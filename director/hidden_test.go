@@ -62,6 +62,27 @@ func TestHides(t *testing.T) {
 	}
 }
 
+// A mark rule without a destination concerns what the host carries, and no more.
+func TestHidesLocal(t *testing.T) {
+	host, away := netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.9.0.3")
+	for _, c := range []struct {
+		name string
+		h    Hidden
+		in   []byte
+		want bool
+	}{
+		{"TCP", Hidden{Local4: true}, segment(ap(cip, 1), ap(host, 22), wire.FlagACK, 0), true},
+		{"UDP", Hidden{Local4: true}, udp(ap(cip, 1), ap(host, 53), 0), true},
+		{"echo", Hidden{Local4: true}, icmp(cip, host, wire.ICMPEcho, 0, 0, nil), false},
+		{"elsewhere", Hidden{Local4: true}, segment(ap(cip, 1), ap(away, 22), wire.FlagACK, 0), false},
+		{"the other family", Hidden{Local6: true}, segment(ap(cip, 1), ap(host, 22), wire.FlagACK, 0), false},
+	} {
+		var p wire.Packet
+		require.Equal(t, wire.None, p.Parse(c.in, wire.Ethernet), c.name)
+		require.Equal(t, c.want, c.h.Hides(&p, func(a netip.Addr) bool { return a == host }), c.name)
+	}
+}
+
 // A backup with --own host owns nothing: it must neither forward nor answer,
 // and a connection from its time as master changes nothing about that.
 func TestBackupStaysSilent(t *testing.T) {

@@ -42,6 +42,7 @@ type hiddenSets struct {
 	anyPort   elements // protocol . destination address: likewise, on any port
 	laterFrag elements // protocol . destination address: of all services
 	prefixes  []addrRange
+	anyAddr   elements // protocol: to every address the host carries
 
 	servers         elements // protocol . source address . port
 	serverAnyPort   elements // protocol . source address
@@ -53,7 +54,7 @@ type hiddenSets struct {
 func setsOf(h *director.Hidden) (sets [2]hiddenSets) {
 	for i := range sets {
 		sets[i] = hiddenSets{
-			addrs: elements{}, services: elements{}, anyPort: elements{}, laterFrag: elements{},
+			addrs: elements{}, services: elements{}, anyPort: elements{}, laterFrag: elements{}, anyAddr: elements{},
 			servers: elements{}, serverAnyPort: elements{}, serverLaterFrag: elements{}, icmpErrors: elements{},
 		}
 	}
@@ -73,6 +74,11 @@ func setsOf(h *director.Hidden) (sets [2]hiddenSets) {
 	}
 	for i, ranges := range mergeRanges(h.Prefixes) {
 		sets[i].prefixes = ranges
+	}
+	for i, all := range []bool{h.Local4, h.Local6} {
+		if all {
+			sets[i].addBalanced()
+		}
 	}
 	if len(h.Servers) > 0 {
 		for i := range sets {
@@ -96,6 +102,12 @@ func addEndpoint(e director.Endpoint, exact, anyPort, laterFrag elements) {
 			continue
 		}
 		exact.add(proto, addr, binary.BigEndian.AppendUint16(nil, e.Port))
+	}
+}
+
+func (s *hiddenSets) addBalanced() {
+	for _, p := range balanced {
+		s.anyAddr.add([]byte{byte(p)})
 	}
 }
 

@@ -199,6 +199,13 @@ func TestSuppressorModel(t *testing.T) {
 				h.Prefixes = append(h.Prefixes[1:], netip.MustParsePrefix("198.51.101.0/24"))
 				require.NoError(t, s.Apply(h, []string{"eth0"}))
 				compareWithModel(t, w, h, 40000, away4, away6)
+
+				h.Local4 = true
+				require.NoError(t, s.Apply(h, []string{"eth0"}))
+				compareWithModel(t, w, h, 50000, away4, away6)
+				h.Local4, h.Local6 = false, true
+				require.NoError(t, s.Apply(h, []string{"eth0"}))
+				compareWithModel(t, w, h, 60000, away4, away6)
 			})
 		})
 	}

@@ -14,7 +14,7 @@ type family struct {
 	chain     *nftables.Chain
 	fragments *nftables.Chain // later fragments continue here
 
-	addrs, services, anyPort, laterFrag, prefixes            *nftables.Set
+	addrs, services, anyPort, anyAddr, laterFrag, prefixes   *nftables.Set
 	servers, serverAnyPort, serverLaterFrag, icmpErrors, l4s *nftables.Set
 
 	addrType             nftables.SetDatatype
@@ -67,6 +67,7 @@ func (f *family) newSets(table *nftables.Table, suffix string, firstID uint32) {
 		{&f.serverLaterFrag, "server_later_fragments", endpoint},
 		{&f.icmpErrors, "icmp_errors", nftables.TypeICMPType},
 		{&f.l4s, "balanced", nftables.TypeInetProto},
+		{&f.anyAddr, "any_address", nftables.TypeInetProto},
 	} {
 		concat := s.key.Bytes > addr.Bytes
 		*s.set = &nftables.Set{
@@ -81,7 +82,7 @@ func (f *family) sets(h *hiddenSets) map[*nftables.Set]elements {
 	return map[*nftables.Set]elements{
 		f.addrs: h.addrs, f.services: h.services, f.anyPort: h.anyPort, f.laterFrag: h.laterFrag,
 		f.servers: h.servers, f.serverAnyPort: h.serverAnyPort, f.serverLaterFrag: h.serverLaterFrag,
-		f.icmpErrors: h.icmpErrors,
+		f.icmpErrors: h.icmpErrors, f.anyAddr: h.anyAddr,
 	}
 }
 
@@ -98,6 +99,7 @@ func (f *family) rules() (chain, fragments [][]expr.Any) {
 		{f.load(reg0, f.dst), inSet(reg0, f.addrs), drop()},
 		append(f.hasExtensionToIgnore, verdict(expr.VerdictReturn, "")),
 		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst)}, servicesTail(f.anyPort)...),
+		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO)}, servicesTail(f.anyAddr)...),
 		{f.load(reg0, f.dst), inSet(reg0, f.prefixes), loadMeta(reg0, expr.MetaKeyL4PROTO), inSet(reg0, f.l4s), drop()},
 		append(f.laterFragment, verdict(expr.VerdictGoto, f.fragments.Name)),
 		append([]expr.Any{loadMeta(reg0, expr.MetaKeyL4PROTO), f.load(reg1, f.dst), loadTransport(f.port, 2, 2)}, servicesTail(f.services)...),
