@@ -11,7 +11,16 @@ import (
 // binaryEnv tells the processes of the labs where the program is.
 const binaryEnv = "USVS_INTEGRATION_BINARY"
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+// programEnv makes the test binary one of the tests' own programs.
+const programEnv = "USVS_INTEGRATION_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(programEnv); name != "" {
+		os.Unsetenv(programEnv)
+		os.Exit(testProgram(name))
+	}
+	os.Exit(buildAndRun(m))
+}
 
 // buildAndRun builds the program, unless this is a lab's process.
 func buildAndRun(m *testing.M) int {
