@@ -113,7 +113,7 @@ func interfaceOf(attrs *netlink.LinkAttrs) route.Interface {
 func (inv *inventory) addAddrs(cfg *route.Config, ports map[int]int) {
 	for _, a := range inv.addrs {
 		prefix, ok := prefixOf(a.IPNet)
-		if !ok {
+		if !ok || !usable(a.Flags) {
 			continue
 		}
 		if port, ours := ports[a.LinkIndex]; ours {
@@ -122,6 +122,15 @@ func (inv *inventory) addAddrs(cfg *route.Config, ports map[int]int) {
 		}
 		cfg.Locals = append(cfg.Locals, prefix.Addr())
 	}
+}
+
+// usable reports whether the kernel receives packets to an address: not while
+// it looks for duplicates, nor if it found one (RFC 4862 section 5.4).
+func usable(flags int) bool {
+	if flags&unix.IFA_F_OPTIMISTIC != 0 { // RFC 4429
+		return true
+	}
+	return flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
 }
 
 // addRoutes merges the tables into one. An entry of a later table counts only

@@ -103,3 +103,20 @@ func TestPrefixSet(t *testing.T) {
 		}
 	}
 }
+
+func TestUsableAddress(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		flags int
+		want  bool
+	}{
+		{"IPv4", unix.IFA_F_PERMANENT, true},
+		{"secondary", unix.IFA_F_PERMANENT | unix.IFA_F_SECONDARY, true},
+		{"nodad", unix.IFA_F_PERMANENT | unix.IFA_F_NODAD, true},
+		{"still checked", unix.IFA_F_PERMANENT | unix.IFA_F_TENTATIVE, false},
+		{"a duplicate", unix.IFA_F_PERMANENT | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED, false},
+		{"optimistic", unix.IFA_F_PERMANENT | unix.IFA_F_TENTATIVE | unix.IFA_F_OPTIMISTIC, true},
+	} {
+		assert.Equal(t, tc.want, usable(tc.flags), tc.name)
+	}
+}
