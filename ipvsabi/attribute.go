@@ -8,7 +8,7 @@ const (
 )
 
 // native is the byte order of everything that is not of the network.
-var native = binary.NativeEndian
+var native, be = binary.NativeEndian, binary.BigEndian
 
 // attributes are the values of one level of attributes by type; nil is absent.
 // Of several of one type the last counts.
@@ -138,7 +138,7 @@ func (a *attributes) be16(t int) uint16 {
 	if a[t] == nil {
 		return 0
 	}
-	return binary.BigEndian.Uint16(a[t])
+	return be.Uint16(a[t])
 }
 
 func (a *attributes) u32(t int) uint32 {

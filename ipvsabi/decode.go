@@ -1,7 +1,6 @@
 package ipvsabi
 
 import (
-	"encoding/binary"
 	"math"
 	"net/netip"
 
@@ -175,5 +174,3 @@ func addrOf(f ipvs.Family, v []byte) netip.Addr {
 	}
 	return netip.AddrFrom16(b)
 }
-
-var be = binary.BigEndian

@@ -26,6 +26,37 @@ var serviceRecord = []byte{
 
 func pad(b []byte, size int) []byte { return append(bytes.Clone(b), make([]byte, size-len(b))...) }
 
+// Names that are none are nobody's, and those between them without effect.
+func TestOptionsThatAreNot(t *testing.T) {
+	f := new(fake)
+	s := NewServer(f)
+	for name := 1140; name < 1180; name++ {
+		want := EINVAL
+		if !IsOption(name) {
+			want = ENOPROTOOPT
+		}
+		require.Equal(t, want, s.SetOption(name, make([]byte, 7), true), name)
+		if _, errno := s.GetOption(name, nil, true); name >= 1160 {
+			require.Equal(t, ENOPROTOOPT, errno, name)
+		} else {
+			require.Equal(t, want, errno, name)
+		}
+	}
+	require.Zero(t, f.changes)
+}
+
+// The Backend is not asked to make what it cannot hold.
+func TestForeignProtocols(t *testing.T) {
+	for _, p := range []uint16{0, 1, 255, 256 + 6, 65535} {
+		f := new(fake)
+		req := request(cmdNewService, 0, naming(web, "rr", 0, 0))
+		native.PutUint16(req[36:], p)
+		replies, _ := NewServer(f).Netlink(req, 42, true)
+		require.Equal(t, EINVAL, result(replies))
+		require.Zero(t, f.changes)
+	}
+}
+
 // Every error of the Backend arrives at every option as its number.
 func TestOptionBackendErrors(t *testing.T) {
 	daemon := []byte{1, 0, 0, 0, 'e', 't', 'h', '0', 23: 0}

@@ -117,36 +117,57 @@ func TestNoDirector(t *testing.T) {
 }
 
 func eachRecording(t *testing.T, backend func(*testing.T) ipvsadm.Backend) {
-	for suffix, replay := range map[string]func(*testing.T, string, *Server){"netlink": replayNetlink, "options": replayOptions} {
-		files, err := filepath.Glob("testdata/*." + suffix)
-		require.NoError(t, err)
-		require.NotEmpty(t, files)
-		for _, name := range files {
+	files, err := filepath.Glob("testdata/*.*")
+	require.NoError(t, err)
+	for _, name := range files {
+		if filepath.Ext(name) != ".md" {
 			t.Run(filepath.Base(name), func(t *testing.T) { replay(t, name, NewServer(backend(t))) })
 		}
 	}
 }
 
-func replayNetlink(t *testing.T, name string, s *Server) {
+func replay(t *testing.T, name string, s *Server) {
 	admin := true
 	lines := recording(t, name)
-	for i := 0; i < len(lines); i++ {
-		l := lines[i]
-		if l.words[0] == "user" {
+	for len(lines) > 0 {
+		l := lines[0]
+		answers := 1
+		for answers < len(lines) && (lines[answers].words[0] == "<" || lines[answers].words[0] == "=") {
+			answers++
+		}
+		var want, got string
+		switch verb := l.words[0]; verb {
+		case "user":
 			admin = l.words[1] == "yes"
-			continue
+		case ">":
+			want, got = replayNetlink(t, s, lines[:answers], admin)
+		default:
+			want, got = replayOption(t, s, lines[:answers], admin)
 		}
-		request := unhex(t, l.words[1])
-		var want [][]byte
-		for i+1 < len(lines) && lines[i+1].words[0] == "<" {
-			i++
-			want = append(want, unhex(t, lines[i].words[1]))
+		if want != got {
+			t.Errorf("%s:%d: %v\nkernel:\n%s\nusvs:\n%s", name, l.number, l.words, want, got)
 		}
-		got, _ := s.Netlink(request, recordedPort, admin)
-		if w, g := render(want), render(got); w != g {
-			t.Errorf("%s:%d: %x\nkernel:\n%s\nusvs:\n%s", name, l.number, request, w, g)
-		}
+		lines = lines[answers:]
 	}
+}
+
+func replayNetlink(t *testing.T, s *Server, lines []line, admin bool) (want, got string) {
+	t.Helper()
+	var answers [][]byte
+	for _, l := range lines[1:] {
+		answers = append(answers, unhex(t, l.words[1]))
+	}
+	replies, _ := s.Netlink(unhex(t, lines[0].words[1]), recordedPort, admin)
+	return render(answers), render(replies)
+}
+
+func replayOption(t *testing.T, s *Server, lines []line, admin bool) (want, got string) {
+	t.Helper()
+	require.Len(t, lines, 2)
+	words := lines[0].words
+	number := optionOf(words)
+	got = option(s, words[0], number, unhex(t, words[2]), admin)
+	return canonical(number, lines[1].words[1]), canonical(number, got)
 }
 
 // render writes datagrams one a line. The kernel lists services in the order of
@@ -164,27 +185,6 @@ func render(datagrams [][]byte) string {
 	}
 	slices.Sort(services)
 	return strings.Join(append(services, lines...), "\n")
-}
-
-func replayOptions(t *testing.T, name string, s *Server) {
-	admin := true
-	lines := recording(t, name)
-	for i := 0; i < len(lines); i++ {
-		l := lines[i]
-		if l.words[0] == "user" {
-			admin = l.words[1] == "yes"
-			continue
-		}
-		i++
-		require.Equal(t, "=", lines[i].words[0])
-		var number int
-		_, err := fmt.Sscan(l.words[1], &number)
-		require.NoError(t, err)
-		got := option(s, l.words[0], number, unhex(t, l.words[2]), admin)
-		if want := lines[i].words[1]; canonical(number, want) != canonical(number, got) {
-			t.Errorf("%s:%d: %v\nkernel: %s\nusvs:   %s", name, l.number, l.words, want, got)
-		}
-	}
 }
 
 func option(s *Server, verb string, number int, arg []byte, admin bool) string {

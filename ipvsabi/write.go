@@ -1,7 +1,5 @@
 package ipvsabi
 
-import "encoding/binary"
-
 // writer appends messages and attributes to a datagram.
 type writer []byte
 
@@ -84,7 +82,7 @@ func (w *writer) u16(typ int, v uint16) {
 
 func (w *writer) be16(typ int, v uint16) {
 	w.attr(typ, 2)
-	*w = binary.BigEndian.AppendUint16(*w, v)
+	*w = be.AppendUint16(*w, v)
 	w.pad()
 }
 
