@@ -65,7 +65,7 @@ func number(b []byte) uint64 {
 // Random tables are listed completely and in order, in datagrams that fit, and
 // read by another implementation they are what the Backend said.
 func TestListsAgainstAnotherDecoder(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		b := &fake{services: randomServices(r, r.IntN(120))}
 		s := NewServer(b)
@@ -174,7 +174,7 @@ func address(t *testing.T, af uint64, b []byte) netip.Addr {
 
 // The socket options show the same table, as far as it is IPv4.
 func TestOptionListsAgainstTheTable(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		b := &fake{services: randomServices(r, r.IntN(60))}
 		s := NewServer(b)
