@@ -124,6 +124,7 @@ func (c *caller) receive(r reception, finish func(received) unix.Errno) outcome 
 	if !ok {
 		return proceed
 	}
+	c.outbox.resume(fd) // the program may poll before it receives again
 	if errno := c.scatter(r.spans, got.data); errno != 0 {
 		return fails(errno)
 	}
