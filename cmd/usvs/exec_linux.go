@@ -17,7 +17,10 @@ import (
 )
 
 func newExecCmd() *cobra.Command {
-	var start string
+	var (
+		start string
+		files bool
+	)
 	cmd := &cobra.Command{
 		Use:   "exec [flags] [--] COMMAND [ARGUMENT]...",
 		Short: "Run an unmodified IPVS program (ipvsadm, keepalived, ...) against the director",
@@ -36,24 +39,25 @@ It needs Linux 5.19 or newer. Without CAP_SYS_ADMIN the program cannot gain
 privileges by exec (no_new_privs), so that sudo does not work in it.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runExec(start, cmd.Flags().Changed("start"), args)
+			return runExec(start, cmd.Flags().Changed("start"), files, args)
 		},
 	}
 	fl := cmd.Flags()
 	fl.SetInterspersed(false)
 	fl.StringVar(&start, "start", "", "start `usvs run --own host FLAGS` first, and end it at the end")
+	fl.BoolVar(&files, "files", true, "answer for /proc/net/ip_vs* and /proc/sys/net/ipv4/vs/* too")
 	return cmd
 }
 
 // nestedEnv marks the programs that run under `usvs exec`.
 const nestedEnv = "USVS_EXEC"
 
-func runExec(flags string, start bool, args []string) error {
+func runExec(flags string, start, files bool, args []string) error {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return notExecuted(err)
 	}
-	cfg := seccomp.Config{Connect: seccomp.Connect(controlAddress), Say: sayExec}
+	cfg := seccomp.Config{Connect: seccomp.Connect(controlAddress), Say: sayExec, Files: files}
 	if start {
 		if cfg.Companion, err = startDirector(strings.Fields(flags)); err != nil {
 			return notExecuted(err)

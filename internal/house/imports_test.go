@@ -59,7 +59,7 @@ integration                ->
 properties                 ->
 link/internal/waiter       ->
 api                        -> control
-ipvsabi/seccomp            -> ipvsabi api
+ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab

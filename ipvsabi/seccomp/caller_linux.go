@@ -13,7 +13,8 @@ import (
 type caller struct {
 	notification
 	*Guest
-	pidfd int // -1 until it is needed
+	pidfd int    // -1 until it is needed
+	file  target // that the call is about, if it has a path
 }
 
 func (g *Guest) newCaller(n notification) *caller {

@@ -8,13 +8,26 @@ import (
 )
 
 // The window: descriptor numbers that a wrapped program gets for its generic
-// netlink sockets. The filter cannot see what a descriptor is, only its number,
-// so it lets no call through that sends or receives on one of these. They lie
-// below 1024, the usual limit of open files and the most select(2) can name.
+// netlink sockets and for settings that it writes to. The filter cannot see what
+// a descriptor is, only its number, so it lets no call through that sends or
+// receives on one of these. They lie below 1024, the usual limit of open files
+// and the most that select(2) can name.
 const (
-	windowFirst = 960
-	windowLast  = 1007
+	firstSetting = 944
+	lastSetting  = 959
+	firstSocket  = 960
+	lastSocket   = 1007
 )
+
+// window is a range of descriptor numbers.
+type window struct{ first, last int }
+
+var (
+	socketWindow   = window{firstSocket, lastSocket}
+	settingsWindow = window{firstSetting, lastSetting}
+)
+
+func (w window) has(fd int) bool { return fd >= w.first && fd <= w.last }
 
 // Offsets in struct seccomp_data. An int argument is the low half of its 64 bits;
 // amd64 and arm64 are both little-endian.

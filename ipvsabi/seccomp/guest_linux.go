@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -23,6 +24,8 @@ type Config struct {
 	// Say is told, once each, what the user should know. May be called by any
 	// goroutine.
 	Say func(message string)
+	// Files has files that the kernel's IPVS would have below /proc found too.
+	Files bool
 	// Companion is a child process that is none of the wrapped programs. It may
 	// be nil.
 	Companion *Companion
@@ -34,6 +37,7 @@ type Guest struct {
 	listener   listener
 	namespaces *namespaces
 	outbox     outbox
+	settings   settings
 	release    chan struct{} // closed when the thread with the filter may end
 
 	placing sync.Mutex // held while a number of the window is found and taken
@@ -67,6 +71,7 @@ func Start(cfg Config, path string, argv, env []string) (*Guest, error) {
 		Config: cfg, namespaces: spaces, outbox: outbox{waiting: map[uint64]*queue{}},
 		release: make(chan struct{}), said: map[string]bool{},
 	}
+	g.settings = settings{say: func(format string, args ...any) { g.say(fmt.Sprintf(format, args...)) }, open: map[uint64]*openSetting{}}
 	started := make(chan error)
 	onThread(func() {
 		err := g.start(path, argv, env)
@@ -83,12 +88,16 @@ func Start(cfg Config, path string, argv, env []string) (*Guest, error) {
 
 // start gives the calling thread the filter and starts the program from it.
 func (g *Guest) start(path string, argv, env []string) error {
-	fd, err := installFilter(socketCalls)
+	calls := socketCalls
+	if g.Files {
+		calls = append(slices.Clone(calls), fileCalls...)
+	}
+	fd, err := installFilter(calls)
 	if err != nil {
 		return err
 	}
 	g.listener = listener(fd)
-	go g.serve(socketCalls)
+	go g.serve(calls)
 	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Env: env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},
 	})
@@ -148,18 +157,22 @@ func installFilter(calls []call) (int, error) {
 // serve answers calls until nobody is left who could make one.
 func (g *Guest) serve(calls []call) {
 	slots := make(chan struct{}, maxCalls)
-	handlers := map[int]func(*caller) outcome{}
+	handlers := map[int]call{}
 	for _, c := range calls {
-		handlers[c.nr] = c.serve
+		handlers[c.nr] = c
 	}
 	var serving sync.WaitGroup
 	for n, ok := g.listener.wait(); ok; n, ok = g.listener.wait() {
+		c, call := g.newCaller(n), handlers[n.nr]
+		if call.path > 0 && !c.isOurs(call.path-1) {
+			g.listener.answer(n.id, proceed)
+			continue
+		}
 		slots <- struct{}{}
 		serving.Go(func() {
 			defer func() { <-slots }()
-			c := g.newCaller(n)
 			defer c.close()
-			g.listener.answer(n.id, handlers[n.nr](c))
+			g.listener.answer(n.id, call.serve(c))
 		})
 	}
 	serving.Wait()

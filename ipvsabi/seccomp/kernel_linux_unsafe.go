@@ -108,3 +108,21 @@ func endedChild() (pid int, errno unix.Errno) {
 	_, _, errno = unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT, 0, 0)
 	return int(info[4]), errno
 }
+
+// statBytes is a struct stat as stat(2) fills it.
+func statBytes(path string) ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&st)), unsafe.Sizeof(st))...), nil
+}
+
+// statxBytes is a struct statx as statx(2) fills it.
+func statxBytes(path string, flags, mask int) ([]byte, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, flags, mask, &st); err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&st)), unsafe.Sizeof(st))...), nil
+}

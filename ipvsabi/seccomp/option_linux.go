@@ -64,6 +64,7 @@ func (c *caller) option(serve func(*namespace) outcome) outcome {
 		return fails(unix.ENOPROTOOPT)
 	}
 	defer c.namespaces.done(ns)
+	c.settings.drain(ns)
 	if !c.present(ns) {
 		return fails(unix.ENOPROTOOPT)
 	}

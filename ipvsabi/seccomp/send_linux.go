@@ -13,7 +13,7 @@ type datagram struct {
 }
 
 func (c *caller) write1() outcome {
-	return c.send(datagram{spans: []span{{c.args[1], c.args[2]}}})
+	return c.writeSpans([]span{{c.args[1], c.args[2]}})
 }
 
 func (c *caller) writev() outcome {
@@ -21,7 +21,14 @@ func (c *caller) writev() outcome {
 	if errno != 0 {
 		return proceed // the kernel finds out what is wrong with it
 	}
-	return c.send(datagram{spans: spans})
+	return c.writeSpans(spans)
+}
+
+func (c *caller) writeSpans(list []span) outcome {
+	if settingsWindow.has(c.fd(0)) {
+		return c.writeSetting(list)
+	}
+	return c.send(datagram{spans: list})
 }
 
 func (c *caller) sendto() outcome {
@@ -121,6 +128,7 @@ func (c *caller) ask(fd int, data []byte, port uint32) (replies [][]byte, handle
 		return nil, false, 0
 	}
 	defer c.namespaces.done(ns)
+	c.settings.drain(ns)
 	if !resolves(data) {
 		replies, handled = ns.director.Netlink(data, port, c.mayAdminister(ns))
 		return replies, handled, 0

@@ -24,7 +24,7 @@ func (c *caller) socket() outcome {
 		return c.refused(err)
 	}
 	defer unix.Close(fd)
-	return c.place(fd, windowFirst, kind&unix.SOCK_CLOEXEC != 0)
+	return c.place(fd, socketWindow, 0, kind&unix.SOCK_CLOEXEC != 0)
 }
 
 // refused is the outcome of a call that we could not make for the caller.
@@ -36,12 +36,12 @@ func (c *caller) refused(err error) outcome {
 	return proceed
 }
 
-// place gives the caller a copy of fd at the lowest free number of the window
-// that is not below least.
-func (c *caller) place(fd, least int, closeOnExec bool) outcome {
+// place ends a call with a copy of fd at the lowest free number of a window that
+// is not below least. If there is none the call is left to the kernel.
+func (c *caller) place(fd int, w window, least int, closeOnExec bool) outcome {
 	c.placing.Lock()
 	defer c.placing.Unlock()
-	for number := max(least, windowFirst); number <= windowLast; number++ {
+	for number := max(least, w.first); number <= w.last; number++ {
 		if c.holds(number) {
 			continue
 		}
@@ -49,13 +49,15 @@ func (c *caller) place(fd, least int, closeOnExec bool) outcome {
 		case 0:
 			return outcome{kind: answered}
 		case unix.EBADF, unix.EMFILE:
-			c.complain("limit", "%s (process %d) may open fewer than %d files: its netlink sockets do not reach usvs (ulimit -n)", c.name(), c.tid, windowLast+1)
+			c.complain("limit", "%s (process %d) may open fewer than %d files: not all its IPVS calls reach usvs (ulimit -n)", c.name(), c.tid, lastSocket+1)
 			return proceed
 		default:
 			return proceed
 		}
 	}
-	c.complain("window", "%s (process %d) has more than %d generic netlink sockets: further ones do not reach usvs", c.name(), c.tid, windowLast-windowFirst+1)
+	if least == 0 {
+		c.complain("window", "%s (process %d) has more than %d sockets to the kernel or settings open: further ones do not reach usvs", c.name(), c.tid, w.last-w.first+1)
+	}
 	return proceed
 }
 
@@ -71,15 +73,16 @@ func (c *caller) holds(fd int) bool {
 // duplicate serves dup, and fcntl that does the same, of a descriptor of the
 // window: the copy is in the window too, or calls on it would not be seen.
 func (c *caller) duplicate(least int, closeOnExec bool) outcome {
-	if least > windowLast {
-		return proceed
+	w, lookup := socketWindow, c.genericSocket
+	if settingsWindow.has(c.fd(0)) {
+		w, lookup = settingsWindow, c.settingSocket
 	}
-	fd, ok := c.genericSocket(c.fd(0))
+	fd, ok := lookup(c.fd(0))
 	if !ok {
 		return proceed
 	}
 	defer unix.Close(fd)
-	return c.place(fd, least, closeOnExec)
+	return c.place(fd, w, least, closeOnExec)
 }
 
 func (c *caller) dup() outcome { return c.duplicate(0, false) }
