@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -39,19 +38,24 @@ type genericClient struct {
 var opened atomic.Int32
 
 func openVishvananda() (client, error) {
-	f, err := netlink.GenlFamilyGet("IPVS")
-	if err != nil {
-		return nil, err
-	}
-	c := &genericClient{family: f.ID}
+	c := &genericClient{family: nl.GENL_ID_CTRL}
 	if opened.Add(1)%2 == 0 {
-		return c, nil
+		s, err := nl.GetNetlinkSocketAt(-1, -1, unix.NETLINK_GENERIC)
+		if err != nil {
+			return nil, err
+		}
+		c.sockets = map[int]*nl.SocketHandle{unix.NETLINK_GENERIC: {Socket: s}}
 	}
-	s, err := nl.GetNetlinkSocketAt(-1, -1, unix.NETLINK_GENERIC)
+	answers, err := c.do(nl.GENL_CTRL_CMD_GETFAMILY, 0, nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated("IPVS")))
 	if err != nil {
+		c.Close()
 		return nil, err
 	}
-	c.sockets = map[int]*nl.SocketHandle{unix.NETLINK_GENERIC: {Socket: s}}
+	for _, a := range answers[0] {
+		if a.Attr.Type == nl.GENL_CTRL_ATTR_FAMILY_ID {
+			c.family = binary.NativeEndian.Uint16(a.Value)
+		}
+	}
 	return c, nil
 }
 
@@ -61,11 +65,18 @@ func (c *genericClient) Close() {
 	}
 }
 
+// genericHeader is a generic netlink header; nl.Genlmsg sends two bytes of
+// whatever lies behind it in memory.
+type genericHeader []byte
+
+func (h genericHeader) Len() int          { return len(h) }
+func (h genericHeader) Serialize() []byte { return h }
+
 // do sends a request and returns the attributes of each answer.
 func (c *genericClient) do(command uint8, flags int, data ...*nl.RtAttr) ([][]syscall.NetlinkRouteAttr, error) {
 	req := nl.NewNetlinkRequest(int(c.family), flags)
 	req.Sockets = c.sockets
-	req.AddData(&nl.Genlmsg{Command: command, Version: 1})
+	req.AddData(genericHeader{command, 1, 0, 0})
 	for _, d := range data {
 		req.AddData(d)
 	}
