@@ -36,7 +36,7 @@ func (w *Worker) input(f *link.Frame) {
 	case p.Proto == wire.ProtoAH || p.Proto == wire.ProtoESP:
 		w.inputIPsec(f)
 		return
-	case !balanced(p.Proto):
+	case !balanced(p.Proto), p.FragOffset != 0:
 		w.local(f)
 		return
 	case !p.Ports:
@@ -173,6 +173,9 @@ func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
 // that cannot be read in full tells nothing.
 func (w *Worker) event() conntrack.Event {
 	p := &w.p
+	if p.Version == 6 && p.L4 != p.L3+wire.IPv6Len && p.Proto != wire.ProtoUDP {
+		return w.misreadEvent()
+	}
 	switch p.Proto {
 	case wire.ProtoTCP:
 		if p.Full {
@@ -184,6 +187,21 @@ func (w *Worker) event() conntrack.Event {
 		}
 	case wire.ProtoUDP:
 		return conntrack.EventUDP
+	}
+	return conntrack.EventNone
+}
+
+// misreadEvent is event for an IPv6 packet with extension headers: Linux's state
+// machines read flags and chunks as if there were none.
+func (w *Worker) misreadEvent() conntrack.Event {
+	const flagsAt = 13
+	p := &w.p
+	b := p.Data[p.L3+wire.IPv6Len : p.End]
+	switch {
+	case p.Proto == wire.ProtoTCP && len(b) >= wire.TCPLen:
+		return conntrack.TCPEvent(b[flagsAt])
+	case p.Proto == wire.ProtoSCTP && len(b) >= wire.SCTPLen:
+		return conntrack.SCTPEvent(b[wire.SCTPLen:])
 	}
 	return conntrack.EventNone
 }

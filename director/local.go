@@ -83,6 +83,11 @@ func (w *Worker) reply(f, g *link.Frame) bool {
 // error goes back to the station the packet came from.
 func (w *Worker) refuse(f *link.Frame, e localstack.Error, why Reason) {
 	w.end(why)
+	w.tell(f, e)
+}
+
+// tell sends the current packet's sender an ICMP error about it.
+func (w *Worker) tell(f *link.Frame, e localstack.Error) {
 	hop := w.snap.Routes.Lookup(w.p.Src)
 	src := w.errorSource(&hop)
 	if hop.Kind == route.None || hop.Kind == route.Foreign {

@@ -72,14 +72,14 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 		w.frame(f)
 	}
 	w.settle()
-	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline()).Min(next)
+	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline()).Min(w.d.fragments.Deadline()).Min(next)
 }
 
 // Tick expires connections, neighbours and fragments, sends what is due, and returns when
 // it wants to be called again. Any worker may call it at any time.
 func (w *Worker) Tick(now clock.Instant, out *link.Output) clock.Instant {
 	w.begin(now, out)
-	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w)).Min(w.d.fragments.Tick(now)).Min(w.keepUp())
+	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w)).Min(w.d.fragments.Tick(now, w)).Min(w.keepUp())
 	w.settle()
 	return next
 }
@@ -142,17 +142,19 @@ func (w *Worker) ip(f *link.Frame) {
 	if w.recorder != nil {
 		w.record(Step{Stage: StageMark, Mark: f.Mark})
 	}
+	stray := p.Fragment
 	if p.Fragment && w.gathers() {
 		if f = w.whole(f); f == nil {
 			return
 		}
+		stray = false
 	}
 	switch {
 	case w.inbound(f):
 		w.input(f)
 	case w.snap.Routes.IsLocal(p.Dst):
 		w.toHostItself(f)
-	case p.Fragment, !w.snap.active(p.Version):
+	case stray, !w.snap.active(p.Version):
 		w.pass(f)
 	default:
 		w.output(f)
@@ -194,30 +196,6 @@ func (w *Worker) mark(f *link.Frame) uint32 {
 		return f.Mark
 	}
 	return rules.Mark(w.portName(f.Port), &w.p, f.Mark)
-}
-
-// whole returns the datagram, already parsed, if the fragment f is the last of
-// it that was missing, else nil.
-func (w *Worker) whole(f *link.Frame) *link.Frame {
-	g := w.out.New()
-	if g == nil {
-		w.end(DropNoRoom)
-		return nil
-	}
-	f.Hidden = w.hides() // what is hidden of a datagram depends on the fragment
-	done := w.d.fragments.Add(w.now, f, &w.p, g)
-	if w.recorder != nil {
-		w.record(Step{Stage: StageFragment, OK: done})
-	}
-	if !done {
-		w.end(Consumed)
-		return nil
-	}
-	if w.p.Parse(g.Bytes(), g.Medium) != wire.None || w.p.Fragment {
-		w.end(DropFragment)
-		return nil
-	}
-	return g
 }
 
 // end records how the current frame ended.

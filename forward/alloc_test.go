@@ -89,13 +89,13 @@ func TestNoAllocsReassembler(t *testing.T) {
 	out := newFrame()
 	add := func() {
 		r.Add(1, f1, p1, out)
-		if !r.Add(1, f2, p2, out) {
+		if r.Add(1, f2, p2, out) != Complete {
 			t.Fatal("not complete")
 		}
 	}
 	add() // the frame gets its storage for Pieces once
 	requireNoAllocs(t, "Add", add)
-	requireNoAllocs(t, "Tick", func() { r.Tick(1) })
+	requireNoAllocs(t, "Tick", func() { r.Tick(1, nil) })
 }
 
 func benchFrame(b *testing.B, r recipe) (*wire.Frame, *wire.Packet) {

@@ -16,12 +16,13 @@ const (
 // emits them in order, each made in a frame from alloc. f keeps its packet,
 // with its checksum finished. A super-frame is cut into segments first.
 //
-// A reassembled datagram gets the boundaries it arrived with, if its fragments
-// came in order and all fit; otherwise it is cut anew, to the MTU or the
+// A reassembled datagram gets the boundaries it arrived with, if they are known
+// and all fit; otherwise it is cut anew, to the MTU or the
 // largest fragment it arrived in, whichever is smaller (ipvs.md 5.1). IPv6
 // fragments carry Frame.FragID; an IPv6 datagram that would fit is still one,
 // alone, if it arrived in smaller ones. A reassembled datagram's DF bit was its
-// fragments' and is theirs again; any other is ignored and taken off.
+// fragments' and is, if it is cut anew, theirs again: as Linux has it. Any other
+// is ignored and taken off.
 //
 // It returns false if the packet cannot be cut: no IP packet, an IPv6 fragment,
 // an MTU below the headers and 8 bytes, an IPv6 datagram whose fragments were
@@ -92,6 +93,12 @@ func (c *cut) planIPv4(f *wire.Frame, p *wire.Packet, mtu int) {
 	c.data = p.Data[p.L4:p.End]
 	c.room = mtu - (p.L4 - p.L3)
 	c.keepPieces(f.Pieces)
+	switch {
+	case c.pieces != nil:
+		c.df = 0
+	case f.PiecesDF:
+		c.df = ipv4DF
+	}
 }
 
 func (c *cut) planIPv6(f *wire.Frame, p *wire.Packet, mtu int) {

@@ -126,7 +126,7 @@ func TestFragmentBoundaries(t *testing.T) {
 		{"rounded down", v4, 0, nil, 1507, []int{1480, 1480, 40}},
 		{"as it came", v4, 1420, []uint16{1400, 1400, 200}, 1500, []int{1400, 1400, 200}},
 		{"as it came, unevenly", v4, 1420, []uint16{8, 1400, 1400, 192}, 1500, []int{8, 1400, 1400, 192}},
-		{"out of order", v4, 1420, nil, 1500, []int{1400, 1400, 200}},
+		{"not known how it came", v4, 1420, nil, 1500, []int{1400, 1400, 200}},
 		{"largest fragment rounded down", v4, 1423, nil, 1500, []int{1400, 1400, 200}},
 		{"a piece does not fit", v4, 1420, []uint16{1400, 1400, 200}, 1300, []int{1280, 1280, 440}},
 		{"a piece no multiple of 8", v4, 1420, []uint16{1399, 1400, 201}, 1500, []int{1400, 1400, 200}},
@@ -134,8 +134,8 @@ func TestFragmentBoundaries(t *testing.T) {
 		{"an empty piece", v4, 1420, []uint16{1400, 0, 1400, 200}, 1500, []int{1400, 1400, 200}},
 		{"IPv6 to the MTU", v6, 0, nil, 1500, []int{1448, 1448, 104}},
 		{"IPv6 as it came", v6, 1048, []uint16{1000, 1000, 1000}, 1500, []int{1000, 1000, 1000}},
-		{"IPv6 out of order: not below 1280", v6, 1048, nil, 1500, []int{1232, 1232, 536}},
-		{"IPv6 out of order", v6, 1448, nil, 1500, []int{1400, 1400, 200}},
+		{"IPv6, not known how it came: not below 1280", v6, 1048, nil, 1500, []int{1232, 1232, 536}},
+		{"IPv6, not known how it came", v6, 1448, nil, 1500, []int{1400, 1400, 200}},
 		{"IPv6 fits as a whole", v6, 0, nil, 3040, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestFragmentSuperFrame(t *testing.T) {
 	for _, g := range fragments(t, f, p, 1000) {
 		q, out := parse(t, g), newFrame()
 		require.LessOrEqual(t, q.IPLen(), 1000)
-		if re.Add(0, g, q, out) {
+		if re.Add(0, g, q, out) == Complete {
 			requireValid(t, out)
 			stream = append(stream, payloadOf(parse(t, out))...)
 		}
@@ -269,7 +269,7 @@ func TestIPv6ExtensionHeaders(t *testing.T) {
 			for i, g := range fs {
 				q := parse(t, g)
 				require.Equal(t, c.unfragmentable, q.FragHeader)
-				require.Equal(t, i == len(fs)-1, re.Add(0, g, q, out))
+				require.Equal(t, i == len(fs)-1, re.Add(0, g, q, out) == Complete)
 			}
 			require.Equal(t, f.Bytes(), out.Bytes())
 			parse(t, out)

@@ -207,7 +207,7 @@ func FuzzReassembler(f *testing.F) {
 		r := NewReassembler(Limits{Datagrams: 16, Bytes: 1}, 1)
 		out := wire.NewFrame(wire.MaxFrame)
 		now := clock.Instant(0)
-		if fr, p := fuzzed(raw, 1); fr != nil && r.Add(now, fr, p, out) {
+		if fr, p := fuzzed(raw, 1); fr != nil && r.Add(now, fr, p, out) == Complete {
 			mustParse(t, out)
 		}
 		for ; len(script) >= 4 && now < 1000; script = script[4:] {
@@ -222,7 +222,7 @@ func FuzzReassembler(f *testing.F) {
 				}
 			}
 		}
-		r.Tick(clock.Never)
+		r.Tick(clock.Never, nil)
 		requireAllFree(t, r)
 	})
 }

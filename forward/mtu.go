@@ -3,11 +3,12 @@ package forward
 import "usvs/wire"
 
 // Length is the length that the MTU is compared with: the IP packet's; of a
-// super-frame that of its segments; of a reassembled datagram that of the
-// largest fragment it arrived in, since it leaves in fragments no larger.
+// super-frame that of its segments; of a reassembled IPv6 datagram that of the
+// largest fragment it arrived in, since it leaves in fragments no larger. An
+// IPv4 datagram's fragments do not count: only DF keeps it from being cut.
 func Length(f *wire.Frame, p *wire.Packet) int {
 	n := p.IPLen()
-	if f.FragSize != 0 {
+	if f.FragSize != 0 && p.Version == 6 {
 		return min(n, f.FragSize)
 	}
 	if head := segmentHeader(f, p); head != 0 {

@@ -35,6 +35,7 @@ func RewriteDst(f *wire.Frame, p *wire.Packet, to netip.AddrPort) {
 	if !p.Full || !p.Ports {
 		return
 	}
+	gatherHeader(f, p)
 	p.DstPort = to.Port()
 	put16(p.Data[p.L4+2:], p.DstPort)
 	d.oldPort, d.newPort = oldPort, p.DstPort
@@ -53,10 +54,34 @@ func RewriteSrc(f *wire.Frame, p *wire.Packet, from netip.AddrPort) {
 	if !p.Full || !p.Ports {
 		return
 	}
+	gatherHeader(f, p)
 	p.SrcPort = from.Port()
 	put16(p.Data[p.L4:], p.SrcPort)
 	d.oldPort, d.newPort = oldPort, p.SrcPort
 	patchTransport(f, p, &d)
+}
+
+// gatherHeader forgets how a reassembled datagram was cut if its first piece
+// did not hold the whole transport header: to rewrite that, Linux takes it from
+// the pieces behind, and what is left of those is cut anew.
+func gatherHeader(f *wire.Frame, p *wire.Packet) {
+	if len(f.Pieces) == 0 {
+		return
+	}
+	need := wire.TCPLen
+	switch p.Proto {
+	case wire.ProtoUDP:
+		need = wire.UDPLen
+	case wire.ProtoSCTP:
+		need = wire.SCTPLen
+	}
+	if p.Version == 6 {
+		end, _ := unfragmentable(p)
+		need += p.L4 - end
+	}
+	if need > int(f.Pieces[0]) {
+		f.Pieces = f.Pieces[:0]
+	}
 }
 
 // change is what a rewrite replaces: the sums of the addresses, and the ports.

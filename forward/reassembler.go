@@ -33,15 +33,16 @@ type FragmentDrop uint8
 
 const (
 	DropDuplicate    FragmentDrop = iota // fragment: all of it was here already
-	DropMalformed                        // fragment: no data, or not the last and no multiple of 8 bytes
+	DropMalformed                        // fragment, with IPv4 the datagram: no data
 	DropHeader                           // fragment: headers longer than a datagram's room for them
 	DropTooLong                          // datagram: it would be longer than IP allows, or than the frame for it
 	DropOverlap                          // datagram: fragments overlap (RFC 5722)
-	DropInconsistent                     // datagram: fragments disagree on where it ends
-	DropECN                              // datagram: congestion experienced, but not ECN-capable (RFC 3168 5.3)
+	DropInconsistent                     // fragment, with IPv4 the datagram: fragments disagree on where it ends
+	DropECN                              // datagram: some of it ECN-capable, some not (RFC 3168 5.3)
 	DropHoles                            // datagram: in more pieces apart than are kept track of
 	DropTimeout                          // datagram: a fragment did not come in time
 	DropEvicted                          // datagram: the oldest, when there was no room for another
+	DropUneven                           // datagram, IPv6: a fragment, not the last, and no multiple of 8 bytes
 	fragmentDrops                        // how many there are
 	accepted                             // no reason
 )
@@ -49,7 +50,7 @@ const (
 var fragmentDropText = [...]string{
 	"fragment_duplicate", "fragment_malformed", "fragment_header", "datagram_too_long",
 	"datagram_overlap", "datagram_inconsistent", "datagram_ecn", "datagram_holes",
-	"datagram_timeout", "datagram_evicted",
+	"datagram_timeout", "datagram_evicted", "datagram_uneven",
 }
 
 // String is the reason as a counter's name.
@@ -94,57 +95,71 @@ func NewReassembler(l Limits, seed uint64) *Reassembler {
 	return r
 }
 
+// Outcome is what became of a fragment given to Add.
+type Outcome uint8
+
+const (
+	Dropped  Outcome = iota // and counted
+	Kept                    // it waits for the others
+	Complete                // it was the last one missing
+	Alone                   // no datagram can come of it, and it is to be handled as it is
+)
+
 // Add takes the fragment p, a copy of which it keeps; f and p stay as they
-// are. When the datagram is complete, Add writes it to out and returns true:
-// with the link header, IP header and metadata of its first fragment, FragSize
-// and FragID set, and Pieces if the fragments came in order. out is to be
-// parsed anew. An IPv6 datagram has no fragment header any more.
+// are. When the datagram is complete, Add writes it to out: with the link
+// header, IP header and metadata of its first fragment, and with FragSize,
+// Pieces and FragID set. out is to be parsed anew. An IPv6 datagram has no
+// fragment header any more.
 //
 // A fragment that adds nothing is dropped alone; one that contradicts what is
-// there takes the datagram with it.
-func (r *Reassembler) Add(now clock.Instant, f *wire.Frame, p *wire.Packet, out *wire.Frame) (done bool) {
+// there may take the datagram with it. IPv6 fragments that Linux does not put
+// together but handles one by one, because the headers are not all in the first
+// or by their lengths, are Alone.
+func (r *Reassembler) Add(now clock.Instant, f *wire.Frame, p *wire.Packet, out *wire.Frame) Outcome {
 	r.fragments.Add(1)
 	var fr fragment
-	if why := fr.read(f, p, r.seed); why != accepted {
-		r.drop(why)
-		return false
-	}
-	if fr.offset == 0 && fr.last { // an IPv6 atomic fragment, on its own (RFC 6946)
-		return r.finish(writeAtomic(&fr, out))
+	why := fr.read(f, p, r.seed)
+	switch {
+	case why != accepted:
+		return r.drop(why)
+	case p.Headless():
+		return Alone
 	}
 	s := &r.shards[fr.hash%shardCount]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expire(now)
-	d := s.find(&fr)
-	if d == nil {
-		d = s.start(now, &fr)
-	}
-	if why := s.insert(d, &fr); why != accepted {
-		r.drop(why)
-		if why.wholeDatagram() {
-			s.release(d)
-		}
-		return false
-	}
-	if !d.complete() {
-		return false
-	}
-	why := s.write(d, out)
-	s.release(d)
-	return r.finish(why)
+	return s.add(now, &fr, out)
 }
 
-// Tick drops what timed out and returns when something next will, or Never.
-// Add does the same for the shard it comes to, so nothing depends on Tick but
-// how soon memory is free and a drop is counted.
-func (r *Reassembler) Tick(now clock.Instant) clock.Instant {
+// Lapsed is told of datagrams whose time is up.
+type Lapsed interface {
+	// New returns an empty frame for a first fragment, or nil.
+	New() *wire.Frame
+	// Lapsed is called with the first fragment, as it came, of a datagram that
+	// never became complete: its sender is to be told (RFC 792, RFC 8200 4.5).
+	Lapsed(first *wire.Frame)
+}
+
+// Deadline is when Tick will have something to do, or Never.
+func (r *Reassembler) Deadline() clock.Instant {
+	next := clock.Never
+	for i := range r.shards {
+		next = next.Min(clock.Instant(r.shards[i].deadline.Load()))
+	}
+	return next
+}
+
+// Tick drops what timed out, tells l of it unless l is nil, and returns when
+// something next will, or Never. Add drops what timed out in the shard it comes
+// to, too, but tells nobody: call Tick first when Deadline has come.
+func (r *Reassembler) Tick(now clock.Instant, l Lapsed) clock.Instant {
 	next := clock.Never
 	for i := range r.shards {
 		s := &r.shards[i]
-		s.mu.Lock()
-		next = next.Min(s.expire(now))
-		s.mu.Unlock()
+		for s.due(now) {
+			s.lapse(now, l)
+		}
+		next = next.Min(clock.Instant(s.deadline.Load()))
 	}
 	return next
 }
@@ -158,24 +173,18 @@ func (r *Reassembler) Stats() ReassemblyStats {
 	return st
 }
 
-func (r *Reassembler) finish(why FragmentDrop) bool {
-	if why != accepted {
-		r.drop(why)
-		return false
-	}
-	r.reassembled.Add(1)
-	return true
+func (r *Reassembler) drop(why FragmentDrop) Outcome {
+	r.drops[why].Add(1)
+	return Dropped
 }
-
-func (r *Reassembler) drop(why FragmentDrop) { r.drops[why].Add(1) }
-
-func (d FragmentDrop) wholeDatagram() bool { return d >= DropTooLong }
 
 // shard is a part of a Reassembler that is locked as a whole. Data lives in
 // blocks of one size, so that many small datagrams and few large ones share
 // the same memory without gaps.
 type shard struct {
-	r  *Reassembler
+	r        *Reassembler
+	deadline atomic.Int64 // of the first datagram to time out, or earlier; written with mu held
+
 	mu sync.Mutex // guards everything below
 
 	started uint64 // datagrams so far: tells which of two is older
@@ -199,6 +208,7 @@ func (s *shard) init(r *Reassembler, datagrams, blocks int) {
 	s.keys = make([]slotKey, datagrams)
 	s.data = make([]byte, blocks*blockSize)
 	s.free = make([]uint16, blocks)
+	s.deadline.Store(int64(clock.Never))
 	for i := range s.free {
 		s.free[i] = uint16(i)
 	}
@@ -207,20 +217,95 @@ func (s *shard) init(r *Reassembler, datagrams, blocks int) {
 	}
 }
 
-// expire releases every datagram whose time is up and returns the next deadline.
-func (s *shard) expire(now clock.Instant) clock.Instant {
-	next := clock.Never
-	for i := range s.keys {
-		switch k := &s.keys[i]; {
-		case k.started == 0:
-		case k.deadline.After(now):
-			next = next.Min(k.deadline)
-		default:
-			s.r.drop(DropTimeout)
-			s.release(&s.slots[i])
+// add is Add for the shard.
+func (s *shard) add(now clock.Instant, fr *fragment, out *wire.Frame) Outcome {
+	for s.due(now) {
+		s.expire(now)
+	}
+	d := s.find(fr)
+	if fr.p.Uneven() {
+		if d != nil {
+			s.release(d)
+		}
+		s.r.drop(DropUneven)
+		return Alone
+	}
+	if d == nil {
+		d = s.start(now, fr)
+	}
+	if why := s.insert(d, fr); why != accepted {
+		if fr.spoils(why) {
+			s.release(d)
+		}
+		return s.r.drop(why)
+	}
+	if !d.complete() {
+		return Kept
+	}
+	why := s.write(d, out)
+	s.release(d)
+	if why != accepted {
+		return s.r.drop(why)
+	}
+	s.r.reassembled.Add(1)
+	return Complete
+}
+
+func (s *shard) due(now clock.Instant) bool {
+	deadline := clock.Instant(s.deadline.Load())
+	return deadline != clock.Never && !deadline.After(now)
+}
+
+// lapse drops the datagram that timed out first, and tells l, with the shard
+// unlocked.
+func (s *shard) lapse(now clock.Instant, l Lapsed) {
+	s.mu.Lock()
+	var first *wire.Frame
+	if d := s.expired(now); d != nil && l != nil && d.first.here {
+		if first = l.New(); first != nil && !s.writeFirst(d, first) {
+			first = nil
 		}
 	}
-	return next
+	s.expire(now)
+	s.mu.Unlock()
+	if first != nil {
+		l.Lapsed(first)
+	}
+}
+
+// expire releases the datagram that timed out first, if one did, and looks for
+// the next deadline.
+func (s *shard) expire(now clock.Instant) {
+	if d := s.expired(now); d != nil {
+		s.r.drop(DropTimeout)
+		s.release(d)
+	}
+	next := clock.Never
+	for i := range s.keys {
+		if k := &s.keys[i]; k.started != 0 {
+			next = next.Min(k.deadline)
+		}
+	}
+	s.deadline.Store(int64(next))
+}
+
+// expired returns the datagram that timed out first, or nil.
+func (s *shard) expired(now clock.Instant) *datagram {
+	first := -1
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.started == 0 || k.deadline.After(now) {
+			continue
+		}
+		if first < 0 || k.deadline < s.keys[first].deadline ||
+			k.deadline == s.keys[first].deadline && k.started < s.keys[first].started {
+			first = i
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	return &s.slots[first]
 }
 
 func (s *shard) find(fr *fragment) *datagram {
@@ -243,7 +328,9 @@ func (s *shard) start(now clock.Instant, fr *fragment) *datagram {
 		timeout = timeoutIPv6
 	}
 	s.started++
-	s.keys[slot] = slotKey{hash: fr.hash, deadline: now.Add(timeout), started: s.started}
+	deadline := now.Add(timeout)
+	s.keys[slot] = slotKey{hash: fr.hash, deadline: deadline, started: s.started}
+	s.deadline.Store(int64(deadline.Min(clock.Instant(s.deadline.Load()))))
 	d := &s.slots[slot]
 	d.reset(fr.key)
 	return d

@@ -56,22 +56,28 @@ func datagramData(id uint16) []byte {
 
 func (pc piece) add(t testing.TB, r *Reassembler, now clock.Instant, out *wire.Frame) bool {
 	f, p := pc.frame(t)
-	return r.Add(now, f, p, out)
+	return r.Add(now, f, p, out) == Complete
 }
 
-// slowReassembler keeps a flag per byte.
+// slowReassembler keeps, for every byte, the run that it came in.
 type slowReassembler struct{ datagrams map[uint16]*slowDatagram }
 
 type slowDatagram struct {
-	here     [65536]bool
+	run      [65536]int // 0: it is not here
+	runs     int
+	starts   map[int]int // the fragments' offsets, and their lengths
 	end      int
 	ended    bool
 	deadline clock.Instant
 }
 
-func (m *slowReassembler) add(now clock.Instant, pc piece) (size int, why FragmentDrop) {
-	if pc.more && (pc.end-pc.from)%8 != 0 || pc.end == pc.from || pc.from == 0 && !pc.more {
-		return 0, DropMalformed
+// add returns the lengths of the pieces of a datagram that became complete.
+func (m *slowReassembler) add(now clock.Instant, pc piece) (pieces []uint16, why FragmentDrop) {
+	if pc.from == 0 && !pc.more {
+		return nil, DropMalformed // no fragment
+	}
+	if pc.more {
+		pc.end -= (pc.end - pc.from) % 8
 	}
 	for id, d := range m.datagrams {
 		if !now.Before(d.deadline) {
@@ -80,40 +86,68 @@ func (m *slowReassembler) add(now clock.Instant, pc piece) (size int, why Fragme
 	}
 	d := m.datagrams[pc.id]
 	if d == nil {
-		d = &slowDatagram{deadline: now.Add(timeoutIPv4)}
+		d = &slowDatagram{deadline: now.Add(timeoutIPv4), starts: map[int]int{}}
 		m.datagrams[pc.id] = d
 	}
+	why = d.add(pc)
+	if why != accepted && why != DropDuplicate {
+		delete(m.datagrams, pc.id)
+	}
+	if pieces = d.pieces(); why == accepted && d.ended && pieces != nil {
+		delete(m.datagrams, pc.id)
+		return pieces, accepted
+	}
+	return nil, why
+}
+
+func (d *slowDatagram) add(pc piece) FragmentDrop {
 	if d.ended && (pc.end > d.end || !pc.more && pc.end != d.end) || !pc.more && pc.end < d.end {
-		delete(m.datagrams, pc.id)
-		return 0, DropInconsistent
+		return DropInconsistent
 	}
-	known := 0
+	d.ended = d.ended || !pc.more
+	d.end = max(d.end, pc.end)
+	if pc.from == pc.end {
+		return DropMalformed
+	}
+	known, farthest := map[int]int{}, 0
 	for i := pc.from; i < pc.end; i++ {
-		if d.here[i] {
-			known++
+		known[d.run[i]]++
+	}
+	for i, run := range d.run {
+		if run != 0 {
+			farthest = i + 1
 		}
 	}
-	if known == pc.end-pc.from {
-		return 0, DropDuplicate
+	switch {
+	case known[0] == pc.end-pc.from:
+	case known[0] == 0 && len(known) == 1:
+		return DropDuplicate
+	default:
+		return DropOverlap
 	}
-	if known > 0 {
-		delete(m.datagrams, pc.id)
-		return 0, DropOverlap
+	run := d.runs + 1
+	if farthest == pc.from && farthest > 0 {
+		run = d.run[farthest-1]
 	}
+	d.runs++
 	for i := pc.from; i < pc.end; i++ {
-		d.here[i] = true
+		d.run[i] = run
 	}
-	d.end, d.ended = max(d.end, pc.end), d.ended || !pc.more
-	for i := range d.end {
-		if !d.here[i] {
-			return 0, accepted
+	d.starts[pc.from] = pc.end - pc.from
+	return accepted
+}
+
+// pieces are the lengths of the fragments, nil if some are missing.
+func (d *slowDatagram) pieces() (pieces []uint16) {
+	for at := 0; at < d.end; {
+		n := d.starts[at]
+		if n == 0 {
+			return nil
 		}
+		pieces = append(pieces, uint16(n))
+		at += n
 	}
-	if !d.ended {
-		return 0, accepted
-	}
-	delete(m.datagrams, pc.id)
-	return d.end, accepted
+	return pieces
 }
 
 // TestReassemblerAgainstModel throws datagrams at both in random order, with
@@ -131,16 +165,17 @@ func TestReassemblerAgainstModel(t *testing.T) {
 			if rng.IntN(40) == 0 {
 				now = now.Add(time.Duration(rng.Int64N(int64(20 * time.Second))))
 			}
-			size, why := model.add(now, pc)
+			pieces, why := model.add(now, pc)
 			done := pc.add(t, r, now, out)
-			if done != (size > 0) {
-				t.Fatalf("seed %d, fragment %d %+v: done %v, model %d %d", seed, n, pc, done, size, why)
+			if done != (pieces != nil) {
+				t.Fatalf("seed %d, fragment %d %+v: done %v, model %d %d", seed, n, pc, done, pieces, why)
 			}
 			if done {
 				complete++
 				p := parse(t, out)
 				require.False(t, p.Fragment)
-				require.Equal(t, datagramData(pc.id)[:size], p.Transport(), "seed %d", seed)
+				require.Equal(t, pieces, out.Pieces, "seed %d", seed)
+				require.Equal(t, datagramData(pc.id)[:p.End-p.L4], p.Transport(), "seed %d", seed)
 			}
 			if why != accepted {
 				drops[why]++
@@ -151,7 +186,7 @@ func TestReassemblerAgainstModel(t *testing.T) {
 		}
 		require.Equal(t, complete, r.Stats().Reassembled)
 		require.NotZero(t, complete)
-		r.Tick(now.Add(time.Hour))
+		r.Tick(now.Add(time.Hour), nil)
 		requireAllFree(t, r)
 	}
 }
@@ -216,8 +251,7 @@ func requireAllFree(t *testing.T, r *Reassembler) {
 }
 
 // TestFragmentAndReassembleInAnyOrder: what is cut is put together again, in
-// any order and with every fragment doubled; in order, the boundaries are
-// reproduced as well.
+// any order and with every fragment doubled, and cut that way again.
 func TestFragmentAndReassembleInAnyOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	for i, src := range []recipe{
@@ -239,9 +273,7 @@ func TestFragmentAndReassembleInAnyOrder(t *testing.T) {
 			out := addAll(t, r, fs)
 			require.Equal(t, f.Bytes()[:p.End], out.Bytes())
 			require.Equal(t, uint32(9), out.Mark)
-			if n := len(dataLens(t, fs)); n <= maxPieces {
-				require.Len(t, out.Pieces, n)
-			}
+			require.Len(t, out.Pieces, len(fs))
 			again := fragments(t, out, parse(t, out), 9000)
 			require.Len(t, again, len(fs))
 			for j := range fs {
@@ -262,7 +294,7 @@ func addAll(t *testing.T, r *Reassembler, fs []*wire.Frame) *wire.Frame {
 	out := newFrame()
 	for _, g := range fs {
 		q := parse(t, g)
-		if r.Add(5, g, q, out) {
+		if r.Add(5, g, q, out) == Complete {
 			parse(t, out)
 			return out
 		}
@@ -281,11 +313,11 @@ func TestReassembledMetadata(t *testing.T) {
 	copy(second.Bytes(), mac2[:])
 	out := newFrame()
 	out.GSO, out.Partial, out.Pieces = wire.GSOUDP, true, []uint16{1, 2}
-	require.False(t, r.Add(1, second, p2, out))
-	require.True(t, r.Add(2, first, p1, out))
+	require.NotEqual(t, Complete, r.Add(1, second, p2, out))
+	require.Equal(t, Complete, r.Add(2, first, p1, out))
 	require.Equal(t, []any{2, uint32(20), true, wire.GSONone, false, 1020},
 		[]any{out.Port, out.Mark, out.Hidden, out.GSO, out.Partial, out.FragSize})
-	require.Empty(t, out.Pieces, "they came out of order")
+	require.Equal(t, []uint16{1000, 500}, out.Pieces, "in the order of the data")
 	require.Equal(t, mac1[:], out.Bytes()[:6], "the Ethernet header of the first fragment")
 	require.Equal(t, uint32(1), out.FragID)
 	require.Equal(t, wire.Headroom, out.Room())
@@ -313,7 +345,8 @@ func TestReassembledHeader(t *testing.T) {
 		{"DF on a smaller one", set(0, false), set(0, true), 0, false, true},
 		{"CE on one", set(0xba, false), set(0xbb, false), 0xbb, false, true},
 		{"ECT(0) and ECT(1)", set(2, false), set(1, false), 2, false, true},
-		{"not ECT and ECT", set(0, false), set(2, false), 0, false, true},
+		{"not ECT and ECT", set(0, false), set(2, false), 0, false, false},
+		{"ECT(0) and CE", set(2, false), set(3, false), 3, false, true},
 		{"not ECT and CE", set(0, false), set(3, false), 0, false, false},
 	} {
 		r := NewReassembler(Limits{Datagrams: 1, Bytes: 1}, 1)
@@ -322,8 +355,8 @@ func TestReassembledHeader(t *testing.T) {
 		c.first(f1)
 		c.second(f2)
 		out := newFrame()
-		require.False(t, r.Add(1, f1, parse(t, f1), out))
-		require.Equal(t, c.ok, r.Add(1, f2, parse(t, f2), out), c.name)
+		require.NotEqual(t, Complete, r.Add(1, f1, parse(t, f1), out))
+		require.Equal(t, c.ok, r.Add(1, f2, parse(t, f2), out) == Complete, c.name)
 		if !c.ok {
 			require.Equal(t, uint64(1), r.Stats().Drops[DropECN])
 			continue
@@ -345,12 +378,12 @@ func TestDatagramsAreToldApart(t *testing.T) {
 	} {
 		r := NewReassembler(Limits{Datagrams: 16, Bytes: 1}, 1)
 		out := newFrame()
-		require.False(t, r.Add(1, base, parse(t, base), out))
+		require.NotEqual(t, Complete, r.Add(1, base, parse(t, base), out))
 		other, _ := piece{1, 1000, 1500, false}.frame(t)
 		h := wire.IPv4(other.Bytes()[wire.EthernetLen:])
 		change(h)
 		h.UpdateChecksum()
-		require.False(t, r.Add(1, other, parse(t, other), out))
+		require.NotEqual(t, Complete, r.Add(1, other, parse(t, other), out))
 	}
 }
 
@@ -358,17 +391,19 @@ func TestReassemblyTimeout(t *testing.T) {
 	r := NewReassembler(Limits{Datagrams: 64, Bytes: 1}, 1)
 	out := newFrame()
 	start := clock.Instant(1000)
-	require.Equal(t, clock.Never, r.Tick(start))
+	require.Equal(t, clock.Never, r.Tick(start, nil))
 	require.False(t, piece{1, 0, 8, true}.add(t, r, start, out))
 	f6 := ipv6Fragment(t, 0, true, counting(8))
-	require.False(t, r.Add(start, f6, parse(t, f6), out))
+	require.NotEqual(t, Complete, r.Add(start, f6, parse(t, f6), out))
 
-	require.Equal(t, start.Add(30*time.Second), r.Tick(start.Add(30*time.Second-1)))
-	require.Equal(t, start.Add(60*time.Second), r.Tick(start.Add(30*time.Second)))
+	require.Equal(t, start.Add(30*time.Second), r.Tick(start.Add(30*time.Second-1), nil))
+	require.Equal(t, start.Add(60*time.Second), r.Tick(start.Add(30*time.Second), nil))
 	require.Equal(t, uint64(1), r.Stats().Drops[DropTimeout])
-	require.Equal(t, clock.Never, r.Tick(start.Add(60*time.Second)))
+	require.Equal(t, clock.Never, r.Tick(start.Add(60*time.Second), nil))
 	require.Equal(t, uint64(2), r.Stats().Drops[DropTimeout])
 	requireAllFree(t, r)
+
+	require.Equal(t, clock.Never, r.Deadline())
 
 	// Without a Tick, the next fragment finds out.
 	require.False(t, piece{1, 0, 8, true}.add(t, r, start, out))
@@ -415,7 +450,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	require.Equal(t, datagramData(999)[:size], parse(t, out).Transport())
 	require.NotZero(t, r.Stats().Drops[DropEvicted])
-	r.Tick(clock.Never)
+	r.Tick(clock.Never, nil)
 	requireAllFree(t, r)
 }
 
@@ -426,12 +461,14 @@ func TestReassemblerDrops(t *testing.T) {
 		pieces []piece
 	}{
 		{DropDuplicate, []piece{{1, 0, 80, true}, {1, 8, 16, true}}},
-		{DropMalformed, []piece{{1, 0, 79, true}}},
 		{DropMalformed, []piece{{1, 8, 8, true}}},
+		{DropMalformed, []piece{{1, 0, 80, true}, {1, 80, 87, true}}},
 		{DropTooLong, []piece{{1, 65528, 65535, false}, {1, 0, 65528 / 2 / 8 * 8, true}, {1, 65528 / 2 / 8 * 8, 65528, true}}},
 		{DropOverlap, []piece{{1, 0, 80, true}, {1, 72, 88, true}}},
 		{DropOverlap, []piece{{1, 80, 160, true}, {1, 72, 88, true}}},
 		{DropOverlap, []piece{{1, 0, 80, true}, {1, 160, 240, true}, {1, 80, 168, true}}},
+		{DropOverlap, []piece{{1, 80, 160, true}, {1, 0, 80, true}, {1, 0, 160, true}}},
+		{DropDuplicate, []piece{{1, 0, 80, true}, {1, 80, 160, true}, {1, 0, 160, true}}},
 		{DropInconsistent, []piece{{1, 80, 160, false}, {1, 160, 168, true}}},
 		{DropInconsistent, []piece{{1, 80, 160, true}, {1, 8, 80, false}}},
 		{DropInconsistent, []piece{{1, 80, 160, false}, {1, 80, 152, false}}},
@@ -443,17 +480,17 @@ func TestReassemblerDrops(t *testing.T) {
 		}
 		require.Equal(t, uint64(1), r.Stats().Drops[c.why], "%v %v", c.why, c.pieces)
 		require.Equal(t, uint64(len(c.pieces)), r.Stats().Fragments)
-		if c.why.wholeDatagram() {
+		if c.why != DropDuplicate {
 			requireAllFree(t, r)
 		}
 	}
 
 	r := NewReassembler(Limits{Datagrams: 1, Bytes: 1}, 1)
 	f, p := udp.build(t)
-	require.False(t, r.Add(1, f, p, newFrame()), "no fragment")
+	require.NotEqual(t, Complete, r.Add(1, f, p, newFrame()), "no fragment")
 	require.Equal(t, uint64(1), r.Stats().Drops[DropMalformed])
 
-	for i := range maxExtents + 1 {
+	for i := range maxParts + 1 {
 		require.False(t, piece{1, 16 * i, 16*i + 8, true}.add(t, r, 1, newFrame()))
 	}
 	require.Equal(t, uint64(1), r.Stats().Drops[DropHoles])
@@ -481,7 +518,7 @@ func TestIPv6FragmentHeaders(t *testing.T) {
 
 	// An atomic fragment is complete, and no datagram waits for more.
 	f := ipv6Fragment(t, 0, false, udp[40:])
-	require.True(t, r.Add(1, f, parse(t, f), out))
+	require.Equal(t, Complete, r.Add(1, f, parse(t, f), out))
 	require.Equal(t, udp, out.Bytes())
 	require.Equal(t, 40+8+108, out.FragSize, "it is cut again only where headers are added")
 	requireAllFree(t, r)
@@ -489,9 +526,9 @@ func TestIPv6FragmentHeaders(t *testing.T) {
 	// Later fragments may name another protocol: only the first one's counts.
 	f = ipv6Fragment(t, 56, false, udp[96:])
 	f.Bytes()[40] = wire.ProtoTCP
-	require.False(t, r.Add(1, f, parse(t, f), out))
+	require.NotEqual(t, Complete, r.Add(1, f, parse(t, f), out))
 	f = ipv6Fragment(t, 0, true, udp[40:96])
-	require.True(t, r.Add(1, f, parse(t, f), out))
+	require.Equal(t, Complete, r.Add(1, f, parse(t, f), out))
 	require.Equal(t, udp, out.Bytes())
 	require.Equal(t, 104, out.FragSize)
 	require.Equal(t, uint32(0x1234), out.FragID)
@@ -499,25 +536,25 @@ func TestIPv6FragmentHeaders(t *testing.T) {
 	// Congestion experienced by one is the datagram's (RFC 3168 5.3).
 	f = ipv6Fragment(t, 0, true, udp[40:96])
 	wire.IPv6(f.Bytes()).SetFlow(2, 0x12345)
-	require.False(t, r.Add(1, f, parse(t, f), out))
+	require.NotEqual(t, Complete, r.Add(1, f, parse(t, f), out))
 	f = ipv6Fragment(t, 56, false, udp[96:])
 	wire.IPv6(f.Bytes()).SetFlow(3, 0x12345)
-	require.True(t, r.Add(1, f, parse(t, f), out))
+	require.Equal(t, Complete, r.Add(1, f, parse(t, f), out))
 	require.Equal(t, []uint32{3, 0x12345}, []uint32{uint32(wire.IPv6(out.Bytes()).TrafficClass()), wire.IPv6(out.Bytes()).FlowLabel()})
 
 	// More than an IPv6 packet holds.
 	f = ipv6Fragment(t, 65528, false, counting(16))
-	require.False(t, r.Add(1, f, parse(t, f), out))
+	require.NotEqual(t, Complete, r.Add(1, f, parse(t, f), out))
 	require.Equal(t, uint64(1), r.Stats().Drops[DropTooLong])
 	f = ipv6Fragment(t, 0, false, udp[40:])
-	require.False(t, r.Add(1, f, parse(t, f), wire.NewFrame(50)))
+	require.NotEqual(t, Complete, r.Add(1, f, parse(t, f), wire.NewFrame(50)))
 	require.Equal(t, uint64(2), r.Stats().Drops[DropTooLong])
 
 	// A fragment header in front of another is nobody's doing.
 	inner := append([]byte{wire.ProtoUDP, 0, 0, 1, 0, 0, 0, 9}, udp[40:96]...)
 	f = ipv6Fragment(t, 0, true, inner)
 	f.Bytes()[40] = wire.ProtoFragment
-	require.False(t, r.Add(1, f, parse(t, f), out))
+	require.NotEqual(t, Complete, r.Add(1, f, parse(t, f), out))
 	require.Equal(t, uint64(1), r.Stats().Drops[DropMalformed])
 }
 
@@ -530,7 +567,7 @@ func TestLongIPv6HeadersAreRefused(t *testing.T) {
 	require.Greater(t, p.L4, maxFragmentHead)
 	r := NewReassembler(Limits{Datagrams: 1, Bytes: 1}, 1)
 	for _, g := range fragments(t, f, p, 1500) {
-		require.False(t, r.Add(1, g, parse(t, g), newFrame()))
+		require.NotEqual(t, Complete, r.Add(1, g, parse(t, g), newFrame()))
 	}
 	require.Equal(t, uint64(1), r.Stats().Drops[DropHeader])
 }
@@ -551,7 +588,7 @@ func TestReassemblerConcurrently(t *testing.T) {
 				i := (w + int(id)) % parts
 				pc := piece{id, i * 800, (i + 1) * 800, i < parts-1}
 				if rng.IntN(3) == 0 {
-					r.Tick(1)
+					r.Tick(1, nil)
 				}
 				if pc.add(t, r, 1, out) {
 					var p wire.Packet

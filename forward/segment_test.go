@@ -205,8 +205,8 @@ func TestExceedsMTU(t *testing.T) {
 		{"super-frame of one segment", df, func(f *wire.Frame) { f.GSO, f.GSOSize = wire.GSOTCP4, 9000 }, 1440, false, false},
 		{"not what it claims", df, func(f *wire.Frame) { f.GSO, f.GSOSize = wire.GSOTCP6, 10 }, 1439, true, true},
 		{"reassembled", tcp4, func(f *wire.Frame) { f.FragSize = 1000 }, 1500, false, true},
-		{"reassembled DF", df, func(f *wire.Frame) { f.FragSize = 1000 }, 1000, false, true},
-		{"reassembled DF too big", df, func(f *wire.Frame) { f.FragSize = 1000 }, 999, true, true},
+		{"reassembled DF", df, func(f *wire.Frame) { f.FragSize = 1000 }, 1440, false, true},
+		{"reassembled DF too big: its fragments do not count", df, func(f *wire.Frame) { f.FragSize = 1000 }, 1439, true, true},
 		{"reassembled IPv6", tcp6, func(f *wire.Frame) { f.FragSize = 1300 }, 1300, false, true},
 		{"reassembled IPv6 too big", tcp6, func(f *wire.Frame) { f.FragSize = 1300 }, 1299, true, true},
 	} {

@@ -111,10 +111,9 @@ func Encapsulate(f *wire.Frame, p *wire.Packet, t *Tunnel, pmtuDisc bool, id uin
 		e.srcPort = flowPort(p, t.Seed)
 	}
 	f.Truncate(p.End)
-	if t.Dst.Is6() == (p.Version == 6) {
-		lengthenFirstPiece(f, p.IPLen(), e.inner-shim)
-	} else { // the kernel forgets how a packet of the other family arrived
-		f.FragSize, f.Pieces = 0, f.Pieces[:0]
+	lengthenFirstPiece(f, p.IPLen(), e.inner-shim)
+	if t.Dst.Is6() != (p.Version == 6) {
+		changeFamily(f, t.Dst.Is6(), p.Version == 4 && p.V4().DF())
 	}
 	f.Prepend(n)
 	b := f.Bytes()
@@ -144,6 +143,25 @@ func lengthenFirstPiece(f *wire.Frame, innerLen, shimLen int) {
 		header -= int(n)
 	}
 	f.Pieces[0] += uint16(header + shimLen)
+}
+
+// changeFamily makes of what is known about a reassembled datagram, df if its
+// fragments had DF, what Linux does in a tunnel of the other family. It
+// forgets the size of the largest fragment; but it keeps that for IPv6 where it
+// has flags for IPv4, so that one is taken for the other: some sizes make pieces
+// carry DF, and DF is a very small size. IPv4's pieces lack headroom and are cut anew.
+func changeFamily(f *wire.Frame, to6, df bool) {
+	const pmtuFlag = 1 << 6
+	switch {
+	case f.FragSize == 0:
+	case !to6:
+		f.PiecesDF = f.FragSize&pmtuFlag != 0
+		f.FragSize = 0
+	case df:
+		f.FragSize, f.Pieces = pmtuFlag, f.Pieces[:0]
+	default:
+		f.FragSize, f.Pieces = 0, f.Pieces[:0]
+	}
 }
 
 func innerTOS(p *wire.Packet) uint8 {

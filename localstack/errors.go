@@ -13,6 +13,7 @@ type Error struct {
 	v4, v6  typeCode
 	mtu     int
 	pointer bool // ICMPv6 parameter problem: points at the next-header field
+	at      int  // ICMPv6 parameter problem: points here
 }
 
 type typeCode struct{ kind, code uint8 }
@@ -20,6 +21,11 @@ type typeCode struct{ kind, code uint8 }
 // TimeExceeded says that the TTL or hop limit ran out.
 func TimeExceeded() Error {
 	return Error{v4: typeCode{wire.ICMPTimeExceeded, 0}, v6: typeCode{wire.ICMPv6TimeExceeded, 0}}
+}
+
+// ReassemblyTimeExceeded says that the rest of a datagram did not come in time.
+func ReassemblyTimeExceeded() Error {
+	return Error{v4: typeCode{wire.ICMPTimeExceeded, 1}, v6: typeCode{wire.ICMPv6TimeExceeded, 1}}
 }
 
 // Relayed is an error as somebody else reported it. The numbers mean different
@@ -52,6 +58,19 @@ func ProtocolUnreachable() Error {
 		v6:      typeCode{wire.ICMPv6ParamProblem, 1},
 		pointer: true,
 	}
+}
+
+// headerIncomplete says that an IPv6 first fragment lacks some of the headers
+// (RFC 8200 section 4.5, RFC 7112).
+func headerIncomplete() Error {
+	return Error{v6: typeCode{wire.ICMPv6ParamProblem, 3}}
+}
+
+// fragmentUneven says that an IPv6 fragment other than the last is no multiple
+// of 8 bytes long (RFC 8200 section 4.5).
+func fragmentUneven() Error {
+	const payloadLength = 4
+	return Error{v6: typeCode{wire.ICMPv6ParamProblem, 0}, at: payloadLength}
 }
 
 // FragNeeded says that the packet exceeds the MTU of the next link: IPv4
@@ -119,7 +138,7 @@ func (e Error) word(p *wire.Packet) uint32 {
 	case e.pointer && p.Version == 6:
 		return uint32(nextHeaderOffset(p))
 	}
-	return 0
+	return uint32(e.at)
 }
 
 // nextHeaderOffset finds the field that named the transport protocol, behind

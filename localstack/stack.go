@@ -90,6 +90,10 @@ func (s *Stack) answer(now clock.Instant, r Request, f *wire.Frame) Outcome {
 	switch {
 	case p.Version == 0, p.Dst.IsMulticast(), p.Src == p.Dst, !oneHost(p.Src):
 		return Silent
+	case p.Headless():
+		return s.error(now, r, p.Dst, headerIncomplete(), f)
+	case p.Uneven():
+		return s.error(now, r, p.Dst, fragmentUneven(), f)
 	case p.MoreFrags || p.FragOffset != 0:
 		return Fragment
 	}

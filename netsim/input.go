@@ -91,7 +91,7 @@ func (h *Host) martian(p *Port, pk *wire.Packet) {
 func (h *Host) local(p *Port, f *frame) {
 	pk := &h.p
 	if pk.Fragment {
-		whole := h.reassemble(f)
+		whole := h.reassemble(p, f)
 		h.net.release(f)
 		if whole == nil {
 			return
@@ -152,16 +152,21 @@ func (h *Host) checksumOK(pk *wire.Packet) bool {
 
 // reassemble keeps a fragment and returns the datagram that it completes,
 // which is then the host's current packet.
-func (h *Host) reassemble(f *frame) *frame {
+func (h *Host) reassemble(p *Port, f *frame) *frame {
 	if h.frags == nil {
 		h.frags = forward.NewReassembler(forward.Limits{Datagrams: 64, Bytes: 512 << 10}, h.net.derived("fragments "+h.name))
 	}
 	g := h.net.frame(wire.MaxFrame)
-	if !h.frags.Add(h.net.now, &f.Frame, &h.p, &g.Frame) || h.p.Parse(g.Bytes(), wire.Ethernet) != wire.None || h.p.Fragment {
-		h.net.release(g)
-		return nil
+	switch h.frags.Add(h.net.now, &f.Frame, &h.p, &g.Frame) {
+	case forward.Complete:
+		if h.p.Parse(g.Bytes(), wire.Ethernet) == wire.None && !h.p.Fragment {
+			return g
+		}
+	case forward.Alone:
+		h.answer(p, f) // it says what is wrong with it
 	}
-	return g
+	h.net.release(g)
+	return nil
 }
 
 // answer sends what Linux answers to a packet that no socket takes.

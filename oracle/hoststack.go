@@ -28,21 +28,6 @@ func (w *world) hostStack(f *link.Frame) {
 	}
 }
 
-// whole returns the datagram that f completes, parsed, or nil.
-func (w *world) whole(f *link.Frame, p *wire.Packet) *link.Frame {
-	if !p.Fragment {
-		return f
-	}
-	if w.fragments == nil {
-		w.fragments = forward.NewReassembler(fragmentLimits, 2)
-	}
-	g := wire.NewFrame(wire.MaxFrame)
-	if !w.fragments.Add(w.now, f, p, g) || p.Parse(g.Bytes(), g.Medium) != wire.None {
-		return nil
-	}
-	return g
-}
-
 func (w *world) answer(f *link.Frame, p *wire.Packet) {
 	if w.serve(f, p) {
 		return

@@ -21,9 +21,6 @@ import (
 // startup is when a trace begins: late enough that nothing is "long ago".
 const startup = clock.Instant(1000 * time.Second)
 
-// fragmentLimits are enough for a recording, which has one sender.
-var fragmentLimits = forward.Limits{Datagrams: 64, Bytes: 1 << 20}
-
 // world is the recorded machine: a director between its links, with a host's
 // routes, neighbours, stack and programs around it, in virtual time.
 type world struct {
@@ -40,7 +37,7 @@ type world struct {
 
 	// The host.
 	stack     *localstack.Stack
-	fragments *forward.Reassembler // made for the first one
+	fragments *forward.Reassembler
 	shell     *shell.Shell
 	files     *shell.Memory
 	names     *names
@@ -58,7 +55,7 @@ func (w *world) Now() clock.Instant { return w.now }
 
 func newWorld(n *names) *world {
 	w := &world{
-		now: startup, stack: localstack.New(localstack.Options{}),
+		now: startup, stack: localstack.New(localstack.Options{}), fragments: forward.NewReassembler(fragmentLimits, 2),
 		names: n, neigh: map[neighbour]wire.MAC{}, modules: map[string]bool{}, settings: map[string]string{}, ruled: map[uint32]bool{},
 	}
 	for _, l := range links {
@@ -98,7 +95,7 @@ const maxRounds = 10_000
 func (w *world) settle(t clock.Instant) {
 	for rounds := 0; ; {
 		w.out.Reset()
-		next := w.worker.Tick(w.now, &w.out).Min(w.ctl.Tick(w.now)).Min(w.ctl.SyncTick(w.now))
+		next := w.worker.Tick(w.now, &w.out).Min(w.ctl.Tick(w.now)).Min(w.ctl.SyncTick(w.now)).Min(w.lapse())
 		w.collect()
 		if w.now < t {
 			w.now = max(next, w.now+1).Min(t)
@@ -125,6 +122,7 @@ func (w *world) inject(l *wireEnd, data []byte) {
 	w.injected = f
 	w.out.Reset()
 	w.worker.Handle(w.now, []*link.Frame{f}, &w.out)
+	w.overhear(f)
 	w.collect()
 	w.injected = nil
 }

@@ -96,8 +96,8 @@ func (tr *traffic) outerHeader(s shipment, outer, inner view) error {
 	}
 	df := !inner.v6 && get16(inner.b[6:])&dontFragment != 0 && tr.snap.Sysctls.PMTUDisc != 0
 	id := get16(outer.b[4:])
-	if s.cut { // an ICMP error, in spite of DF
-		return nil
+	if s.cut || s.largest != 0 && (df || inner.v6 && s.largest&0x40 != 0) {
+		return nil // an ICMP error, in spite of DF; pieces that may have lost it, or got it
 	}
 	if df != (get16(outer.b[6:]) == dontFragment) || df && id != 0 && s.largest == 0 {
 		return fmt.Errorf("outer flags %#x, identification %d; inner flags %#x", get16(outer.b[6:]), id, get16(inner.b[6:]))

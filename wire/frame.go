@@ -54,9 +54,12 @@ type Frame struct {
 	// FragSize is, for a datagram reassembled from fragments, the length of
 	// the largest fragment's IP packet; 0 for everything else.
 	FragSize int
-	// Pieces are the payload bytes of each fragment of a reassembled datagram,
-	// if they arrived in order. The frame keeps the storage when it is reset.
+	// Pieces are the payload bytes of each fragment of a reassembled datagram, in
+	// the order of the data, if they are known and the datagram is to be cut that
+	// way again. The frame keeps the storage when it is reset.
 	Pieces []uint16
+	// PiecesDF: if it is not cut that way, its pieces carry DF.
+	PiecesDF bool
 	// FragID is the identification that IPv6 fragments of this packet carry:
 	// the one it arrived with, or the one chosen with its outer header.
 	FragID uint32

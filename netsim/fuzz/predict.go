@@ -219,13 +219,19 @@ func (p *packet) full() bool {
 	return p.chunk() >= 0
 }
 
-// event is what a packet tells a state machine, "" if nothing.
+// event is what a packet tells a state machine, "" if nothing. Extension headers
+// of IPv6 are read as if they were the transport's.
 func (p *packet) event() string {
+	body, tcp := p.body, p.full()
+	if p.v6 && p.options {
+		body = p.raw[40:]
+		tcp = len(body) >= 20
+	}
 	switch {
-	case p.proto == protoTCP && p.full():
-		return machine.TCPEvent(p.flags)
-	case p.proto == protoSCTP && len(p.body) >= 12:
-		return machine.SCTPEvent(p.body[12:])
+	case p.proto == protoTCP && tcp:
+		return machine.TCPEvent(body[13])
+	case p.proto == protoSCTP && len(body) >= 12:
+		return machine.SCTPEvent(body[12:])
 	case p.proto == protoUDP:
 		return "UDP"
 	}
