@@ -1,6 +1,9 @@
 package ipvsabi
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 const (
 	attrHeaderLen = 4
@@ -68,17 +71,12 @@ func (r rule) validate(v []byte) Errno {
 	return 0
 }
 
-// validateText demands a NUL within the size, and nothing else behind it than
-// fits there too.
+// validateText demands a NUL, and no more than fits.
 func (r rule) validateText(v []byte) Errno {
-	if nul(v[:min(len(v), r.size+1)]) < 0 {
+	if nul(v) < 0 {
 		return EINVAL
 	}
-	n := len(v)
-	if v[n-1] == 0 {
-		n--
-	}
-	return when(n > r.size, ERANGE)
+	return when(len(bytes.TrimSuffix(v, []byte{0})) > r.size, ERANGE)
 }
 
 func when(bad bool, errno Errno) Errno {
@@ -89,14 +87,7 @@ func when(bad bool, errno Errno) Errno {
 }
 
 // nul is the index of the first NUL, or -1.
-func nul(b []byte) int {
-	for i, c := range b {
-		if c == 0 {
-			return i
-		}
-	}
-	return -1
-}
+func nul(b []byte) int { return bytes.IndexByte(b, 0) }
 
 // str is a NUL-terminated string, or one that fills its field.
 func str(b []byte) string {

@@ -13,6 +13,7 @@ type fake struct {
 	services []ipvs.ServiceEntry
 	daemons  []ipvs.Daemon
 	changes  int
+	zeroed   []*ipvs.ServiceID
 }
 
 func (f *fake) change() error { f.changes++; return f.err }
@@ -22,7 +23,6 @@ func (f *fake) AddService(ipvs.ServiceID, ipvs.ServiceSpec) error  { return f.ch
 func (f *fake) EditService(ipvs.ServiceID, ipvs.ServiceSpec) error { return f.change() }
 func (f *fake) DeleteService(ipvs.ServiceID) error                 { return f.change() }
 func (f *fake) Flush() error                                       { return f.change() }
-func (f *fake) Zero(*ipvs.ServiceID) error                         { return f.change() }
 func (f *fake) SetTimeouts(ipvs.Timeouts) error                    { return f.change() }
 func (f *fake) StartDaemon(ipvs.Daemon) error                      { return f.change() }
 func (f *fake) StopDaemon(ipvs.DaemonState) error                  { return f.change() }
@@ -34,6 +34,11 @@ func (f *fake) Connections(func(*ipvs.ConnEntry) bool) error       { return f.er
 func (f *fake) AddServer(ipvs.ServiceID, ipvs.ServerID, ipvs.ServerSpec) error  { return f.change() }
 func (f *fake) EditServer(ipvs.ServiceID, ipvs.ServerID, ipvs.ServerSpec) error { return f.change() }
 func (f *fake) DeleteServer(ipvs.ServiceID, ipvs.ServerID) error                { return f.change() }
+
+func (f *fake) Zero(id *ipvs.ServiceID) error {
+	f.zeroed = append(f.zeroed, id)
+	return f.change()
+}
 
 func (f *fake) Service(id ipvs.ServiceID) (ipvs.ServiceEntry, error) {
 	for _, e := range f.services {

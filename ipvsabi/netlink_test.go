@@ -1,12 +1,15 @@
 package ipvsabi
 
 import (
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"usvs/control"
 	"usvs/ipvs"
 )
 
@@ -123,9 +126,27 @@ func TestBackendErrors(t *testing.T) {
 	require.Equal(t, ECONNREFUSED, result(replies))
 }
 
+// edited notices who reads a service while another is about to change it.
+type edited struct {
+	*control.Control
+	reading, most atomic.Int32
+}
+
+func (e *edited) Service(id ipvs.ServiceID) (ipvs.ServiceEntry, error) {
+	e.most.Store(max(e.most.Load(), e.reading.Add(1)))
+	runtime.Gosched()
+	return e.Control.Service(id)
+}
+
+func (e *edited) EditService(id ipvs.ServiceID, spec ipvs.ServiceSpec) error {
+	runtime.Gosched()
+	e.reading.Add(-1)
+	return e.Control.EditService(id, spec)
+}
+
 // Programs that set different flags of one service at once all succeed.
 func TestFlagsAreEditedInOneStep(t *testing.T) {
-	c := world()
+	c := &edited{Control: world()}
 	s := NewServer(c)
 	s.Netlink(request(cmdNewService, 0, naming(web, "sh", 0, 0)), 42, true)
 	var wg sync.WaitGroup
@@ -138,7 +159,24 @@ func TestFlagsAreEditedInOneStep(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	e, err := c.Service(web)
+	require.EqualValues(t, 1, c.most.Load())
+	e, err := c.Control.Service(web)
 	require.NoError(t, err)
 	require.Equal(t, ipvs.ServiceFlags(0x3c)|ipvs.FlagHashed, e.Spec.Flags)
+}
+
+// Zeroing means one service or all, by either interface.
+func TestZero(t *testing.T) {
+	mark := ipvs.ServiceID{Family: ipvs.IPv4, Protocol: ipvs.TCP, Mark: 7}
+	marked := make([]byte, serviceLen)
+	marked[0], marked[12] = 6, 7
+	f := new(fake)
+	s := NewServer(f)
+	s.Netlink(request(cmdZero, 0, nil), 42, true)
+	s.Netlink(request(cmdZero, 0, naming(web, "", 0, 0)), 42, true)
+	s.Netlink(request(cmdZero, 0, naming(mark, "", 0, 0)), 42, true)
+	require.Zero(t, s.SetOption(setZero, make([]byte, serviceLen), true))
+	require.Zero(t, s.SetOption(setZero, serviceRecord, true))
+	require.Zero(t, s.SetOption(setZero, marked, true))
+	require.Equal(t, []*ipvs.ServiceID{nil, &web, &mark, nil, &web, &mark}, f.zeroed)
 }

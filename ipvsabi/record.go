@@ -46,7 +46,7 @@ func daemonArg(b []byte) (ipvs.Daemon, bool) {
 	return ipvs.Daemon{
 		State:     daemonStateOf(native.Uint32(b)),
 		Interface: str(name),
-		SyncID:    int(int32(native.Uint32(b[20:]))),
+		SyncID:    int(native.Uint32(b[20:])),
 	}, nul(name) > 0
 }
 
