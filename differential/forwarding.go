@@ -101,6 +101,7 @@ func (l *lab) exchange(flows []flow) []flow {
 	switch n := l.IntN(100); {
 	case n < 30:
 		l.packet(f, l.usual(f.protocol), l.looks(f)...)
+		l.tick()
 	case n < 42:
 		l.fromServer(f, func(r server) { l.reply(f, r, l.usual(f.protocol), l.looks(f)...) })
 	case n < 54:
@@ -203,6 +204,7 @@ func (l *lab) fragments(f flow) {
 	for _, p := range parts {
 		l.raw(link, p)
 	}
+	l.tick()
 }
 
 // errorFromClient is an ICMP error about a reply, which the client quotes as it

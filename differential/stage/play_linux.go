@@ -26,6 +26,7 @@ type player struct {
 	set     *set
 	time    Sleeper
 	started time.Time
+	lapses  lapses
 }
 
 // Play plays a job in fresh namespaces.
@@ -181,6 +182,7 @@ func (p *player) frame(s Step) (Result, error) {
 			return r, err
 		}
 		r.Refused = !sent
+		p.lapses.sent(s.Data, time.Since(p.started))
 		r.Frames = p.set.receive(r.Frames)
 	}
 	for range listens {
@@ -200,12 +202,13 @@ const overdue = 60 * time.Second
 
 // wait lets time pass. The kernel's timers for long times are late by up to an
 // eighth, so what is to be gone may linger: time passes until all that has less
-// than a second left is gone, and the step has lasted that much longer.
+// than a second left is gone, and the step has lasted that much longer. The same
+// goes for fragments.
 func (p *player) wait(d time.Duration) (Result, error) {
 	if err := p.time.Sleep(d); err != nil {
 		return Result{}, err
 	}
-	for more := time.Duration(0); more < overdue && lingers(); more += time.Second {
+	for more := time.Duration(0); more < overdue && (lingers() || p.lapses.near(time.Since(p.started))); more += time.Second {
 		if err := p.time.Sleep(time.Second); err != nil {
 			return Result{}, err
 		}
