@@ -58,11 +58,6 @@ func Start(cfg Config, path string, argv, env []string) (*Guest, error) {
 	if err := checkKernel(); err != nil {
 		return nil, err
 	}
-	// Programs that become daemons stay our descendants: we learn when the
-	// last one ends, and may read their memory where only ancestors may.
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("become a subreaper: %w", err)
-	}
 	spaces, err := newNamespaces(cfg.Connect)
 	if err != nil {
 		return nil, err
@@ -97,6 +92,11 @@ func (g *Guest) start(path string, argv, env []string) error {
 		return err
 	}
 	g.listener = listener(fd)
+	// Programs that become daemons stay our descendants: we learn when the
+	// last one ends, and may read their memory where only ancestors may.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a subreaper: %w", err)
+	}
 	go g.serve(calls)
 	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Env: env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},

@@ -19,10 +19,7 @@ func (c *caller) readSome(addr uint64, buf []byte) int {
 	local := []unix.Iovec{{Base: &buf[0]}}
 	local[0].SetLen(len(buf))
 	remote := []unix.RemoteIovec{{Base: uintptr(addr), Len: len(buf)}}
-	n, err := unix.ProcessVMReadv(c.tid, local, remote, 0)
-	if err == unix.EPERM {
-		c.complain("ptrace", unreadable, c.name(), c.tid)
-	}
+	n, _ := unix.ProcessVMReadv(c.tid, local, remote, 0)
 	return max(n, 0)
 }
 

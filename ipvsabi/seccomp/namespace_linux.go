@@ -12,7 +12,7 @@ import (
 
 // idle is how long a namespace that nobody calls from is remembered. Longer
 // would keep a deleted one alive.
-const idle = 2 * time.Second
+const idle = 500 * time.Millisecond
 
 // namespaceID names a namespace.
 type namespaceID struct{ dev, ino uint64 }

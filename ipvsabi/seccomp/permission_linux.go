@@ -33,14 +33,14 @@ func (c *caller) mayAdminister(ns *namespace) bool {
 		id, same := identify(owner)
 		if same == nil && id == own {
 			unix.Close(owner)
-			return s.capabilities&(1<<unix.CAP_NET_ADMIN) != 0
+			return s.capabilities&(1<<unix.CAP_NET_ADMIN) != 0 && c.stillWaits()
 		}
 		parent, up := unix.IoctlRetInt(owner, unix.NS_GET_PARENT)
 		made := up == nil && ownsBelow(owner, parent, own, s.uid)
 		unix.Close(owner)
 		if made {
 			unix.Close(parent)
-			return true
+			return c.stillWaits()
 		}
 		owner, err = parent, up
 	}

@@ -42,7 +42,10 @@ func (c *caller) place(fd int, w window, least int, closeOnExec bool) outcome {
 	c.placing.Lock()
 	defer c.placing.Unlock()
 	for number := max(least, w.first); number <= w.last; number++ {
-		if c.holds(number) {
+		switch taken, err := c.holds(number); {
+		case err != nil:
+			return proceed
+		case taken:
 			continue
 		}
 		switch errno := c.listener.inject(c.id, fd, number, closeOnExec); errno {
@@ -62,12 +65,16 @@ func (c *caller) place(fd int, w window, least int, closeOnExec bool) outcome {
 }
 
 // holds reports whether the caller has something open at a number.
-func (c *caller) holds(fd int) bool {
+func (c *caller) holds(fd int) (bool, error) {
 	copied, err := c.descriptor(fd)
-	if err == nil {
+	switch err {
+	case nil:
 		unix.Close(copied)
+		return true, nil
+	case unix.EBADF:
+		return false, nil
 	}
-	return err != unix.EBADF
+	return false, err
 }
 
 // duplicate serves dup, and fcntl that does the same, of a descriptor of the
