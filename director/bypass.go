@@ -69,13 +69,13 @@ func (w *Worker) transmitBypass(f *link.Frame) {
 		w.end(DropBypassLocal)
 		return
 	case hop.Kind == route.None:
-		w.refuseBypass(f, localstack.HostUnreachable(), DropNoRoute)
+		w.refuseIn(f, localstack.HostUnreachable(), DropNoRoute)
 		return
 	case hop.Kind == route.Foreign:
 		w.end(DropForeignRoute)
 		return
 	case p.TTL <= 1:
-		w.refuseBypass(f, localstack.TimeExceeded(), DropTTL)
+		w.refuseIn(f, localstack.TimeExceeded(), DropTTL)
 		return
 	}
 	forward.DecrementTTL(p)
@@ -84,16 +84,17 @@ func (w *Worker) transmitBypass(f *link.Frame) {
 		w.record(Step{Stage: StageMTU, Conn: &w.c, MTU: hop.MTU, OK: !tooBig})
 	}
 	if tooBig {
-		w.refuseBypass(f, localstack.FragNeeded(hop.MTU), DropTooBig)
+		w.refuseIn(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return
 	}
 	w.send(f, &hop, fragment)
 }
 
-// refuseBypass is refuse, silent for IPv4: the error would have to come from the
-// packet's destination, which is not ours, and the kernel sends none either.
-func (w *Worker) refuseBypass(f *link.Frame, e localstack.Error, why Reason) {
-	if w.p.Version == 6 {
+// refuseIn is refuse for a client's packet. It is silent if that is an IPv4 one
+// for an address that is not ours, which only its mark led here: the error would
+// have to come from there, and the kernel sends none either.
+func (w *Worker) refuseIn(f *link.Frame, e localstack.Error, why Reason) {
+	if w.p.Version == 6 || w.forHost(w.p.Dst) {
 		w.refuse(f, e, why)
 		return
 	}

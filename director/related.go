@@ -71,12 +71,25 @@ func ends(p *wire.Packet) (proto ipvs.Protocol, src, dst netip.AddrPort) {
 	return ipvs.Protocol(p.Proto), netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)
 }
 
+// unread passes an ICMP error on whose quote tells no connection. With
+// schedule_icmp one that ends before its ports is dropped, as is a packet that
+// cannot be scheduled for that.
+func (w *Worker) unread(f *link.Frame) {
+	q, s := &w.q, w.snap
+	known := q.Version == w.p.Version && q.FragOffset == 0 && balanced(q.Proto)
+	if s.Sysctls.ScheduleICMP != 0 && known && !q.Ports && !w.p.Fragment && s.active(q.Version) && !s.Standby {
+		w.end(DropShortTransport)
+		return
+	}
+	w.pass(f)
+}
+
 // relatedOut handles an ICMP error from a server, or a router behind which it
 // is, about a request: it quotes client to server.
 func (w *Worker) relatedOut(f *link.Frame) {
 	p, q := &w.p, &w.q
 	if !forward.ParseQuote(p, q) {
-		w.pass(f)
+		w.unread(f)
 		return
 	}
 	proto, client, server := ends(q)

@@ -264,7 +264,7 @@ func (w *Worker) leave(f *link.Frame, svc *Service) {
 	case w.flow.related:
 		w.end(DropRelatedNoServer)
 	default:
-		w.refuse(f, localstack.PortUnreachable(), DropNoServer)
+		w.refuseIn(f, localstack.PortUnreachable(), DropNoServer)
 	}
 }
 

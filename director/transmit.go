@@ -38,7 +38,7 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 		w.transmitLocal(f, related)
 		return
 	case hop.Kind == route.None:
-		w.refuse(f, localstack.HostUnreachable(), DropNoRoute)
+		w.refuseIn(f, localstack.HostUnreachable(), DropNoRoute)
 		return
 	case hop.Kind == route.Foreign:
 		w.end(DropForeignRoute)
@@ -50,7 +50,7 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 		w.end(DropNeedsEthernet)
 		return
 	case p.TTL <= 1:
-		w.refuse(f, localstack.TimeExceeded(), DropTTL)
+		w.refuseIn(f, localstack.TimeExceeded(), DropTTL)
 		return
 	case c.Method == ipvs.Masquerade && !related && w.untranslatable():
 		w.end(DropShortTransport)
@@ -66,7 +66,7 @@ func (w *Worker) transmitAs(f *link.Frame, related bool) {
 		w.record(Step{Stage: StageMTU, Conn: c, MTU: hop.MTU, OK: !tooBig})
 	}
 	if tooBig {
-		w.refuse(f, localstack.FragNeeded(hop.MTU), DropTooBig)
+		w.refuseIn(f, localstack.FragNeeded(hop.MTU), DropTooBig)
 		return
 	}
 	if c.Method == ipvs.Masquerade && !w.rewriteIn(f, related) {
@@ -141,7 +141,7 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 		w.record(Step{Stage: StageMTU, Conn: c, MTU: mtu, OK: !tooBig})
 	}
 	if tooBig {
-		w.refuse(f, localstack.FragNeeded(mtu), DropTooBig)
+		w.refuseIn(f, localstack.FragNeeded(mtu), DropTooBig)
 		return
 	}
 	w.hop = *hop

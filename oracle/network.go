@@ -343,6 +343,12 @@ func parseMAC(s string) (m wire.MAC, ok bool) {
 	return m, true
 }
 
+// rule is a rule of ip about a mark.
+type rule struct {
+	six  bool
+	mark uint32
+}
+
 // ipRule accepts rules about marks: they lead marked packets to a table of local
 // routes, so that the kernel's ip_vs sees them; usvs goes by the mark itself.
 // No other table has routes here.
@@ -351,12 +357,24 @@ func (w *world) ipRule(c *ipCommand) error {
 	if err != nil || c.verb != "add" && c.verb != "delete" {
 		return usageError("the player knows rules about marks only")
 	}
-	w.ruled[uint32(mark)] = c.verb == "add"
+	w.ruled[rule{c.six, uint32(mark)}] = c.verb == "add"
 	return nil
 }
 
+// keep does what the machine does with a packet that a rule kept there: it
+// answers it, as if it were that host, for IPv6; for IPv4 it cannot.
+func (w *world) keep(f *link.Frame) {
+	var p wire.Packet
+	if p.Parse(f.Bytes(), f.Medium) != wire.None || p.Version == 4 {
+		return
+	}
+	if f = w.whole(f, &p); f != nil {
+		w.answer(f, &p)
+	}
+}
+
 // taken reports whether a rule about its mark keeps a packet for another host on
-// this machine, where nobody answers for that host's address.
+// this machine.
 func (w *world) taken(f *link.Frame) bool {
 	var p wire.Packet
 	if len(w.ruled) == 0 || p.Parse(f.Bytes(), f.Medium) != wire.None || w.routes.Lookup(p.Dst).Kind == route.Local {
@@ -366,7 +384,7 @@ func (w *world) taken(f *link.Frame) bool {
 	if p.Version == 6 {
 		rules = w.dir.Snapshot().Marks6
 	}
-	return rules != nil && w.ruled[rules.Mark(w.net.Interfaces[f.Port].Name, &p, f.Mark)]
+	return rules != nil && w.ruled[rule{p.Version == 6, rules.Mark(w.net.Interfaces[f.Port].Name, &p, f.Mark)}]
 }
 
 // otherTable reports whether a route is not of the tables that all packets meet.

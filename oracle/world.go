@@ -44,7 +44,7 @@ type world struct {
 	neigh     map[neighbour]wire.MAC
 	modules   map[string]bool   // loaded on demand
 	settings  map[string]string // outside net.ipv4.vs, as written
-	ruled     map[uint32]bool   // marks that keep a packet on this machine
+	ruled     map[rule]bool     // marks that keep a packet on this machine
 	sockets   []socket
 
 	messages syncStream
@@ -56,7 +56,7 @@ func (w *world) Now() clock.Instant { return w.now }
 func newWorld(n *names) *world {
 	w := &world{
 		now: startup, stack: localstack.New(localstack.Options{}), fragments: forward.NewReassembler(fragmentLimits, 2),
-		names: n, neigh: map[neighbour]wire.MAC{}, modules: map[string]bool{}, settings: map[string]string{}, ruled: map[uint32]bool{},
+		names: n, neigh: map[neighbour]wire.MAC{}, modules: map[string]bool{}, settings: map[string]string{}, ruled: map[rule]bool{},
 	}
 	for _, l := range links {
 		w.net.Interfaces = append(w.net.Interfaces, route.Interface{Name: l.device, MAC: l.mac, MTU: 1500, Up: true})
@@ -134,7 +134,9 @@ func (w *world) collect() {
 		w.record(f, f != w.injected)
 	}
 	for _, f := range declined {
-		if !w.taken(f) {
+		if w.taken(f) {
+			w.keep(f)
+		} else {
 			w.hostStack(f)
 		}
 	}
