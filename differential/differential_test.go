@@ -100,13 +100,13 @@ func (k *forgetful) Run(job []byte) ([]byte, error) {
 
 func TestFindingsMustRecur(t *testing.T) {
 	var log bytes.Buffer
-	c := &Campaign{Areas: []string{"text"}, Seed: 2, N: 1, Out: t.TempDir(), Log: &log}
+	c := &Campaign{Areas: []string{"text"}, Seed: 3, N: 1, Out: t.TempDir(), Log: &log}
 	k := new(forgetful)
 	require.NoError(t, c.Run(func() (Kernel, func(), error) { return k, func() {}, nil }))
 	require.Equal(t, 2, k.asked)
 	require.Equal(t, Tally{Played: 1, Steps: c.Tally["text"].Steps, Unsteady: 1}, *c.Tally["text"], log.String())
-	require.Contains(t, log.String(), "text-2: unsteady")
-	require.FileExists(t, filepath.Join(c.Out, "text-2.trace"))
+	require.Contains(t, log.String(), "text-3: unsteady")
+	require.FileExists(t, filepath.Join(c.Out, "text-3.trace"))
 }
 
 // broken is a kernel that breaks down at every job.

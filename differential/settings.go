@@ -29,8 +29,8 @@ var settings = []setting{
 	{"nat_icmp_send", []int{0, 1, 1, 1}},
 	{"snat_reroute", []int{0, 1}},
 	{"drop_entry", []int{0, 1, 2}},
+	{"am_droprate", []int{1, 2, 3, 7}}, // before drop_packet, which takes it at once; else it would be some time within a second
 	{"drop_packet", []int{0, 1, 2, 3}},
-	{"am_droprate", []int{1, 2, 3, 7}},
 }
 
 // behaviour makes settings, each once in n times.
@@ -49,7 +49,11 @@ func (l *lab) anotherSetting() {
 		l.add("$ sysctl net.ipv4.vs.%s", s.key)
 		return
 	}
-	l.add("$ sysctl -w net.ipv4.vs.%s=%d", s.key, pick(l.draft, s.values...))
+	text := fmt.Sprintf("$ sysctl -w net.ipv4.vs.%s=%d", s.key, pick(l.draft, s.values...))
+	if s.key == "am_droprate" {
+		text += fmt.Sprintf(" net.ipv4.vs.drop_packet=%d", l.IntN(4))
+	}
+	l.add("%s", text)
 }
 
 // tick lets what a packet ended be gone: the kernel's timers come to it with

@@ -97,7 +97,7 @@ func (s *shrinker) lines(size int) error {
 
 // essential lines are the machine itself.
 func essential(line string) bool {
-	return line == "brief" || strings.HasPrefix(line, "% ip addr add") || strings.HasPrefix(line, "% ip -6 addr add")
+	return line == "brief" || strings.HasPrefix(line, "% ip ")
 }
 
 // words tries to do without each option of a command and of a macro.

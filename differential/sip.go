@@ -44,6 +44,9 @@ func (l *lab) call(f flow) {
 		return
 	}
 	r := pick(l.draft, f.service.servers...)
+	if r.addr.Is6() != f.client.Addr().Is6() {
+		return // a tunnel's end
+	}
 	ends := r.addr.As16()
 	f.client = netip.AddrPortFrom(client(l.IntN(8), f.service.vip.Is6()), uint16(6000+int(ends[15])))
 	l.says("s", backMacro(f, r, ""), l.sipMessage())

@@ -124,7 +124,8 @@ func batch(text string) (program, lines string, ok bool) {
 	var b strings.Builder
 	for part := range strings.SplitSeq(text, ";") {
 		name, rest, _ := strings.Cut(strings.TrimSpace(part), " ")
-		if batchOption[name] == nil || program != "" && name != program {
+		familyShows := !strings.HasPrefix(rest, "-6 ") || strings.Contains(rest, ":")
+		if batchOption[name] == nil || program != "" && name != program || !familyShows {
 			return "", "", false
 		}
 		program = name

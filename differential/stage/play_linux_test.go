@@ -15,7 +15,7 @@ func TestBatch(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "ipvsadm", program)
 	require.Equal(t, "-A -f 1\n", lines)
-	for _, text := range []string{"", "true", "ip link; true", "ip link; ipvsadm -C"} {
+	for _, text := range []string{"", "true", "ip link; true", "ip link; ipvsadm -C", "ip -6 rule add fwmark 1 lookup 2"} {
 		_, _, ok = batch(text)
 		require.False(t, ok, text)
 	}
