@@ -90,15 +90,19 @@ func (l listing) maskRates(lines []string) []string {
 			rates = false
 		case rates:
 			if m := rateRow.FindStringSubmatch(line); m != nil {
-				lines[i] = m[1] + maskNumbers(m[2])
+				lines[i] = m[1] + l.maskNumbers(m[2])
 			}
 		}
 	}
 	return lines
 }
 
-// maskNumbers keeps the columns: each number becomes a # where it ends.
-func maskNumbers(s string) string {
+// maskNumbers keeps the columns: each number becomes a # where it ends. Rates in
+// real time may need more digits, and more room, than the recorded.
+func (l listing) maskNumbers(s string) string {
+	if l.slowSecs > 0 {
+		return strings.Repeat(" #", len(strings.Fields(s)))
+	}
 	var b strings.Builder
 	for i := range len(s) {
 		switch {

@@ -170,6 +170,7 @@ func TestListing(t *testing.T) {
 		{"services sorted", listing{}, "TCP  a\n  -> x\nUDP  b\n", "UDP  b\nTCP  a\n  -> x\n", false},
 		{"rates", listing{}, rates + "TCP  a     1    22     0     7     0\n", rates + "TCP  a     2     0     1    77     3\n", true},
 		{"rates of another service", listing{}, rates + "TCP  a     1    22     0     7     0\n", rates + "TCP  b     1    22     0     7     0\n", false},
+		{"rates replayed slowly", listing{slowSecs: 5}, rates + "TCP  a     1    22     0     7     0\n", rates + "TCP  a     1     22     0     7777777     0\n", true},
 		{"rates in other columns", listing{}, rates + "TCP  a     1    22     0     7     0\n", rates + "TCP  a    1     22     0     7     0\n", false},
 	} {
 		got := c.l.compare("output", c.recorded, c.here)
