@@ -109,7 +109,7 @@ func (c *Campaign) say(format string, args ...any) {
 
 // play plays one scenario; an error is the kernel's end.
 func (c *Campaign) play(k Kernel, s Scenario) error {
-	trace, d, err := Check(k, s)
+	trace, d, err := clearly(k, s)
 	switch {
 	case errors.Is(err, ErrRefused):
 		c.count(s.Area, func(t *Tally) { t.Refused++ })
@@ -117,6 +117,8 @@ func (c *Campaign) play(k Kernel, s Scenario) error {
 		return nil
 	case errors.Is(err, ErrUnclear):
 		c.count(s.Area, func(t *Tally) { t.Unclear++ })
+		c.say("%s: unclear: %v\n", s.Name(), err)
+		c.keep(Finding{Scenario: s, Trace: trace})
 		return nil
 	case err != nil && trace != "":
 		c.count(s.Area, func(t *Tally) { t.Unplayable++ })
@@ -145,10 +147,22 @@ func (c *Campaign) play(k Kernel, s Scenario) error {
 	return c.found(k, f)
 }
 
+// clearly checks a scenario until something can be said about it, a few times:
+// how late the kernel's timers are differs from one recording to the next.
+func clearly(k Kernel, s Scenario) (trace string, d *oracle.Difference, err error) {
+	const tries = 4
+	for range tries {
+		if trace, d, err = Check(k, s); !errors.Is(err, ErrUnclear) {
+			break
+		}
+	}
+	return trace, d, err
+}
+
 // recurs plays a finding's scenario again, and reports whether it still differs
 // in the same way: a recording may have missed a frame.
 func recurs(k Kernel, f Finding) (bool, error) {
-	_, d, err := Check(k, f.Scenario)
+	_, d, err := clearly(k, f.Scenario)
 	return d != nil && kind(d) == kind(f.Difference), ignoreRefusal(err)
 }
 

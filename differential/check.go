@@ -3,6 +3,7 @@ package differential
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -33,7 +34,7 @@ func compareWithSlack(name, trace string) (*oracle.Difference, error) {
 		}
 		adjusted, unclear := slack(trace, d)
 		if unclear {
-			return nil, ErrUnclear
+			return nil, fmt.Errorf("%w: %s", ErrUnclear, Describe(d))
 		}
 		if adjusted == "" || adjusted == trace {
 			return d, nil

@@ -42,7 +42,7 @@ func (l *lab) persistent(v6 bool) {
 	case s.protocol == "tcp" && l.oneIn(8):
 		s.port = 21 // templates of FTP's are of all ports
 	}
-	if l.oneIn(3) {
+	if l.oneIn(2) {
 		l.away(s)
 	}
 	for _, o := range l.services { // one port-0 service on an address is enough

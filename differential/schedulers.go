@@ -60,7 +60,7 @@ func (l *lab) scheduled(name string) *service {
 	if l.oneIn(8) {
 		s.options += fmt.Sprintf(" -p %d", l.between(5, 100))
 	}
-	if l.oneIn(4) {
+	if l.oneIn(3) {
 		l.away(s)
 	}
 	l.define(s)

@@ -30,7 +30,7 @@ var settings = []setting{
 	{"snat_reroute", []int{0, 1}},
 	{"drop_entry", []int{0, 1, 2}},
 	{"am_droprate", []int{1, 2, 3, 7}}, // before drop_packet, which takes it at once; else it would be some time within a second
-	{"drop_packet", []int{0, 1, 2, 3}},
+	{"drop_packet", []int{0, 1, 2, 3, 3, 3}},
 }
 
 // behaviour makes settings, each once in n times.
@@ -81,6 +81,9 @@ func (l *lab) away(s *service) {
 		return
 	}
 	s.away = true
+	if !l.oneIn(3) {
+		l.sysctl("cache_bypass", 1)
+	}
 	l.add("%% ip rule add fwmark %d lookup 100", s.mark)
 	l.add("%% ip route add local 0.0.0.0/0 dev lo table 100")
 	l.add("%% iptables-legacy -t mangle -A PREROUTING -d %s -j MARK --set-mark %d", awayNet, s.mark)
