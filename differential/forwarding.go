@@ -119,7 +119,7 @@ func (l *lab) exchange(flows []flow) []flow {
 	case n < 93:
 		l.change(f.service, "-w "+strconv.Itoa(l.IntN(3)))
 	case n < 95:
-		l.add("@ %d", pick(l.draft, 1, 3, 35))
+		l.add("@ %d", pick(l.draft, 1, 3, 35, 70))
 	default:
 		f = l.flow(f.service, 6)
 		l.packet(f, opening(f.protocol), l.looks(f)...)
@@ -182,29 +182,6 @@ func backMacro(f flow, r server, kind string, options ...string) string {
 	}
 	src := netip.AddrPortFrom(r.addr, port)
 	return join(append([]string{f.protocol, "s", kind, src.String(), f.client.String()}, options...)...)
-}
-
-// fragments cuts a packet and sends the pieces, not always all, nor in order.
-func (l *lab) fragments(f flow) {
-	size := pick(l.draft, 8, 200, 600, 1000, 1400, 2000, 2800)
-	line, link := macro(f, opening(f.protocol), fmt.Sprintf("len=%d", size)), "c"
-	if l.oneIn(4) && f.service.method == "-m" && len(f.service.servers) > 0 && f.protocol != "sctp" {
-		line, link = backMacro(f, pick(l.draft, f.service.servers...), l.usual(f.protocol), fmt.Sprintf("len=%d", size)), "s"
-	}
-	parts := cut(build(line), pick(l.draft, 8*pick(l.draft, 1, 2, 3), 400, 800, 1208, 1440), l.Uint32())
-	if len(parts) > 12 {
-		parts = cut(build(line), 1208, l.Uint32())
-	}
-	if l.oneIn(4) {
-		l.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
-	}
-	if l.oneIn(6) {
-		parts = parts[:len(parts)-1]
-	}
-	for _, p := range parts {
-		l.raw(link, p)
-	}
-	l.tick()
 }
 
 // errorFromClient is an ICMP error about a reply, which the client quotes as it

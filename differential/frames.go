@@ -29,50 +29,6 @@ func headerLen(frame []byte) int {
 	return wire.EthernetLen + wire.IPv4(frame[wire.EthernetLen:]).HeaderLen()
 }
 
-// cut makes fragments of a frame, of at most size bytes of payload each, which
-// is a multiple of eight.
-func cut(frame []byte, size int, id uint32) (parts [][]byte) {
-	head, body := frame[:headerLen(frame)], frame[headerLen(frame):]
-	for at := 0; at < len(body); at += size {
-		end := min(at+size, len(body))
-		parts = append(parts, fragment(head, body[at:end], at, end < len(body), id))
-	}
-	return parts
-}
-
-func fragment(head, part []byte, at int, more bool, id uint32) []byte {
-	if head[wire.EthernetLen]>>4 == 6 {
-		return fragment6(head, part, at, more, id)
-	}
-	f := append(slices.Clone(head), part...)
-	h := wire.IPv4(f[wire.EthernetLen:])
-	word := uint16(at / 8)
-	if more {
-		word |= 0x2000 // more fragments
-	}
-	h.SetFragWord(word)
-	h.SetID(uint16(id))
-	h.SetTotalLen(len(f) - wire.EthernetLen)
-	h.UpdateChecksum()
-	return f
-}
-
-func fragment6(head, part []byte, at int, more bool, id uint32) []byte {
-	const fragmentHeader = 44
-	ext := make([]byte, 8)
-	ext[0] = wire.IPv6(head[wire.EthernetLen:]).NextHeader()
-	binary.BigEndian.PutUint16(ext[2:], uint16(at))
-	if more {
-		ext[3] |= 1
-	}
-	binary.BigEndian.PutUint32(ext[4:], id)
-	f := slices.Concat(head, ext, part)
-	h := wire.IPv6(f[wire.EthernetLen:])
-	h.SetNextHeader(fragmentHeader)
-	h.SetPayloadLen(len(ext) + len(part))
-	return f
-}
-
 // packetFrom puts an IP header and the link's Ethernet header in front of a payload.
 func packetFrom(link string, src, dst netip.Addr, proto uint8, payload []byte) []byte {
 	like := "udp " + link + " " + netip.AddrPortFrom(src, 1).String() + " " + netip.AddrPortFrom(dst, 1).String()

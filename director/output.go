@@ -120,8 +120,19 @@ func (w *Worker) outputStray(f *link.Frame) {
 		w.refuse(f, localstack.TimeExceeded(), DropTTL)
 		return
 	}
+	if mtu := w.snap.Routes.Lookup(p.Dst).MTU; w.tooLongToForward(f, mtu) {
+		w.refuse(f, localstack.FragNeeded(mtu), DropTooBig)
+		return
+	}
 	forward.DecrementTTL(p)
 	w.refuse(f, localstack.PortUnreachable(), DropNoConnection)
+}
+
+// tooLongToForward reports whether Linux would not begin to forward the packet:
+// an IPv4 datagram's fragments were judged one by one.
+func (w *Worker) tooLongToForward(f *link.Frame, mtu int) bool {
+	tooBig, _ := forward.ExceedsMTU(f, &w.p, mtu)
+	return tooBig && mtu != 0 && (w.p.Version == 6 || f.FragSize == 0)
 }
 
 // resets reports whether the packet ends a connection by force.

@@ -72,8 +72,8 @@ func TestTranslationGathersTheHeader(t *testing.T) {
 	require.Empty(t, f.Pieces, "the destination options are in front of it")
 }
 
-// TestTunnelOfTheOtherFamily: what is left of how a datagram came, as recorded.
-func TestTunnelOfTheOtherFamily(t *testing.T) {
+// TestDatagramsInTunnels: what is left of how a datagram came, as recorded.
+func TestDatagramsInTunnels(t *testing.T) {
 	t4 := &Tunnel{Params: ipvs.TunnelParams{Type: ipvs.IPIP}, Src: dip4, Dst: rip4.Addr()}
 	t6 := &Tunnel{Params: ipvs.TunnelParams{Type: ipvs.IPIP}, Src: dip6, Dst: rip6.Addr()}
 	r4 := recipe{src: cip4, dst: vip4, proto: wire.ProtoUDP, payload: counting(1600)}
@@ -94,6 +94,8 @@ func TestTunnelOfTheOtherFamily(t *testing.T) {
 		{"IPv4 in IPv6", r4, t6, 868, 0, []uint16{}, false},
 		{"IPv4 in IPv6, DF", df, t6, 868, 64, []uint16{}, false},
 		{"IPv4 in IPv4", r4, t4, 868, 868, []uint16{868, 760}, false},
+		{"IPv4 in IPv4, DF", df, t4, 868, 868, []uint16{868, 760}, true},
+		{"IPv6 in IPv6", r6, t6, 896, 896, []uint16{888, 760}, false},
 		{"whole", r6, t4, 0, 0, nil, false},
 	} {
 		f, p := c.r.build(t)

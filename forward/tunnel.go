@@ -112,9 +112,7 @@ func Encapsulate(f *wire.Frame, p *wire.Packet, t *Tunnel, pmtuDisc bool, id uin
 	}
 	f.Truncate(p.End)
 	lengthenFirstPiece(f, p.IPLen(), e.inner-shim)
-	if t.Dst.Is6() != (p.Version == 6) {
-		changeFamily(f, t.Dst.Is6(), p.Version == 4 && p.V4().DF())
-	}
+	carryOver(f, p.Version == 6, t.Dst.Is6(), p.Version == 4 && p.V4().DF())
 	f.Prepend(n)
 	b := f.Bytes()
 	e.end = len(b)
@@ -145,16 +143,19 @@ func lengthenFirstPiece(f *wire.Frame, innerLen, shimLen int) {
 	f.Pieces[0] += uint16(header + shimLen)
 }
 
-// changeFamily makes of what is known about a reassembled datagram, df if its
-// fragments had DF, what Linux does in a tunnel of the other family. It
-// forgets the size of the largest fragment; but it keeps that for IPv6 where it
-// has flags for IPv4, so that one is taken for the other: some sizes make pieces
-// carry DF, and DF is a very small size. IPv4's pieces lack headroom and are cut anew.
-func changeFamily(f *wire.Frame, to6, df bool) {
+// carryOver makes of what is known about a reassembled datagram, df if its
+// fragments had DF, what Linux does in a tunnel. Pieces cut of IPv4 have DF again,
+// pmtu_disc or not. In a tunnel of the other family it forgets the size of the
+// largest fragment; but it keeps that for IPv6 where it has flags for IPv4, so
+// that one is taken for the other: some sizes make pieces carry DF, and DF is a
+// very small size. IPv4's pieces lack headroom and are cut anew.
+func carryOver(f *wire.Frame, from6, to6, df bool) {
 	const pmtuFlag = 1 << 6
 	switch {
-	case f.FragSize == 0:
-	case !to6:
+	case f.FragSize == 0 || from6 && to6:
+	case !from6 && !to6:
+		f.PiecesDF = df
+	case from6:
 		f.PiecesDF = f.FragSize&pmtuFlag != 0
 		f.FragSize = 0
 	case df:

@@ -33,6 +33,16 @@ func (w *world) whole(f *link.Frame, p *wire.Packet) *link.Frame {
 	return nil
 }
 
+// gathered is whole for a packet that the host forwards: where ip_vs has
+// services, Linux puts fragments together on their way, IPv4's after it has
+// judged each of them.
+func (w *world) gathered(f *link.Frame, p *wire.Packet) *link.Frame {
+	if len(w.dir.Snapshot().Services) == 0 {
+		return f
+	}
+	return w.whole(f, p)
+}
+
 // overhear lets the host's stack have a fragment that the director has kept, but
 // that was not hidden from the host. The datagram is for the director to hand over.
 func (w *world) overhear(f *link.Frame) {
@@ -53,7 +63,11 @@ func (w *world) New() *wire.Frame { return wire.NewFrame(wire.MaxFrame) }
 
 func (w *world) Lapsed(first *wire.Frame) {
 	var p wire.Packet
-	if p.Parse(first.Bytes(), first.Medium) == wire.None {
+	switch {
+	case p.Parse(first.Bytes(), first.Medium) != wire.None:
+	case w.routes.Lookup(p.Dst).Kind != route.Local:
+		w.complain(first, &p, localstack.ReassemblyTimeExceeded())
+	default:
 		g := w.New()
 		if w.stack.Error(w.now, w.request(first, &p), p.Dst, localstack.ReassemblyTimeExceeded(), g).Answered() {
 			w.send(g)

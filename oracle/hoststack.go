@@ -44,8 +44,13 @@ func (w *world) request(f *link.Frame, p *wire.Packet) localstack.Request {
 
 // forward does what ip_forward does: TTL, MTU, then the next hop.
 func (w *world) forward(f *link.Frame, p *wire.Packet) {
+	if p.Version == 6 {
+		if f = w.gathered(f, p); f == nil {
+			return
+		}
+	}
 	hop := w.routes.Lookup(p.Dst)
-	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+	tooBig, _ := forward.ExceedsMTU(f, p, hop.MTU)
 	switch {
 	case !w.forwards(p.Version):
 	case hop.Kind != route.Unicast:
@@ -56,7 +61,10 @@ func (w *world) forward(f *link.Frame, p *wire.Packet) {
 		w.complain(f, p, localstack.FragNeeded(hop.MTU))
 	default:
 		forward.DecrementTTL(p)
-		w.route(f, p, &hop, fragment, f != w.injected)
+		if f = w.gathered(f, p); f != nil {
+			_, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+			w.route(f, p, &hop, fragment, f != w.injected)
+		}
 	}
 }
 
