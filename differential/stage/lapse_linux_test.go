@@ -9,7 +9,7 @@ import (
 )
 
 func TestLapses(t *testing.T) {
-	fragment, err := hex.DecodeString("0200000000010200000000fe08004500001c0001200040110c8dc63364010a09000103e8005000100000")
+	fragment, err := hex.DecodeString("0200000000010200000000fe08004500001c0001200040112692c63364010a09000103e8005000100000")
 	require.NoError(t, err)
 	var l lapses
 	l.sent(fragment, 5*time.Second)
