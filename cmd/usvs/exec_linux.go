@@ -71,7 +71,6 @@ func runExec(flags string, start, files bool, args []string) error {
 	if err != nil {
 		return notExecuted(err)
 	}
-	guest.PassSignals()
 	status := guest.Wait()
 	cfg.Companion.Stop()
 	seccomp.EndAs(status)

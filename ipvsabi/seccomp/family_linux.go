@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -97,8 +98,10 @@ func EndAs(status syscall.WaitStatus) {
 	}
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	defaultAction(status.Signal())
-	_ = syscall.Kill(os.Getpid(), status.Signal())
-	// Not reached but for a signal that is blocked, or ignored by PID 1.
+	// To this thread, for which the call does not return before it is delivered.
+	runtime.LockOSThread()
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), status.Signal())
+	// Only reached as PID 1, which the kernel protects.
 	os.Exit(128 + int(status.Signal()))
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"sync"
@@ -53,7 +54,8 @@ type Guest struct {
 const maxCalls = 512
 
 // Start runs the program at path under a filter. Its standard files are those
-// of this process. It gets SIGTERM when this process dies.
+// of this process, whose signals are passed on to it. It gets SIGTERM when this
+// process dies.
 func Start(cfg Config, path string, argv, env []string) (*Guest, error) {
 	if err := checkKernel(); err != nil {
 		return nil, err
@@ -67,6 +69,7 @@ func Start(cfg Config, path string, argv, env []string) (*Guest, error) {
 		release: make(chan struct{}), said: map[string]bool{},
 	}
 	g.settings = settings{say: func(format string, args ...any) { g.say(fmt.Sprintf(format, args...)) }, open: map[uint64]*openSetting{}}
+	caught := catchSignals() // before there is a program that could be signalled
 	started := make(chan error)
 	onThread(func() {
 		err := g.start(path, argv, env)
@@ -76,8 +79,10 @@ func Start(cfg Config, path string, argv, env []string) (*Guest, error) {
 		}
 	})
 	if err := <-started; err != nil {
+		signal.Stop(caught)
 		return nil, err
 	}
+	go g.passOn(caught)
 	return g, nil
 }
 

@@ -80,8 +80,13 @@ func (l listener) wait() (notification, bool) {
 			}
 			return notification{}, false
 		}
-		if poll[0].Revents&unix.POLLIN == 0 {
+		// POLLERR only means that a signal came while the kernel looked.
+		switch events := poll[0].Revents; {
+		case events&unix.POLLIN != 0:
+		case events&(unix.POLLHUP|unix.POLLNVAL) != 0:
 			return notification{}, false
+		default:
+			continue
 		}
 		// ENOENT: the caller was killed, EINTR: we were interrupted.
 		if n, errno := l.receive(); errno == 0 {

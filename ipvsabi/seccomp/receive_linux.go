@@ -117,6 +117,9 @@ func (c *caller) receive(r reception, finish func(received) unix.Errno) outcome 
 	}
 	defer unix.Close(fd)
 	c.outbox.resume(fd)
+	if r.flags&unix.MSG_ERRQUEUE != 0 {
+		return proceed
+	}
 	if !nextIsOurs(fd) || !c.stillWaits() {
 		return proceed
 	}

@@ -14,26 +14,37 @@ var passedOn = []os.Signal{
 	unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGWINCH,
 }
 
-// PassSignals has the signals that this process gets sent on to the program,
-// until the process ends. What a terminal sends reaches the program too, which
-// is in the same process group, and is not passed on.
-func (g *Guest) PassSignals() {
+// catchSignals keeps the signals of this process from having their usual effect.
+// They wait in the channel.
+func catchSignals() chan os.Signal {
 	var wanted []os.Signal
 	for _, s := range passedOn {
 		if !signal.Ignored(s) { // as under nohup, which the program inherits
 			wanted = append(wanted, s)
 		}
 	}
-	received := make(chan os.Signal, 16)
-	signal.Notify(received, wanted...)
+	caught := make(chan os.Signal, 16)
+	signal.Notify(caught, wanted...)
+	return caught
+}
+
+// passOn sends the program the signals that this process gets, until the last
+// process has ended. What a terminal sends reaches the program too, which is in
+// the same process group, and is not passed on.
+func (g *Guest) passOn(caught chan os.Signal) {
+	defer signal.Stop(caught)
 	t := openTerminal()
-	go func() {
-		for s := range received {
+	defer t.close()
+	for {
+		select {
+		case s := <-caught:
 			if !t.sent(s) {
 				g.Signal(s.(syscall.Signal))
 			}
+		case <-g.release:
+			return
 		}
-	}()
+	}
 }
 
 // terminal is the one that controls this process, -1 if there is none.
@@ -45,6 +56,12 @@ func openTerminal() terminal {
 		return -1
 	}
 	return terminal(fd)
+}
+
+func (t terminal) close() {
+	if t >= 0 {
+		unix.Close(int(t))
+	}
 }
 
 // sent reports whether the terminal sent a signal, and to the whole process
