@@ -83,7 +83,7 @@ func (w *Worker) masquerade(f *link.Frame, related bool) {
 		w.end(DropShortTransport)
 		return
 	}
-	tooBig, fragment := forward.ExceedsMTU(f, p, hop.MTU)
+	tooBig, fragment := w.tooBigToForward(f, hop.MTU)
 	if w.recorder != nil {
 		w.record(Step{Stage: StageMTU, Dir: conntrack.DirOut, Conn: c, MTU: hop.MTU, OK: !tooBig})
 	}
@@ -120,19 +120,20 @@ func (w *Worker) outputStray(f *link.Frame) {
 		w.refuse(f, localstack.TimeExceeded(), DropTTL)
 		return
 	}
-	if mtu := w.snap.Routes.Lookup(p.Dst).MTU; w.tooLongToForward(f, mtu) {
-		w.refuse(f, localstack.FragNeeded(mtu), DropTooBig)
+	mtu := w.snap.Routes.Lookup(p.Dst).MTU
+	if tooBig, _ := w.tooBigToForward(f, mtu); tooBig && mtu != 0 && (p.Version == 6 || f.FragSize == 0) {
+		w.refuse(f, localstack.FragNeeded(mtu), DropTooBig) // of an IPv4 datagram each fragment was judged
 		return
 	}
 	forward.DecrementTTL(p)
 	w.refuse(f, localstack.PortUnreachable(), DropNoConnection)
 }
 
-// tooLongToForward reports whether Linux would not begin to forward the packet:
-// an IPv4 datagram's fragments were judged one by one.
-func (w *Worker) tooLongToForward(f *link.Frame, mtu int) bool {
-	tooBig, _ := forward.ExceedsMTU(f, &w.p, mtu)
-	return tooBig && mtu != 0 && (w.p.Version == 6 || f.FragSize == 0)
+// tooBigToForward is ExceedsMTU as plain forwarding has it: an IPv6 datagram that
+// fits is not too big, however long its fragments were.
+func (w *Worker) tooBigToForward(f *link.Frame, mtu int) (tooBig, fragment bool) {
+	tooBig, fragment = forward.ExceedsMTU(f, &w.p, mtu)
+	return tooBig && w.p.IPLen() > mtu, fragment
 }
 
 // resets reports whether the packet ends a connection by force.

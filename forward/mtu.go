@@ -3,14 +3,9 @@ package forward
 import "usvs/wire"
 
 // Length is the length that the MTU is compared with: the IP packet's; of a
-// super-frame that of its segments; of a reassembled IPv6 datagram that of the
-// largest fragment it arrived in, since it leaves in fragments no larger. An
-// IPv4 datagram's fragments do not count: only DF keeps it from being cut.
+// super-frame that of its segments.
 func Length(f *wire.Frame, p *wire.Packet) int {
 	n := p.IPLen()
-	if f.FragSize != 0 && p.Version == 6 {
-		return min(n, f.FragSize)
-	}
 	if head := segmentHeader(f, p); head != 0 {
 		return min(n, head-p.L3+int(f.GSOSize))
 	}
@@ -24,11 +19,16 @@ func Length(f *wire.Frame, p *wire.Packet) int {
 // spite of DF, and nobody is told (ipvs.md 5.5).
 //
 // A datagram that was reassembled is always sent in fragments again, lest a
-// path that it crossed in small pieces drop it.
+// path that it crossed in small pieces drop it. Whether an IPv6 one is too big
+// is up to the largest fragment it arrived in; an IPv4 one's do not matter.
 func ExceedsMTU(f *wire.Frame, p *wire.Packet, mtu int) (tooBig, fragment bool) {
-	longer := Length(f, p) > mtu
-	fragment = longer || f.FragSize != 0 && p.IPLen() > f.FragSize
-	if p.Version == 6 {
+	n := Length(f, p)
+	longer := n > mtu
+	fragment = longer || f.FragSize != 0 && n > f.FragSize
+	switch {
+	case p.Version == 6 && f.FragSize != 0:
+		return f.FragSize > mtu, fragment
+	case p.Version == 6:
 		return longer, fragment
 	}
 	return longer && p.V4().DF() && !p.IsICMPError(), fragment

@@ -57,7 +57,7 @@ func (w *world) forward(f *link.Frame, p *wire.Packet) {
 		w.complain(f, p, localstack.HostUnreachable())
 	case p.TTL <= 1:
 		w.complain(f, p, localstack.TimeExceeded())
-	case tooBig:
+	case tooBig && p.IPLen() > hop.MTU:
 		w.complain(f, p, localstack.FragNeeded(hop.MTU))
 	default:
 		forward.DecrementTTL(p)
