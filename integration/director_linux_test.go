@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -51,10 +52,16 @@ func startDirector(t *testing.T, ns *netnstest.Namespace, args string) *director
 	return d
 }
 
+// ioEnv chooses how the directors under test receive: a word of --io.
+const ioEnv = "USVS_TEST_IO"
+
+// runWords begin the command line of a director.
+func runWords() []string { return []string{"run", "--io", cmp.Or(os.Getenv(ioEnv), "mmsg")} }
+
 // launchDirector starts `usvs run` and waits for nothing.
 func launchDirector(t *testing.T, ns *netnstest.Namespace, args ...string) *director {
 	t.Helper()
-	cmd := exec.Command(program(), append([]string{"run"}, args...)...)
+	cmd := exec.Command(program(), append(runWords(), args...)...)
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	return &director{t: t, ns: ns, proc: ns.StartCmd(cmd)}
 }

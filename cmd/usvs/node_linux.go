@@ -27,7 +27,6 @@ import (
 	"usvs/ipvs"
 	"usvs/ipvsadm/resolve"
 	"usvs/link"
-	"usvs/link/afpacket"
 	"usvs/link/pcap"
 	"usvs/link/tun"
 	"usvs/localstack"
@@ -81,7 +80,7 @@ func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16,
 // openDevices opens every interface; its index is its port.
 func (n *node) openDevices(f runFlags) error {
 	for _, name := range f.interfaces {
-		d, err := afpacket.Open(name, afpacket.Options{Log: n.log})
+		d, err := openInterface(name, f.method, n.log)
 		if err != nil {
 			return err
 		}

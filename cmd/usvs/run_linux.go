@@ -24,6 +24,8 @@ import (
 // runFlags are what `usvs run` was told.
 type runFlags struct {
 	interfaces []string
+	io         string
+	method     ioMethod // what io means
 	tun        string
 	tunAddrs   []string
 	tunRoutes  []string
@@ -54,6 +56,7 @@ It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
 	}
 	fl := cmd.Flags()
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface to run on; repeat for several")
+	fl.StringVar(&f.io, "io", "auto", "how frames of interfaces are received: `auto`, mmsg (calls for 64 frames) or ring (shared memory)")
 	fl.StringVar(&f.tun, "tun", "", "also run on a TUN device of this name, made for the purpose")
 	fl.StringArrayVar(&f.tunAddrs, "tun-addr", nil, "address with prefix length for the TUN device")
 	fl.StringArrayVar(&f.tunRoutes, "tun-route", nil, "prefix to route into the TUN device")
@@ -76,6 +79,9 @@ func runDirector(ctx context.Context, f runFlags) error {
 	}
 	own, err := parseOwn(f.own)
 	if err != nil {
+		return err
+	}
+	if f.method, err = parseIO(f.io); err != nil {
 		return err
 	}
 	vips, err := parseAddrs(f.vips)

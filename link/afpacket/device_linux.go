@@ -34,7 +34,12 @@ type Options struct {
 	// Filter is a classic BPF program; frames it rejects are never delivered.
 	Filter []bpf.RawInstruction
 
-	// ReceiveBuffer and SendBuffer size the sockets' buffers, in bytes.
+	// Ring makes the kernel put received frames into memory it shares with the
+	// device instead of copying them on request (TPACKET_V2).
+	Ring bool
+
+	// ReceiveBuffer and SendBuffer size the sockets' buffers, in bytes. A ring
+	// is of the receive buffer's size and comes in addition to it.
 	ReceiveBuffer, SendBuffer int
 
 	Log *slog.Logger // told of an interface that comes and goes; nil: silent
@@ -47,6 +52,7 @@ type Device struct {
 	log      *slog.Logger
 	all      bool // deliver frames to other stations
 	rx, tx   int
+	ring     *ring // nil: frames are asked for
 	wait     *waiter.Waiter
 	index    atomic.Int32 // of the interface; 0: there is none
 	mtu      atomic.Int64 // last known
@@ -57,9 +63,11 @@ type Device struct {
 	groups []wire.MAC // guarded by mu; joined whenever bound
 
 	// Owned by the goroutine in ReadBatch.
+	one      [1]*link.Frame // the frame that takeQueued asks for
 	slots    []receiveSlot
 	msgs     []unix.Mmsghdr
 	hungry   bool      // the last batch left frames behind
+	ready    bool      // the socket may have something to say
 	down     bool      // the link is, or was when last looked at
 	gone     bool      // there is no interface
 	troubled bool      // the last batch failed for an unknown reason
@@ -95,16 +103,16 @@ func open(name string, opts Options) (*Device, error) {
 	}
 	tx, err := openSender(opts)
 	if err != nil {
-		unix.Close(rx)
+		rx.close()
 		return nil, err
 	}
-	release := func() { unix.Close(rx); unix.Close(tx) }
+	release := func() { rx.close(); unix.Close(tx) }
 	wait, err := waiter.New(release)
 	if err != nil {
 		release()
 		return nil, err
 	}
-	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx, tx: tx, wait: wait}
+	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx.fd, ring: rx.ring, tx: tx, wait: wait}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 func TestOpenErrors(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		lab.Veth(lab.Home, "eth0", lab.Home, "eth1")
 		_, err := Open("eth7", Options{})
 		assert.ErrorContains(t, err, "eth7")
@@ -43,7 +43,7 @@ func TestOpenErrors(t *testing.T) {
 }
 
 func TestDescription(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, _, a, _ := wirePair(t, lab, Options{}, Options{})
 		assert.Equal(t, "eth0", a.Name())
 		assert.Equal(t, wire.Ethernet, a.Medium())
@@ -61,7 +61,7 @@ func TestDescription(t *testing.T) {
 }
 
 func TestBatchesInOrder(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{})
 		const n = 3*link.BatchSize + 7
 		fs, want := make([]*link.Frame, n), make([]int, n)
@@ -98,7 +98,7 @@ func TestWhatIsDelivered(t *testing.T) {
 		{"filtered", Options{Filter: numberAbove2(t)}, []int{3, 4}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+			eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 				_, _, a, b := wirePair(t, lab, Options{}, tc.opts)
 				send(t, a)
 				assert.Equal(t, tc.want, readRaw(t, b, len(tc.want)))
@@ -122,7 +122,7 @@ func admit(t *testing.T, condition ...bpf.Instruction) []bpf.RawInstruction {
 
 // Frames to other stations without end do not keep ReadBatch from returning.
 func TestForeignFloodDoesNotHoldReadBatch(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		ours := admit(t, bpf.LoadAbsolute{Off: 12, Size: 2}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: testType, SkipFalse: 1})
 		_, _, a, b := wirePair(t, lab, Options{}, Options{Filter: ours})
 		stop := make(chan struct{})
@@ -155,7 +155,7 @@ func TestForeignFloodDoesNotHoldReadBatch(t *testing.T) {
 
 // The kernel takes VLAN tags out of what it receives; they come back.
 func TestVLANTag(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{})
 		for _, tpid := range []uint16{wire.TypeVLAN, wire.TypeQinQ} {
 			f := raw(macA, macB, 7, 100)
@@ -174,7 +174,7 @@ func TestVLANTag(t *testing.T) {
 }
 
 func TestTruncatedFrame(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{})
 		_, err := a.NewWriter().WriteBatch([]*link.Frame{raw(macA, macB, 1, 1000)})
 		require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestTruncatedFrame(t *testing.T) {
 
 // Frames that cannot be sent cost themselves only.
 func TestRefusedFramesAreSkipped(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{})
 		empty := wire.NewFrame(100)
 		badOffload := raw(macA, macB, 99, 100)
@@ -219,7 +219,7 @@ func TestFullQueues(t *testing.T) {
 		{"of the socket, EAGAIN", 100 << 20, 16 << 10},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+			eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 				nsA, _, a, _ := wirePair(t, lab, Options{SendBuffer: tc.sendBuffer}, Options{})
 				slowDown(t, nsA, tc.queueBytes)
 				fs := make([]*link.Frame, link.BatchSize)
@@ -252,7 +252,7 @@ func slowDown(t *testing.T, ns *netnstest.Namespace, queueBytes uint32) {
 }
 
 func TestOverrunIsCounted(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{ReceiveBuffer: 4096})
 		w := a.NewWriter()
 		for range 100 {
@@ -267,7 +267,7 @@ func TestOverrunIsCounted(t *testing.T) {
 }
 
 func TestManyWriters(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{ReceiveBuffer: 64 << 20})
 		const writers, batches = 4, 50
 		var wg sync.WaitGroup
@@ -295,7 +295,7 @@ func TestManyWriters(t *testing.T) {
 }
 
 func TestMemberships(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		peer := lab.Namespace("peer")
 		veth(lab, lab.Home, peer)
 		d := openIn(t, lab.Home, "eth0", Options{})
@@ -319,7 +319,7 @@ func TestMemberships(t *testing.T) {
 }
 
 func TestWaitWakeClose(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, _ := wirePair(t, lab, Options{}, Options{})
 		fs := newBatch(1)
 		silent := func(wait time.Duration) {
@@ -357,7 +357,7 @@ func TestWaitWakeClose(t *testing.T) {
 
 // Reading and sending batches allocates nothing.
 func TestNoAllocations(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{})
 		w, in, out := a.NewWriter(), newBatch(link.BatchSize), newBatch(link.BatchSize)
 		for i, f := range out {

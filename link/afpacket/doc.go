@@ -1,5 +1,5 @@
-// Package afpacket is the link.Device over a packet socket (packet(7)): frames
-// of one network interface, 64 per system call, with their offload metadata.
+// Package afpacket is the link.Device over a packet socket (packet(7)): frames of
+// one network interface, 64 per system call, with their offload metadata.
 //
 // # Sockets
 //
@@ -16,6 +16,15 @@
 // containers and virtual machines cannot be forwarded at all: their checksums
 // are half made and most bulk data travels in super-frames. A VLAN tag, which
 // the kernel takes out of the frame, is put back.
+//
+// # Receive ring
+//
+// With Options.Ring the kernel puts received frames into slots of shared memory
+// (TPACKET_V2, which hands over frame by frame; V3 would let a lone frame wait
+// for its block's timer). A frame that is longer than a slot, as super-frames
+// are, comes by the socket's queue besides, and the slot holds its place. That
+// saves a copy in the kernel and the system calls while frames keep coming, and
+// pays off where another core than the pump's receives them.
 //
 // # What is delivered
 //

@@ -86,7 +86,7 @@ func transfer(t *testing.T, client *netnstest.Namespace, addr string, n int64, s
 func TestTCPThroughForwarder(t *testing.T) {
 	for _, addr := range []string{"10.0.0.2:80", "[2001:db8::2]:80"} {
 		t.Run(addr, func(t *testing.T) {
-			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+			eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 				tr := newTriangle(t, lab, Options{})
 				got := serveStreams(tr.server.Listen("tcp", addr), bulk)
 				transfer(t, tr.client, addr, bulk, got)
@@ -103,7 +103,7 @@ func TestTCPThroughForwarder(t *testing.T) {
 // A connection outlives a link that goes down and up, an MTU that shrinks, and
 // an interface that is replaced, all while data is under way.
 func TestTCPSurvivesLinkChanges(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		tr := newTriangle(t, lab, Options{})
 		ln := tr.server.Listen("tcp", "10.0.0.2:7")
 		go func() {
@@ -165,7 +165,7 @@ func echoDuring(t *testing.T, conn net.Conn, change func()) {
 // UDP segmentation: the client's kernel sends one super-frame, the server gets
 // its datagrams.
 func TestUDPSegmentsThroughForwarder(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		tr := newTriangle(t, lab, Options{})
 		server := tr.server.ListenPacket("udp", "10.0.0.2:53")
 		client := tr.client.ListenPacket("udp", "10.0.0.1:0").(*net.UDPConn)
@@ -199,7 +199,7 @@ func TestUDPSegmentsThroughForwarder(t *testing.T) {
 // The kernel's own check of what passes through: small datagrams leave the
 // client with partial checksums and must arrive whole.
 func TestPartialChecksums(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		tr := newTriangle(t, lab, Options{})
 		for _, pair := range [][2]string{{"10.0.0.2:53", "10.0.0.1:0"}, {"[2001:db8::2]:53", "[2001:db8::1]:0"}} {
 			server := tr.server.ListenPacket("udp", pair[0])
@@ -218,7 +218,7 @@ func TestPartialChecksums(t *testing.T) {
 
 // A tagged super-frame keeps its tag and its metadata.
 func TestSuperFrameWithVLANTag(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{})
 		f := superFrame(t, 10_000)
 		_, err := a.NewWriter().WriteBatch([]*link.Frame{f})

@@ -27,11 +27,27 @@ var (
 	macB = wire.MAC{2, 0, 0, 0, 0, 0xb}
 )
 
+// overRing makes openIn open devices with a ring. It is of a lab's process.
+var overRing bool
+
+// eachWay runs a test in two labs, without and with a ring.
+func eachWay(t *testing.T, f func(t *testing.T, lab *netnstest.Lab)) {
+	for _, ring := range []bool{false, true} {
+		t.Run(map[bool]string{false: "mmsg", true: "ring"}[ring], func(t *testing.T) {
+			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+				overRing = ring
+				f(t, lab)
+			})
+		})
+	}
+}
+
 // openIn opens a device in a namespace. From then on it is used from outside.
 func openIn(t testing.TB, ns *netnstest.Namespace, name string, opts Options) *Device {
 	t.Helper()
 	var d *Device
 	var err error
+	opts.Ring = overRing
 	ns.Do(func() { d, err = Open(name, opts) })
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = d.Close() })

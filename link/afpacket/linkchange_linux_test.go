@@ -37,7 +37,7 @@ func reaches(t *testing.T, from, to *Device) {
 }
 
 func TestLinkFlap(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		var log events
 		nsA, _, a, b := wirePair(t, lab, Options{Log: log.logger()}, Options{})
 		keepReading(t, a)
@@ -59,7 +59,7 @@ func TestLinkFlap(t *testing.T) {
 }
 
 func TestOpenedWhileDown(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, nsB := lab.Namespace("a"), lab.Namespace("b")
 		veth(lab, nsA, nsB)
 		nsA.SetDown("eth0")
@@ -71,7 +71,7 @@ func TestOpenedWhileDown(t *testing.T) {
 }
 
 func TestMTUAndMACChange(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, nsB, a, b := wirePair(t, lab, Options{}, Options{})
 		keepReading(t, b)
 		w := a.NewWriter()
@@ -101,7 +101,7 @@ func recreate(t *testing.T, lab *netnstest.Lab, nsA, nsB *netnstest.Namespace, d
 }
 
 func TestDeletedAndRecreated(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		var log events
 		nsA, nsB, a, _ := wirePair(t, lab, Options{Log: log.logger(), Promiscuous: true}, Options{})
 		for range 2 {
@@ -121,7 +121,7 @@ func TestDeletedAndRecreated(t *testing.T) {
 
 // An interface that is renamed stays the device's interface.
 func TestRenamed(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, _, a, b := wirePair(t, lab, Options{}, Options{})
 		keepReading(t, a)
 		keepReading(t, b)
@@ -136,7 +136,7 @@ func TestRenamed(t *testing.T) {
 
 // A caller that only ever polls gets its link back too.
 func TestPollingCallerRevives(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, nsB, a, _ := wirePair(t, lab, Options{}, Options{})
 		fs := newBatch(1)
 		nsA.Delete("eth0")
@@ -147,7 +147,7 @@ func TestPollingCallerRevives(t *testing.T) {
 }
 
 func TestRemovedForGoodStillCloses(t *testing.T) {
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, _, a, _ := wirePair(t, lab, Options{}, Options{})
 		nsA.Delete("eth0")
 		result := make(chan error)

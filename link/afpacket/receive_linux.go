@@ -27,9 +27,10 @@ func (d *Device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
 	}
 	defer d.wait.Leave()
 	d.wait.Begin(wait)
+	d.ready = wait == 0
 	// After a batch that was not full there is most likely nothing more yet:
-	// then waiting first saves a system call.
-	for tried := d.hungry; ; tried = true {
+	// then waiting first saves a system call. A look at a ring costs none.
+	for tried := d.hungry || d.ring != nil; ; tried = true {
 		if tried || wait == 0 {
 			if n := d.receive(fs); n > 0 {
 				return n, nil
@@ -72,7 +73,9 @@ func (d *Device) await(left time.Duration) (woken bool) {
 		d.look()
 		return woken
 	}
-	return d.wait.Wait(d.rx, left) == waiter.Woken
+	event := d.wait.Wait(d.rx, left)
+	d.ready = event == waiter.Ready
+	return event == waiter.Woken
 }
 
 // atMost is limit, or less if less is left; negative means that more is left.
@@ -83,14 +86,13 @@ func atMost(limit, left time.Duration) time.Duration {
 	return min(limit, left)
 }
 
-// receive reads one batch from the socket, without waiting.
+// receive reads one batch, without waiting.
 func (d *Device) receive(fs []*link.Frame) int {
-	fs = fs[:min(len(fs), len(d.msgs))]
-	for i, f := range fs {
-		f.Reset()
-		d.slots[i].aim(&d.msgs[i].Hdr, f.Space())
+	if d.ring != nil {
+		return d.receiveRing(fs)
 	}
-	got, errno := recvmmsg(d.rx, d.msgs[:len(fs)])
+	fs = fs[:min(len(fs), len(d.msgs))]
+	got, errno := d.receiveQueued(fs)
 	if errno != 0 {
 		d.receiveFailed(errno)
 		return 0
@@ -98,7 +100,7 @@ func (d *Device) receive(fs []*link.Frame) int {
 	d.hungry = got == len(fs)
 	n, bytes := 0, 0
 	for i := range got {
-		why, ok := d.accept(i, fs[i])
+		why, ok := d.accept(fs[i], d.arrived(i))
 		if !ok {
 			d.counters.Dropped(why, 1)
 			continue
@@ -111,10 +113,39 @@ func (d *Device) receive(fs []*link.Frame) int {
 	return n
 }
 
-// accept completes the frame that slot i received, or says why not.
-func (d *Device) accept(i int, f *wire.Frame) (why link.Drop, ok bool) {
+// receiveQueued takes frames out of the socket's queue.
+func (d *Device) receiveQueued(fs []*link.Frame) (int, unix.Errno) {
+	for i, f := range fs {
+		f.Reset()
+		d.slots[i].aim(&d.msgs[i].Hdr, f.Space())
+	}
+	return recvmmsg(d.rx, d.msgs[:len(fs)])
+}
+
+// arrival is what the kernel says about a frame it delivers.
+type arrival struct {
+	kind   uint8  // PACKET_HOST and the like
+	length int    // of the frame; negative: there is more than was delivered
+	vnet   []byte // its virtio header
+	tag    unix.TpacketAuxdata
+}
+
+// arrived is what slot i received.
+func (d *Device) arrived(i int) arrival {
 	s, m := &d.slots[i], &d.msgs[i]
-	switch s.from.Pkttype {
+	a := arrival{kind: s.from.Pkttype, length: int(m.Len) - vnet.HeaderLen, vnet: s.vnet[:]}
+	if m.Hdr.Flags&unix.MSG_TRUNC != 0 {
+		a.length = -1
+	}
+	if m.Hdr.Controllen != 0 && s.ctl.hdr.Type == unix.PACKET_AUXDATA {
+		a.tag = s.ctl.aux
+	}
+	return a
+}
+
+// accept completes the frame that f's space holds, or says why not.
+func (d *Device) accept(f *wire.Frame, a arrival) (why link.Drop, ok bool) {
+	switch a.kind {
 	case unix.PACKET_OUTGOING:
 		return link.DropOutgoing, false
 	case unix.PACKET_OTHERHOST:
@@ -122,16 +153,16 @@ func (d *Device) accept(i int, f *wire.Frame) (why link.Drop, ok bool) {
 			return link.DropOtherHost, false
 		}
 	}
-	if m.Hdr.Flags&unix.MSG_TRUNC != 0 || m.Len < vnet.HeaderLen {
+	if a.length < 0 {
 		return link.DropTruncated, false
 	}
 	f.Medium = wire.Ethernet
-	f.SetLen(int(m.Len) - vnet.HeaderLen)
-	if !vnet.Decode(s.vnet[:], f) {
+	f.SetLen(a.length)
+	if !vnet.Decode(a.vnet, f) {
 		return link.DropOffload, false
 	}
-	if m.Hdr.Controllen != 0 && s.ctl.hdr.Type == unix.PACKET_AUXDATA && s.ctl.aux.Status&unix.TP_STATUS_VLAN_VALID != 0 {
-		insertTag(f, s.ctl.aux)
+	if a.tag.Status&unix.TP_STATUS_VLAN_VALID != 0 {
+		insertTag(f, a.tag)
 	}
 	return 0, true
 }

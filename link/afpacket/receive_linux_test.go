@@ -82,17 +82,14 @@ func FuzzAccept(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header []byte, pktType uint8, length, status uint32, tci uint16, promiscuous bool) {
 		d := bareDevice(t, -1)
 		d.all = promiscuous
-		s, m, fr := &d.slots[0], &d.msgs[0], wire.NewFrame(1000)
-		copy(s.vnet[:], header)
-		s.from.Pkttype = pktType
-		s.ctl.hdr.Type = unix.PACKET_AUXDATA
-		s.ctl.aux = unix.TpacketAuxdata{Status: status, Vlan_tci: tci, Vlan_tpid: wire.TypeVLAN}
-		m.Hdr.Controllen = 1
-		m.Len = length % (vnet.HeaderLen + 1000)
+		a := arrival{kind: pktType, length: int(length % 1001), vnet: make([]byte, vnet.HeaderLen)}
+		copy(a.vnet, header)
+		a.tag = unix.TpacketAuxdata{Status: status, Vlan_tci: tci, Vlan_tpid: wire.TypeVLAN}
 		if length > 1<<16 {
-			m.Hdr.Flags = unix.MSG_TRUNC
+			a.length = -1
 		}
-		why, ok := d.accept(0, fr)
+		fr := wire.NewFrame(1000)
+		why, ok := d.accept(fr, a)
 		if !ok {
 			if why >= link.NumDrops {
 				t.Fatalf("reason %d", why)
@@ -102,7 +99,7 @@ func FuzzAccept(f *testing.F) {
 		if fr.Partial && int(fr.CsumStart)+int(fr.CsumOffset)+2 > fr.Len() {
 			t.Fatal("checksum outside the frame")
 		}
-		tagged := status&unix.TP_STATUS_VLAN_VALID != 0 && int(m.Len)-vnet.HeaderLen >= 12
+		tagged := status&unix.TP_STATUS_VLAN_VALID != 0 && a.length >= 12
 		if tagged && binary.BigEndian.Uint16(fr.Bytes()[14:]) != tci {
 			t.Fatal("the tag is lost")
 		}

@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,9 +17,41 @@ import (
 // rejectAll keeps frames out of a socket that is not set up yet.
 var rejectAll = []bpf.RawInstruction{{Op: unix.BPF_RET | unix.BPF_K}}
 
+// receiver is a socket that receives, and its ring if it has one.
+type receiver struct {
+	fd   int
+	ring *ring
+}
+
+func (r receiver) close() {
+	if r.ring != nil {
+		r.ring.close()
+	}
+	unix.Close(r.fd)
+}
+
 // openReceiver returns a socket that is bound to the interface and receives
 // every frame the options admit, with metadata.
-func openReceiver(ifi *net.Interface, opts Options) (fd int, err error) {
+func openReceiver(ifi *net.Interface, opts Options) (receiver, error) {
+	fd, err := listen(ifi)
+	if err != nil {
+		return receiver{}, err
+	}
+	ring, err := setUpReceiver(fd, ifi.Index, opts)
+	if err != nil {
+		unix.Close(fd)
+		return receiver{}, err
+	}
+	r := receiver{fd, ring}
+	if err := setFilter(fd, opts.Filter); err != nil {
+		r.close()
+		return receiver{}, err
+	}
+	return r, nil
+}
+
+// listen returns a socket that is bound to the interface and rejects all frames.
+func listen(ifi *net.Interface) (fd int, err error) {
 	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_ALL, &packet.Config{Filter: rejectAll})
 	if err != nil {
 		return -1, err
@@ -35,40 +68,39 @@ func openReceiver(ifi *net.Interface, opts Options) (fd int, err error) {
 	if err = errors.Join(err, dupErr); err != nil {
 		return -1, fmt.Errorf("duplicate the socket: %w", err)
 	}
-	if err := setUpReceiver(fd, ifi.Index, opts); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
 	return fd, nil
 }
 
-func setUpReceiver(fd, index int, opts Options) error {
+func setUpReceiver(fd, index int, opts Options) (*ring, error) {
 	b, err := boundTo(fd)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if b.hatype != unix.ARPHRD_ETHER && b.hatype != unix.ARPHRD_LOOPBACK {
-		return fmt.Errorf("not an Ethernet interface (hardware type %d)", b.hatype)
+		return nil, fmt.Errorf("not an Ethernet interface (hardware type %d)", b.hatype)
 	}
 	if err := setPacketOption(fd, unix.PACKET_VNET_HDR); err != nil {
-		return err
+		return nil, err
 	}
 	if err := setPacketOption(fd, unix.PACKET_AUXDATA); err != nil {
-		return err
+		return nil, err
 	}
 	// Kernels before 4.20 do not know this; what it keeps out is dropped here.
 	err = setPacketOption(fd, unix.PACKET_IGNORE_OUTGOING)
 	if err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
-		return err
+		return nil, err
 	}
 	if opts.Promiscuous {
 		err := setMembership(fd, unix.PACKET_ADD_MEMBERSHIP, unix.PACKET_MR_PROMISC, index, wire.MAC{})
 		if err != nil {
-			return fmt.Errorf("promiscuous mode: %w", err)
+			return nil, fmt.Errorf("promiscuous mode: %w", err)
 		}
 	}
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, opts.ReceiveBuffer, defaultReceiveBuffer)
-	return setFilter(fd, opts.Filter)
+	if !opts.Ring {
+		return nil, nil
+	}
+	return openRing(fd, cmp.Or(max(opts.ReceiveBuffer, 0), defaultReceiveBuffer))
 }
 
 // openSender returns a socket that is bound to nothing, so it receives nothing
