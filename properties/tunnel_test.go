@@ -94,9 +94,10 @@ func (tr *traffic) outerHeader(s shipment, outer, inner view) error {
 	case outer.l4 != 20:
 		return errors.New("outer options")
 	}
-	df := !inner.v6 && get16(inner.b[6:])&dontFragment != 0 && tr.snap.Sysctls.PMTUDisc != 0
+	innerDF := !inner.v6 && get16(inner.b[6:])&dontFragment != 0
+	df := innerDF && tr.snap.Sysctls.PMTUDisc != 0
 	id := get16(outer.b[4:])
-	if s.cut || s.largest != 0 && (df || inner.v6 && s.largest&0x40 != 0) {
+	if s.cut || s.largest != 0 && (innerDF || inner.v6 && s.largest&0x40 != 0) {
 		return nil // an ICMP error, in spite of DF; pieces that may have lost it, or got it
 	}
 	if df != (get16(outer.b[6:]) == dontFragment) || df && id != 0 && s.largest == 0 {
