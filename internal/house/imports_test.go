@@ -17,6 +17,7 @@ const rules = `
 clock                      ->
 wire                       ->
 route                      -> wire
+trie                       ->
 ipvs                       -> wire clock
 arp                        -> wire clock
 marks                      -> wire
@@ -36,7 +37,7 @@ link/linktest              -> link
 link/netnstest             -> wire
 link/netlab                -> wire
 app                        ->
-director                   -> app sched forward arp localstack link marks route connsync
+director                   -> app sched forward arp localstack link marks route connsync trie
 ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
 sysctl                     -> ipvs
@@ -89,7 +90,7 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 `
 
 // core packages compile for machines usvs does not run on, and know no I/O.
-var core = []string{"clock", "wire", "route", "ipvs", "arp", "marks", "localstack", "sched",
+var core = []string{"clock", "wire", "route", "trie", "ipvs", "arp", "marks", "localstack", "sched",
 	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "ipvsabi", "sysctl", "procnet", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
