@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -285,6 +286,65 @@ func TestKeepalivedSync(t *testing.T) {
 		eventually(t, "the daemons are what they were", func() bool {
 			return syncState(directors[0]) == "master" && syncState(directors[1]) == "backup"
 		})
+	})
+}
+
+// A director that dies takes keepalived with it, if that was started together
+// with it: the other machine has the address from then on.
+func TestKeepalivedDirectorDies(t *testing.T) {
+	runKeepalived(t, func(t *testing.T, lab *netnstest.Lab) {
+		netnstest.NeedCommands(t, "pgrep")
+		s := newKeepalivedSite(t, lab)
+		conf := func(priority int) string {
+			return vrrpConf(priority, vip4+"/32") + serviceConf(vip4+" 80", "", "10.10.100.111 80", "10.10.100.112 80")
+		}
+		master := startKeepalived(t, s.director, conf(150), "--start", "-i eth0")
+		d := startDirector(t, s.backup, "-i eth0 --own host")
+		startKeepalived(t, s.backup, conf(100))
+		s.awaitVIP(s.director, s.backup, vip4)
+		awaitWeights(d, bothServers)
+		awaitWeights(&director{t: t, ns: s.director}, bothServers)
+		l := s.startLoad(vip4)
+		defer l.end()
+		l.goesOn(t)
+
+		pid := s.director.Run("pgrep", "-f", "--parent", strconv.Itoa(master.proc.Pid()), "run --own host")
+		s.director.Run("kill", "-KILL", strings.TrimSpace(pid))
+		s.awaitVIP(s.backup, s.director, vip4)
+		l.goesOn(t)
+		l.report(t, "the director was killed")
+		assert.Error(t, master.proc.Wait(), "the end of usvs exec")
+		assert.Contains(t, master.proc.Output(), "the director that --start started has ended (")
+	})
+}
+
+// keepalived hangs, and with it its advertisements, while its machine still has
+// the address: the backup takes over, and gives it back.
+func TestKeepalivedHangs(t *testing.T) {
+	runKeepalived(t, func(t *testing.T, lab *netnstest.Lab) {
+		s := newKeepalivedSite(t, lab)
+		directors, daemons := s.pairOf(t, func(priority int) string {
+			return vrrpConf(priority, vip4+"/32") + serviceConf(vip4+" 80", "", "10.10.100.111 80", "10.10.100.112 80")
+		})
+		s.awaitVIP(s.director, s.backup, vip4)
+		for _, d := range directors {
+			awaitWeights(d, bothServers)
+		}
+		l := s.startLoad(vip4)
+		defer l.end()
+		l.goesOn(t)
+		vrrp := strings.TrimSpace(s.director.Run("cat", daemons[0].file("vrrp.pid")))
+		s.director.Run("kill", "-STOP", vrrp)
+		eventually(t, "the backup has the address", func() bool {
+			return has(s.backup, vip4) && neighbourMAC(s.client, vip4) == s.backup.MAC("eth0").String()
+		})
+		l.goesOn(t)
+		s.director.Run("kill", "-CONT", vrrp)
+		eventually(t, "the master has the address alone", func() bool {
+			return !has(s.backup, vip4) && neighbourMAC(s.client, vip4) == s.director.MAC("eth0").String()
+		})
+		l.goesOn(t)
+		l.report(t, "keepalived hung")
 	})
 }
 

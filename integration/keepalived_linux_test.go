@@ -26,15 +26,16 @@ import (
 type keepalived struct {
 	t    *testing.T
 	ns   *netnstest.Namespace
-	dir  string // of its configuration and pid files
+	dir  string   // of its configuration and pid files
+	exec []string // options of `usvs exec`
 	proc *netnstest.Process
 }
 
 // startKeepalived starts keepalived with a configuration in a director's
-// namespace.
-func startKeepalived(t *testing.T, ns *netnstest.Namespace, conf string) *keepalived {
+// namespace, and options for `usvs exec`.
+func startKeepalived(t *testing.T, ns *netnstest.Namespace, conf string, exec ...string) *keepalived {
 	t.Helper()
-	k := &keepalived{t: t, ns: ns, dir: t.TempDir()}
+	k := &keepalived{t: t, ns: ns, dir: t.TempDir(), exec: exec}
 	k.configure(conf)
 	k.start()
 	t.Cleanup(func() {
@@ -56,9 +57,10 @@ func (k *keepalived) configure(conf string) {
 // start starts it again, too.
 func (k *keepalived) start() {
 	k.t.Helper()
-	words := wrapped("keepalived", "--dont-fork", "--log-console", "--log-detail", "--use-file", k.file("keepalived.conf"),
+	words := append([]string{"exec"}, k.exec...)
+	words = append(words, "--", "keepalived", "--dont-fork", "--log-console", "--log-detail", "--use-file", k.file("keepalived.conf"),
 		"--pid", k.file("main.pid"), "--vrrp_pid", k.file("vrrp.pid"), "--checkers_pid", k.file("checkers.pid"))
-	cmd := exec.Command(words[0], words[1:]...)
+	cmd := exec.Command(program(), words...)
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	k.proc = k.ns.StartCmd(cmd)
 }

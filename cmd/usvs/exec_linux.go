@@ -72,9 +72,19 @@ func runExec(flags string, start, files bool, args []string) error {
 		return notExecuted(err)
 	}
 	status := guest.Wait()
+	if start && status == 0 && failed(cfg.Companion) {
+		return exitStatus(1)
+	}
 	cfg.Companion.Stop()
 	seccomp.EndAs(status)
 	return nil
+}
+
+// failed reports whether the director ended before the program did, and not
+// because it was asked to.
+func failed(director *seccomp.Companion) bool {
+	status, ended := director.Ended()
+	return ended && status != 0
 }
 
 // startTimeout is how long the director may take until it answers.
