@@ -38,6 +38,7 @@ func forwarding(d *draft) {
 	}
 	for range d.between(10, 30) {
 		flows = l.exchange(flows)
+		l.tick()
 	}
 	if d.oneIn(2) {
 		d.add("@ 2.5")
@@ -101,7 +102,6 @@ func (l *lab) exchange(flows []flow) []flow {
 	switch n := l.IntN(100); {
 	case n < 30:
 		l.packet(f, l.usual(f.protocol), l.looks(f)...)
-		l.tick()
 	case n < 42:
 		l.fromServer(f, func(r server) { l.reply(f, r, l.usual(f.protocol), l.looks(f)...) })
 	case n < 54:

@@ -35,7 +35,6 @@ func (l *lab) fragments(f flow) {
 	for _, p := range parts {
 		l.raw(link, p.frame())
 	}
-	l.tick()
 }
 
 // mostParts is in how many pieces a packet is cut at most.

@@ -92,7 +92,7 @@ func (w *Worker) oust() {
 	rs, active := w.c.Server, w.c.Flags&conntrack.FlagInactive == 0
 	if rs != nil {
 		rs.Keep(active)
-		w.ousted, w.oustedActive = rs, active
+		w.ousted, w.oustedActive, w.oustedDirect = rs, active, w.c.Method != ipvs.Masquerade
 	}
 	w.d.Table.Expire(w.now, w.c.Ref)
 }

@@ -140,6 +140,12 @@ func (w *Worker) errorSource(hop *route.Hop) netip.Addr {
 // connection but a masqueraded one (ipvs.md 4.6).
 func (w *Worker) countError(bytes int) {
 	p, c := &w.p, &w.tmpl
+	if w.ousted != nil { // what makes way is there until the kernel's next tick
+		if w.oustedDirect {
+			w.countOut(w.ousted, bytes)
+		}
+		return
+	}
 	if !p.Ports && p.Proto != wire.ProtoAH && p.Proto != wire.ProtoESP {
 		return
 	}

@@ -35,6 +35,7 @@ type Worker struct {
 
 	ousted       *ipvs.RealServer // of a connection that makes way, still counted
 	oustedActive bool
+	oustedDirect bool // it was not a masqueraded one
 
 	flow  flow                  // what is being scheduled
 	text  [maxAnnouncement]byte // what a helper writes
