@@ -82,10 +82,10 @@ func (l listener) valid(id uint64) bool {
 	return errno == 0
 }
 
-func (l listener) addFD(id uint64, fd int, flags uint32, newfd, newfdFlags int) unix.Errno {
+func (l listener) addFD(id uint64, fd int, flags uint32, newfd, newfdFlags int) (given int, errno unix.Errno) {
 	k := kernelAddFD{id: id, flags: flags, srcfd: uint32(fd), newfd: uint32(newfd), newfdFlags: uint32(newfdFlags)}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestAddFD, uintptr(unsafe.Pointer(&k)))
-	return errno
+	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestAddFD, uintptr(unsafe.Pointer(&k)))
+	return int(r), errno
 }
 
 // defaultAction gives a signal back its default action, which the Go runtime

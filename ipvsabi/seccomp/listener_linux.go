@@ -51,8 +51,12 @@ func (l listener) answer(id uint64, o outcome) {
 
 // inject gives the caller a copy of our descriptor fd as the result of its call.
 // A number below 0 is the lowest free one.
+//
+// The answer is a step of its own. With SECCOMP_ADDFD_FLAG_SEND a signal to us
+// between the two would leave the caller without the descriptor but with an
+// answer: 0, its standard input.
 func (l listener) inject(id uint64, fd, number int, closeOnExec bool) unix.Errno {
-	flags, newfdFlags := uint32(unix.SECCOMP_ADDFD_FLAG_SEND), 0
+	flags, newfdFlags := uint32(0), 0
 	if number >= 0 {
 		flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
 	} else {
@@ -62,8 +66,13 @@ func (l listener) inject(id uint64, fd, number int, closeOnExec bool) unix.Errno
 		newfdFlags = unix.O_CLOEXEC
 	}
 	for {
-		errno := l.addFD(id, fd, flags, number, newfdFlags)
-		if errno != unix.EINTR {
+		given, errno := l.addFD(id, fd, flags, number, newfdFlags)
+		switch errno {
+		case 0:
+			l.send(id, int64(given), 0, 0)
+			return 0
+		case unix.EINTR:
+		default:
 			return errno
 		}
 	}
