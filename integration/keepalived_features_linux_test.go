@@ -203,10 +203,15 @@ func TestKeepalivedGroup(t *testing.T) {
 
 // pairOf starts two directors and two keepalived with the same configuration but
 // for the priority.
-func (s *keepalivedSite) pairOf(t *testing.T, conf func(priority int) string) (directors [2]*director, daemons [2]*keepalived) {
+func (s *keepalivedSite) pairOf(t *testing.T, conf func(priority int) string) ([2]*director, [2]*keepalived) {
 	t.Helper()
-	for i, ns := range []*netnstest.Namespace{s.director, s.backup} {
-		directors[i] = startDirector(t, ns, "-i eth0 --own host")
+	return startPair(t, [2]*netnstest.Namespace{s.director, s.backup}, "-i eth0", conf)
+}
+
+func startPair(t *testing.T, machines [2]*netnstest.Namespace, interfaces string, conf func(priority int) string) (directors [2]*director, daemons [2]*keepalived) {
+	t.Helper()
+	for i, ns := range machines {
+		directors[i] = startDirector(t, ns, interfaces+" --own host")
 		daemons[i] = startKeepalived(t, ns, conf(150-50*i))
 	}
 	return directors, daemons
@@ -247,45 +252,70 @@ func TestKeepalivedIPv6(t *testing.T) {
 	})
 }
 
+// syncConf has keepalived run the synchronisation daemons.
+const syncConf = "global_defs {\n\tlvs_sync_daemon eth0 web id 51\n}\n"
+
 // keepalived runs the synchronisation daemons, and connections survive.
 func TestKeepalivedSync(t *testing.T) {
 	runKeepalived(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := newKeepalivedSite(t, lab)
-		for _, rs := range s.servers {
-			startEcho(t, rs, ":7")
-		}
 		directors, daemons := s.pairOf(t, func(priority int) string {
-			return "global_defs {\n\tlvs_sync_daemon eth0 web id 51\n}\n" + vrrpConf(priority, vip4+"/32") +
-				serviceConf(vip4+" 7", "", "10.10.100.111 7", "10.10.100.112 7")
+			return syncConf + vrrpConf(priority, vip4+"/32") + serviceConf(vip4+" 7", "", "10.10.100.111 7", "10.10.100.112 7")
 		})
-		s.awaitVIP(s.director, s.backup, vip4)
-		for i, state := range []string{"master", "backup"} {
-			awaitWeights(directors[i], map[string]int{"10.10.100.111:7": 1, "10.10.100.112:7": 1})
-			eventually(t, "the daemon is "+state, func() bool { return syncState(directors[i]) == state })
-		}
-		directors[0].awaitOwn(vip4, true)
-		talks, servers := startTalks(t, s.client, net.JoinHostPort(vip4, "7"), 20)
-		require.Equal(t, map[string]int{"rs1": 10, "rs2": 10}, servers)
-		work := func() {
-			t.Helper()
-			for _, k := range talks {
-				k.assertWorks()
-			}
-		}
-		work()
-		eventually(t, "the backup knows all connections", func() bool { return directors[1].entries() == 20 })
+		testSurvival(t, s.site, vip4, directors, daemons)
+	})
+}
 
-		daemons[0].kill()
-		s.awaitVIP(s.backup, s.director, vip4)
-		work()
-		eventually(t, "the backup's daemon is master", func() bool { return syncState(directors[1]) == "master" })
-		daemons[0].start()
-		awaitWeights(directors[0], map[string]int{"10.10.100.111:7": 1, "10.10.100.112:7": 1})
-		s.awaitVIP(s.director, s.backup, vip4)
-		work()
-		eventually(t, "the daemons are what they were", func() bool {
-			return syncState(directors[0]) == "master" && syncState(directors[1]) == "backup"
+// The same with NAT, where the real servers' default route moves along.
+func TestKeepalivedSyncNAT(t *testing.T) {
+	runKeepalived(t, func(t *testing.T, lab *netnstest.Lab) {
+		p := masqueradePair(t, lab)
+		directors, daemons := startPair(t, [2]*netnstest.Namespace{p.director, p.backup}, "-i eth0 -i eth1", func(priority int) string {
+			conf := syncConf + vrrpConf(priority, p.vip+"/32", "10.1.1.254/32 dev eth1") + serviceConf(p.vip+" 7", "", "10.1.1.78 7", "10.1.1.79 7")
+			return strings.Replace(conf, "lb_kind DR", "lb_kind NAT", 1)
 		})
+		testSurvival(t, p.site, p.vip, directors, daemons)
+	})
+}
+
+// testSurvival: open connections go on when the master's keepalived ends and
+// when it returns.
+func testSurvival(t *testing.T, s *site, vip string, directors [2]*director, daemons [2]*keepalived) {
+	const conns = 20
+	for _, rs := range s.servers {
+		startEcho(t, rs, ":7")
+	}
+	servesAlone := func(i int) {
+		t.Helper()
+		eventually(t, "director "+strconv.Itoa(i)+" has the address and both servers", func() bool {
+			return has(directors[i].ns, vip) && !has(directors[1-i].ns, vip) && len(weights(directors[i])) == 2
+		})
+		directors[i].awaitOwn(vip, true)
+	}
+	servesAlone(0)
+	for i, state := range []string{"master", "backup"} {
+		eventually(t, "the daemon is "+state, func() bool { return syncState(directors[i]) == state })
+	}
+	talks, servers := startTalks(t, s.client, net.JoinHostPort(vip, "7"), conns)
+	require.Equal(t, map[string]int{"rs1": conns / 2, "rs2": conns / 2}, servers)
+	work := func() {
+		t.Helper()
+		for _, k := range talks {
+			k.assertWorks()
+		}
+	}
+	work()
+	eventually(t, "the backup knows all connections", func() bool { return directors[1].entries() == conns })
+
+	daemons[0].kill()
+	servesAlone(1)
+	eventually(t, "the backup's daemon is master", func() bool { return syncState(directors[1]) == "master" })
+	work()
+	daemons[0].start()
+	servesAlone(0)
+	work()
+	eventually(t, "the daemons are what they were", func() bool {
+		return syncState(directors[0]) == "master" && syncState(directors[1]) == "backup"
 	})
 }
 
