@@ -7,3 +7,5 @@ const (
 	nativeArch   = 0
 	foreignCalls = 0
 )
+
+var oldFileCalls []call

@@ -316,6 +316,24 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// A director that owns what keepalived would have to own is told of.
+func TestOwnershipWarning(t *testing.T) {
+	inLab(t, func(u usvs) {
+		path, err := exec.LookPath("ipvsadm")
+		require.NoError(u, err)
+		keepalived := filepath.Join(u.TempDir(), "keepalived")
+		require.NoError(u, os.Symlink(path, keepalived))
+		u.director()
+		out, _ := u.exec("ipvsadm -Ln")
+		assert.NotContains(u, out, "WARNING")
+		out, _ = u.exec(keepalived + " -Ln; " + keepalived + " -Ln")
+		assert.Equal(u, 1, strings.Count(out, "WARNING"), out)
+		out, _ = u.run("--control", "@other", "exec", "--start", "-i eth0 --log-level error", keepalived, "-Ln")
+		assert.NotContains(u, out, "WARNING")
+		assert.Contains(u, out, "IP Virtual Server")
+	})
+}
+
 // Files that the wrapper got from its parent are the program's.
 func TestInheritedFiles(t *testing.T) {
 	inLab(t, func(u usvs) {

@@ -80,7 +80,7 @@ func (c *caller) present(ns *namespace) bool {
 // answers for in any case.
 func (c *caller) warn(ns *namespace) {
 	if c.name() == "keepalived" && c.once("ownership "+ns.name()) && ns.director.OwnsServices() {
-		c.say("WARNING: the director answers for the virtual addresses of all services, on the backup of keepalived's VRRP too: " +
-			"start it with `usvs run --own host`, so that it owns those that keepalived puts on an interface")
+		c.say("WARNING: this director answers for the addresses of all virtual services, also while keepalived's VRRP is in state BACKUP: " +
+			"start it with `usvs run --own host`, so that it owns an address only while keepalived has it on an interface")
 	}
 }

@@ -46,6 +46,14 @@
 // Seccomp filters nest, but only one of a process's filters can have a listener:
 // see ErrNested.
 //
+// # As a service
+//
+// The wrapper stays in the foreground, also around programs that become daemons;
+// it is the process that a service manager watches (Type=exec). systemd sends
+// SIGTERM to all processes of a unit, so that the program would get it twice:
+// KillMode=mixed sends it to the wrapper alone, which passes it on. A program that notifies the service manager
+// itself needs NotifyAccess=all.
+//
 // # Limits
 //
 //   - 32-bit and x32 programs are not served: their calls go to the kernel.
@@ -54,6 +62,7 @@
 //     the kernel's, which answers ENOENT to requests for our family number. One
 //     that already waits in a receive when its reply comes shows its own port as
 //     the sender.
+//   - Credentials (SO_PASSCRED) of a netlink reply are those of this process.
 //   - A setting moved out of its window, which is what a shell does for
 //     `echo 1 >FILE`, is written without an error; what the director refuses is
 //     told by Config.Say. What was written is in force before the next call of

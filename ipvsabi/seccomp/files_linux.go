@@ -25,18 +25,19 @@ func (c *caller) openat2() outcome {
 }
 
 // openFile opens a file that the kernel's IPVS would have. Where there is no
-// director there is no file, as without IPVS.
+// director there is no file, as without IPVS, even if the kernel has one.
 func (c *caller) openFile(t target, flags uint64) outcome {
 	ns, err := c.namespaceFor(t)
 	if err != nil {
 		return proceed
 	}
 	defer c.namespaces.done(ns)
-	if flags&unix.O_PATH != 0 || !c.exists(ns, t) {
-		return proceed
-	}
 	write := flags&unix.O_ACCMODE != unix.O_RDONLY
 	switch {
+	case !exists(ns.director, t):
+		return fails(unix.ENOENT)
+	case flags&unix.O_PATH != 0:
+		return proceed // a descriptor that names a file: there is none to name
 	case t.kind == settingsDir && write:
 		return fails(unix.EISDIR)
 	case t.kind == settingsDir:
@@ -132,14 +133,11 @@ func textFile(name string, write func(io.Writer) error) (int, error) {
 
 // exists reports whether the director has a file. No complaint if there is no
 // director: looking for the file is how some programs find out.
-func (c *caller) exists(ns *namespace, t target) bool {
-	if ns.director.Reach() != nil {
-		return false
-	}
+func exists(d Director, t target) bool {
 	if t.kind != setting {
-		return true
+		return d.Reach() == nil
 	}
-	_, err := ns.director.Sysctl(t.name)
+	_, err := d.Sysctl(t.name)
 	return err == nil
 }
 

@@ -20,7 +20,7 @@ var ErrNested = errors.New("the system calls of this process are supervised alre
 // Config says how to wrap a program.
 type Config struct {
 	// Connect returns the director of a network namespace. It is not asked
-	// anything before a program asks for IPVS.
+	// anything before a program asks for IPVS. Connect itself must not enter.
 	Connect func(Enter) Director
 	// Say is told, once each, what the user should know. May be called by any
 	// goroutine.

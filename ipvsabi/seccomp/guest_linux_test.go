@@ -79,6 +79,9 @@ func (d *fakeDirector) WriteProc(w io.Writer, name string) error {
 }
 
 func (d *fakeDirector) Sysctl(name string) (string, error) {
+	if d.gone != nil {
+		return "", d.gone
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if v, ok := d.values[name]; ok {

@@ -23,7 +23,7 @@ func (c *caller) accessat() outcome { return c.may(c.file, c.fd(2)) }
 // show answers with what the kernel says about another file of the kind.
 func (c *caller) show(t target, addr uint64, look func(path string) ([]byte, error)) outcome {
 	if !c.has(t) {
-		return proceed
+		return fails(unix.ENOENT)
 	}
 	answer, err := look(lookAlikes[t.kind])
 	if err != nil {
@@ -40,8 +40,8 @@ func (c *caller) may(t target, mode int) outcome {
 	}
 	defer c.namespaces.done(ns)
 	switch {
-	case !c.exists(ns, t):
-		return proceed
+	case !exists(ns.director, t):
+		return fails(unix.ENOENT)
 	case t.kind == settingsDir:
 		return allowed(mode&unix.W_OK == 0)
 	case mode&unix.X_OK != 0:
@@ -67,7 +67,7 @@ func (c *caller) xattr() outcome { return c.refuse(unix.EOPNOTSUPP) }
 
 func (c *caller) refuse(errno unix.Errno) outcome {
 	if !c.has(c.file) {
-		return proceed
+		errno = unix.ENOENT
 	}
 	return fails(errno)
 }
@@ -79,5 +79,5 @@ func (c *caller) has(t target) bool {
 		return false
 	}
 	defer c.namespaces.done(ns)
-	return c.exists(ns, t)
+	return exists(ns.director, t)
 }
