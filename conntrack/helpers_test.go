@@ -92,14 +92,15 @@ func checkEmpty(tb testing.TB, t *Table, now clock.Instant, all []*ipvs.RealServ
 	}
 }
 
-// overdue counts entries that should have ended, after a Tick at now.
+// overdue counts entries that should have ended, after a Tick at now. What
+// controlled others when its time came may end a tick later.
 func overdue(t *Table, now clock.Instant) int {
 	n := 0
 	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
 		e := t.entries.at(i)
 		ctl := control(e.ctl.Load())
 		due, ok := e.wake()
-		if ok && !ctl.controls() && due <= nowTick(now) && timerWord(e.timer.Load()).records() < maxRecords {
+		if ok && !ctl.controls() && due < nowTick(now) && timerWord(e.timer.Load()).records() < maxRecords {
 			n++
 		}
 	}

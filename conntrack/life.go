@@ -176,6 +176,9 @@ func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
 			return false
 		}
 		if ctl.controls() {
+			if nowTick(now) <= dueTick(x.at()) {
+				return false // wake gives it a tick
+			}
 			t.postpone(now, makeRef(i, gen), e, x)
 			continue
 		}

@@ -216,9 +216,9 @@ func FuzzModel(f *testing.F) {
 	})
 }
 
-// step lets time pass and does one operation. Templates move at odd ticks and
-// connections at even ones, so that the two never expire in the same tick,
-// where the order is nobody's business.
+// step lets time pass and does one operation. Templates move two ticks apart from
+// connections, so that the two never expire in the same tick, nor within the
+// tick that a template waits.
 func (d *duel) step() {
 	d.pass()
 	ops := []func(){d.insertConn, d.insertConn, d.insertConn, d.insertTemplate, d.insertTemplate, d.lookupIn, d.lookupOut,
@@ -234,7 +234,7 @@ func (d *duel) pass() {
 	case d.rng.IntN(10) == 0:
 		n = d.rng.IntN(3000)
 	}
-	d.sleep(time.Duration(n) * 2 * tick)
+	d.sleep(time.Duration(n) * 4 * tick)
 }
 
 // sleep lets time pass for both. Now and then nobody calls Tick, and lookups
@@ -328,12 +328,12 @@ func (d *duel) insertTemplate() {
 		binary.BigEndian.PutUint32(b[:], uint32(d.rng.IntN(3)))
 		p, v = ipvs.ProtoIP, netip.AddrPortFrom(netip.AddrFrom4(b), 0)
 	}
-	d.sleep(tick)
+	d.sleep(2 * tick)
 	d.insert(&Spec{
 		Protocol: p, Client: cl, Virtual: v, Server: rs, Template: true, Method: ipvs.DirectRoute,
 		Real: serverAddr(rs), Timeout: time.Duration(1+d.rng.IntN(40)) * time.Second,
 	}, nil)
-	d.sleep(tick)
+	d.sleep(2 * tick)
 }
 
 func (d *duel) insert(s *Spec, control *modelConn) {
@@ -446,7 +446,7 @@ func (d *duel) pick(template bool) *modelConn {
 }
 
 func (d *duel) rearm() {
-	d.sleep(tick)
+	d.sleep(2 * tick)
 	if c := d.pick(true); c != nil {
 		var look Conn
 		d.table.LookupTemplate(d.now, c.Protocol, c.Client.Addr(), c.Virtual, &look) // as the director does before
@@ -456,7 +456,7 @@ func (d *duel) rearm() {
 			c.Expires = d.now.Add(c.Timeout)
 		}
 	}
-	d.sleep(tick)
+	d.sleep(2 * tick)
 }
 
 func (d *duel) invalidate() {

@@ -43,12 +43,20 @@ func (w timerWord) sleep() time.Duration { return time.Duration(w>>tickBits&(1<<
 // at is when the earliest record wakes, or never.
 func (w timerWord) at() uint64 { return (uint64(w&never) - 1) & never }
 
-// wake returns the tick at which a living entry expires.
+// wake returns the tick at which a living entry's end is to be seen to. One that
+// controls others waits a tick: the last of them, a template's connection whose
+// time began anew with the same packet, may end in the same moment. The kernel's
+// timers take that one first, and its template goes with it.
 func (e *entry) wake() (uint64, bool) {
-	if control(e.ctl.Load()).life() != alive {
+	ctl := control(e.ctl.Load())
+	if ctl.life() != alive {
 		return 0, false
 	}
-	return dueTick(expiry(e.expiry.Load()).at()), true
+	at := dueTick(expiry(e.expiry.Load()).at())
+	if ctl.controls() {
+		at = min(at+1, never-1)
+	}
+	return at, true
 }
 
 func (t *Table) wheelOf(i uint32) uint32 { return i & uint32(len(t.shards)-1) }
