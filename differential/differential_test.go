@@ -174,10 +174,24 @@ func TestSlack(t *testing.T) {
 	}
 }
 
+// TestSlackGrows: a template that was late every minute is late by their sum.
+func TestSlackGrows(t *testing.T) {
+	const row, late = "TCP 00:21  NONE        192.0.2.2:0        10.9.0.1:81        10.1.0.13:81", "TCP 00:41  NONE        192.0.2.2:0        10.9.0.1:81        10.1.0.13:81"
+	d := &oracle.Difference{Line: 2, What: "standard output differs\n  - " + late + "\n  + " + row + "\n"}
+	adjusted, unclear := slack("@ 60.5\n@ 30\n|"+late, d)
+	require.Empty(t, adjusted)
+	require.True(t, unclear)
+	adjusted, unclear = slack("@ 60.5\n@ 61\n|"+late, d)
+	require.Equal(t, "@ 60.5\n@ 61\n|"+row, adjusted)
+	require.False(t, unclear)
+}
+
 func TestVerdict(t *testing.T) {
 	f := build("tcp R 10.9.0.1:80 198.51.100.1:1")
 	copy(f, []byte{2, 0, 0, 0, 0, 0xfe})
 	require.Equal(t, "rst", verdict(stage.Emission{Link: "c", Data: f}))
+	copy(f, []byte{2, 0, 0, 0, 0, 0xfd})
+	require.Equal(t, "rst", verdict(stage.Emission{Link: "s", Data: f}))
 	copy(f, []byte{2, 0, 10, 1, 0, 11})
 	require.Equal(t, "10.1.0.11", verdict(stage.Emission{Link: "c", Data: f}))
 	copy(f, []byte{2, 6, 0, 1, 0, 0x11})

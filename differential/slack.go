@@ -3,6 +3,7 @@ package differential
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"usvs/oracle"
@@ -10,9 +11,26 @@ import (
 
 // The kernel's timers are late by up to an eighth of their time. A connection's
 // does not matter: time passes until it is gone. But a template that controls
-// connections starts another minute whenever it fires, so it stays late; and
-// whether it finds its last connection gone may depend on which was late more.
-const slackSecs = 9
+// connections starts another minute whenever it fires, so it stays late, and
+// becomes later every minute; and whether it finds its last connection gone may
+// depend on which was late more.
+const (
+	slackSecs       = 9
+	slackPerMinute  = 6
+	secondsInMinute = 60
+)
+
+// lateness is by how many seconds a template may be late at a line.
+func lateness(trace string, line int) int {
+	waited := 0.0
+	for i, text := range strings.Split(trace, "\n") {
+		if wait, ok := strings.CutPrefix(text, "@ "); ok && i < line {
+			secs, _ := strconv.ParseFloat(wait, 64)
+			waited += secs
+		}
+	}
+	return slackSecs + slackPerMinute*int(waited/secondsInMinute)
+}
 
 // isTemplate reports whether a row of -Lnc is a persistence template's.
 func isTemplate(row []string) bool {
@@ -25,9 +43,9 @@ func isTemplate(row []string) bool {
 // gone or not because timers are late, nothing can be said about the scenario.
 func slack(trace string, d *oracle.Difference) (adjusted string, unclear bool) {
 	recorded, here := rows(d.What, "  - "), rows(d.What, "  + ")
-	adjusted = trace
+	adjusted, late := trace, lateness(trace, d.Line)
 	for i := 0; i < len(recorded); i++ {
-		j := slices.IndexFunc(here, func(other string) bool { return lateTwin(recorded[i], other) })
+		j := slices.IndexFunc(here, func(other string) bool { return lateTwin(recorded[i], other, late) })
 		if j < 0 {
 			continue
 		}
@@ -65,11 +83,11 @@ func rows(what, mark string) (found []string) {
 }
 
 // lateTwin reports whether a recorded row is one that is here, only late: a
-// template, or any if only a second lies between.
-func lateTwin(recorded, here string) bool {
+// template by at most so many seconds, or any if only one lies between.
+func lateTwin(recorded, here string, most int) bool {
 	a, b := strings.Fields(recorded), strings.Fields(here)
 	late := expires(a) - expires(b)
-	return sameButTime(a, b) && (late == -1 || late == 1 || late > 0 && late <= slackSecs && isTemplate(a))
+	return sameButTime(a, b) && (late == -1 || late == 1 || late > 0 && late <= most && isTemplate(a))
 }
 
 func sameButTime(a, b []string) bool {

@@ -150,14 +150,14 @@ func verdict(f stage.Emission) string {
 	return f.Link + ":" + hex.EncodeToString(dst[:])
 }
 
-// answer names what the director itself says to a gateway.
+// answer names what the director itself may have said to a gateway.
 func answer(p *wire.Packet, f stage.Emission) string {
 	switch {
 	case p.Proto == wire.ProtoICMP && p.Full:
 		return fmt.Sprintf("icmp:%d/%d", f.Data[p.L4], f.Data[p.L4+1])
 	case p.Proto == wire.ProtoICMPv6 && p.Full:
 		return fmt.Sprintf("icmp6:%d/%d", f.Data[p.L4], f.Data[p.L4+1])
-	case p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0 && f.Link == "c":
+	case p.Proto == wire.ProtoTCP && p.TCPFlags&wire.FlagRST != 0:
 		return "rst"
 	}
 	return ""
