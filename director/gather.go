@@ -68,7 +68,7 @@ func (w *Worker) refusedAlone(f *link.Frame) bool {
 // forwarded reports whether the packet is, but for the director, one that the
 // host forwards: a server's reply.
 func (w *Worker) forwarded(f *link.Frame) bool {
-	return !w.inbound(f) && !w.snap.Routes.IsLocal(w.p.Dst)
+	return !w.inbound(f) && w.snap.Routes.Lookup(w.p.Dst).Kind != route.Local
 }
 
 // lapse drops the datagrams whose rest did not come in time. The current packet
@@ -89,11 +89,10 @@ func (w *Worker) Lapsed(first *wire.Frame) {
 	if p.Parse(first.Bytes(), first.Medium) != wire.None {
 		return
 	}
-	local := w.snap.owned.has(p.Dst) || w.snap.Routes.IsLocal(p.Dst)
 	if w.snap.Hidden != nil && !first.Hidden && !w.snap.answersFor(p.Dst) {
 		return
 	}
-	if !local && p.Version == 4 {
+	if p.Version == 4 && w.forwarded(first) {
 		forward.DecrementTTL(p)
 	}
 	w.tell(first, localstack.ReassemblyTimeExceeded())

@@ -8,7 +8,6 @@ import (
 	"usvs/ipvs"
 	"usvs/marks"
 	"usvs/route"
-	"usvs/wire"
 )
 
 // Service is a virtual service as one snapshot has it.
@@ -46,7 +45,7 @@ type Snapshot struct {
 	owned    addrSet
 	servers  addrSet // addresses of masquerading servers
 	endpoint map[Endpoint]*ipvs.RealServer
-	tunnels  map[Endpoint]*ipvs.RealServer // by outer protocol, address and GUE port
+	tunnels  map[Endpoint]*ipvs.RealServer // by address and GUE port; see tunnelAt
 	v4, v6   bool                          // a service of that family exists
 	m4, m6   bool                          // a fwmark service of that family exists
 	ftp      bool                          // a service on TCP port 21 exists
@@ -77,7 +76,8 @@ func (s *Snapshot) Seal() *Snapshot {
 				servers = append(servers, rs.ID.Addr)
 				s.addEndpoint(id, rs)
 			case ipvs.Tunnel:
-				s.tunnels[tunnelEndpoint(rs)] = rs
+				e := tunnelEndpoint(rs)
+				s.tunnels[e] = later(s.tunnels[e], rs)
 			}
 		}
 	}
@@ -90,13 +90,22 @@ func (s *Snapshot) Seal() *Snapshot {
 
 // tunnelEndpoint is where the outer packets to a tunnelled server go.
 func tunnelEndpoint(rs *ipvs.RealServer) Endpoint {
-	switch t := rs.Tunnel(); t.Type {
-	case ipvs.GUE:
-		return Endpoint{Protocol: ipvs.UDP, Addr: rs.ID.Addr, Port: t.Port}
-	case ipvs.GRE:
-		return Endpoint{Protocol: wire.ProtoGRE, Addr: rs.ID.Addr}
+	e := Endpoint{Addr: rs.ID.Addr}
+	if t := rs.Tunnel(); t.Type == ipvs.GUE {
+		e.Port = t.Port
 	}
-	return Endpoint{Protocol: wire.ProtoIPIP, Addr: rs.ID.Addr}
+	return e
+}
+
+// tunnelAt returns the server with a tunnel of that type at an address and port, 0
+// but for GUE. As in the kernel, of several with that address and port only the one
+// that was added last is known, whatever its type.
+func (s *Snapshot) tunnelAt(t ipvs.TunnelType, addr netip.Addr, port uint16) *ipvs.RealServer {
+	rs := s.tunnels[Endpoint{Addr: addr, Port: port}]
+	if rs == nil || rs.Tunnel().Type != t {
+		return nil
+	}
+	return rs
 }
 
 // addEndpoint registers a masquerading server under its own protocol, or under

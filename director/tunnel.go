@@ -130,21 +130,22 @@ func (w *Worker) inside(outer, inner *wire.Packet) *ipvs.RealServer {
 		return nil
 	}
 	b := outer.Transport()
-	e := Endpoint{Protocol: ipvs.Protocol(outer.Proto), Addr: outer.Dst}
+	kind, port := ipvs.IPIP, uint16(0)
 	n, version := 0, uint8(4)
 	switch outer.Proto {
 	case wire.ProtoIPIP:
 	case wire.ProtoIPv6:
-		e.Protocol, version = wire.ProtoIPIP, 6
+		version = 6
 	case wire.ProtoGRE:
+		kind = ipvs.GRE
 		n, version = greHeader(b)
 	case wire.ProtoUDP:
-		e.Port = outer.DstPort
+		kind, port = ipvs.GUE, outer.DstPort
 		n, version = gueHeader(b)
 	default:
 		return nil
 	}
-	rs := w.snap.tunnels[e]
+	rs := w.snap.tunnelAt(kind, outer.Dst, port)
 	if rs == nil || version == 0 || n > len(b) || inner.ParseQuoted(b[n:], version) != wire.None {
 		return nil
 	}
