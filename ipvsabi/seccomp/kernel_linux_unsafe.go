@@ -71,21 +71,31 @@ func (l listener) receive() (n notification, errno unix.Errno) {
 	return notification{id: k.id, tid: int(k.pid), nr: int(k.call.nr), args: k.call.args}, errno
 }
 
+// control makes a request that a signal to us may interrupt before it has had
+// any effect. A caller whose answer was given up would wait for ever.
+func (l listener) control(request uintptr, arg unsafe.Pointer) (int, unix.Errno) {
+	for {
+		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), request, uintptr(arg))
+		if errno != unix.EINTR {
+			return int(r), errno
+		}
+	}
+}
+
 func (l listener) send(id uint64, val int64, errno unix.Errno, flags uint32) unix.Errno {
 	k := kernelAnswer{id: id, val: val, error: -int32(errno), flags: flags}
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestSend, uintptr(unsafe.Pointer(&k)))
+	_, e := l.control(requestSend, unsafe.Pointer(&k))
 	return e
 }
 
 func (l listener) valid(id uint64) bool {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestIDValid, uintptr(unsafe.Pointer(&id)))
+	_, errno := l.control(requestIDValid, unsafe.Pointer(&id))
 	return errno == 0
 }
 
 func (l listener) addFD(id uint64, fd int, flags uint32, newfd, newfdFlags int) (given int, errno unix.Errno) {
 	k := kernelAddFD{id: id, flags: flags, srcfd: uint32(fd), newfd: uint32(newfd), newfdFlags: uint32(newfdFlags)}
-	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), requestAddFD, uintptr(unsafe.Pointer(&k)))
-	return int(r), errno
+	return l.control(requestAddFD, unsafe.Pointer(&k))
 }
 
 // defaultAction gives a signal back its default action, which the Go runtime

@@ -65,17 +65,11 @@ func (l listener) inject(id uint64, fd, number int, closeOnExec bool) unix.Errno
 	if closeOnExec {
 		newfdFlags = unix.O_CLOEXEC
 	}
-	for {
-		given, errno := l.addFD(id, fd, flags, number, newfdFlags)
-		switch errno {
-		case 0:
-			l.send(id, int64(given), 0, 0)
-			return 0
-		case unix.EINTR:
-		default:
-			return errno
-		}
+	given, errno := l.addFD(id, fd, flags, number, newfdFlags)
+	if errno == 0 {
+		l.send(id, int64(given), 0, 0)
 	}
+	return errno
 }
 
 // wait waits for the next notification. It is false when there is nobody left
