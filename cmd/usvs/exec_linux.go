@@ -125,7 +125,11 @@ const (
 
 // notExecuted is the end without the program having run.
 func notExecuted(err error) error {
-	fmt.Fprintln(os.Stderr, "usvs exec:", err)
+	var missing *exec.Error
+	if errors.As(err, &missing) {
+		err = fmt.Errorf("%s: %w", missing.Name, missing.Err)
+	}
+	sayExec(err.Error())
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return exitStatus(statusNotFound)

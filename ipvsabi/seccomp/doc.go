@@ -58,6 +58,7 @@
 //
 //   - 32-bit and x32 programs are not served: their calls go to the kernel.
 //   - Calls by io_uring are not seen.
+//   - A wrapped program cannot have a listener for seccomp notifications itself.
 //   - A netlink socket that dup2, dup3 or SCM_RIGHTS moved out of the window is
 //     the kernel's, which answers ENOENT to requests for our family number. One
 //     that already waits in a receive when its reply comes shows its own port as

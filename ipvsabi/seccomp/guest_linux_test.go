@@ -187,7 +187,7 @@ func openFiles(t *testing.T) int {
 
 // Each program runs in a lab, and leaves nothing behind in the wrapper.
 func TestPrograms(t *testing.T) {
-	for _, name := range []string{"talk", "copies", "threads", "admin", "options", "files", "many"} {
+	for _, name := range []string{"talk", "copies", "threads", "admin", "options", "files", "many", "hostile"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			netnstest.Run(t, func(t *testing.T, _ *netnstest.Lab) {

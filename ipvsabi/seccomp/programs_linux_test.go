@@ -27,7 +27,7 @@ import (
 // programs are what the tests wrap: what unmodified programs do, and worse.
 var programs = map[string]func(args []string){
 	"talk": talk, "copies": copies, "threads": threads, "hang": hang, "namespace": namespaced,
-	"admin": admin, "options": options, "files": files, "absent": absent, "many": many,
+	"admin": admin, "options": options, "files": files, "absent": absent, "many": many, "hostile": hostile,
 }
 
 // The commands that the fake director knows.
@@ -438,4 +438,48 @@ func many([]string) {
 		unix.Close(fd)
 	}
 	open(0).replies(200, 4096)
+}
+
+// hostile makes calls that cannot be right, on a socket that works afterwards.
+func hostile([]string) {
+	c := open(unix.SOCK_NONBLOCK)
+	c.send(askReplies, 4, 0, 0, 0, 0, 16, 0, 0)
+	fd := uintptr(c.fd)
+	nowhere, huge := uintptr(8), uintptr(1)<<62
+	header := func(m unix.Msghdr) uintptr { return uintptr(unsafe.Pointer(&m)) }
+	data := make([]byte, 64)
+	iov := unix.Iovec{Base: &data[0], Len: uint64(huge)}
+	bad := (*byte)(unsafe.Add(unsafe.Pointer(nil), 8))
+	for _, call := range []struct {
+		what string
+		nr   uintptr
+		args [6]uintptr
+	}{
+		{"sendto nowhere", unix.SYS_SENDTO, [6]uintptr{fd, nowhere, 100}},
+		{"sendto huge", unix.SYS_SENDTO, [6]uintptr{fd, nowhere, huge}},
+		{"sendto, address nowhere", unix.SYS_SENDTO, [6]uintptr{fd, uintptr(unsafe.Pointer(&data[0])), 64, 0, nowhere, 12}},
+		{"write nowhere", unix.SYS_WRITE, [6]uintptr{fd, nowhere, 20}},
+		{"writev nowhere", unix.SYS_WRITEV, [6]uintptr{fd, nowhere, 1}},
+		{"writev too many", unix.SYS_WRITEV, [6]uintptr{fd, nowhere, 1 << 20}},
+		{"sendmsg nowhere", unix.SYS_SENDMSG, [6]uintptr{fd, nowhere}},
+		{"sendmsg, vector nowhere", unix.SYS_SENDMSG, [6]uintptr{fd, header(unix.Msghdr{Iov: (*unix.Iovec)(unsafe.Pointer(bad)), Iovlen: 1})}},
+		{"sendmsg, too many", unix.SYS_SENDMSG, [6]uintptr{fd, header(unix.Msghdr{Iov: &iov, Iovlen: uint64(huge)})}},
+		{"sendmsg, huge", unix.SYS_SENDMSG, [6]uintptr{fd, header(unix.Msghdr{Iov: &iov, Iovlen: 1})}},
+		{"sendmmsg nowhere", unix.SYS_SENDMMSG, [6]uintptr{fd, nowhere, 1 << 20}},
+		{"recvmsg nowhere", unix.SYS_RECVMSG, [6]uintptr{fd, nowhere}},
+		{"recvmmsg nowhere", unix.SYS_RECVMMSG, [6]uintptr{fd, nowhere, 1 << 20}},
+		{"dup above all limits", unix.SYS_FCNTL, [6]uintptr{fd, unix.F_DUPFD, 1 << 30}},
+		{"dup to below 0", unix.SYS_FCNTL, [6]uintptr{fd, unix.F_DUPFD, ^uintptr(0)}},
+		{"open nowhere", unix.SYS_OPENAT, [6]uintptr{^uintptr(99), nowhere}},
+		{"openat2, how nowhere", unix.SYS_OPENAT2, [6]uintptr{^uintptr(99), uintptr(unsafe.Pointer(unsafe.StringData("/proc/net/ip_vs\x00"))), nowhere, 24}},
+		{"stat to nowhere", unix.SYS_NEWFSTATAT, [6]uintptr{^uintptr(99), uintptr(unsafe.Pointer(unsafe.StringData("/proc/net/ip_vs\x00"))), nowhere}},
+	} {
+		_, _, errno := unix.Syscall6(call.nr, call.args[0], call.args[1], call.args[2], call.args[3], call.args[4], call.args[5])
+		check(errno != 0 && errno != unix.ENOSYS, "%s: %v", call.what, errno)
+	}
+	runtime.KeepAlive(data)
+	for i := range 4 {
+		check(len(c.receive(i)) == 4096, "reply %d", i)
+	}
+	open(0).replies(10, 1000)
 }

@@ -52,7 +52,7 @@ func (c *caller) recvmsg() outcome { return c.receiveInto(c.args[1], c.fd(2)) }
 // recvmmsg takes what there is. Waiting for the first datagram, or with a
 // deadline, is the kernel's.
 func (c *caller) recvmmsg() outcome {
-	count := min(c.args[2], maxSpans)
+	count := min(uint64(uint32(c.args[2])), maxSpans)
 	for i := range count {
 		addr := c.args[1] + i*multiHeaderSize
 		o := c.receiveInto(addr, c.fd(3))

@@ -46,7 +46,7 @@ func (c *caller) sendmsg() outcome {
 // sendmmsg sends as many as are ours. What is behind them the program sends
 // again, as after any call that did not take all.
 func (c *caller) sendmmsg() outcome {
-	count := min(c.args[2], maxSpans)
+	count := min(uint64(uint32(c.args[2])), maxSpans)
 	for i := range count {
 		addr := c.args[1] + i*multiHeaderSize
 		d, errno := c.messageAt(addr)

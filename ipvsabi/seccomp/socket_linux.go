@@ -84,6 +84,9 @@ func (c *caller) duplicate(least int, closeOnExec bool) outcome {
 	if settingsWindow.has(c.fd(0)) {
 		w, lookup = settingsWindow, c.settingSocket
 	}
+	if least < 0 || least > w.last {
+		return proceed // not in the window, if at all
+	}
 	fd, ok := lookup(c.fd(0))
 	if !ok {
 		return proceed
