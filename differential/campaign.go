@@ -159,11 +159,17 @@ func clearly(k Kernel, s Scenario) (trace string, d *oracle.Difference, err erro
 	return trace, d, err
 }
 
-// recurs plays a finding's scenario again, and reports whether it still differs
-// in the same way: a recording may have missed a frame.
+// recurs plays a finding's scenario twice again, and reports whether it still
+// differs in the same way: a recording may have missed a frame.
 func recurs(k Kernel, f Finding) (bool, error) {
-	_, d, err := clearly(k, f.Scenario)
-	return d != nil && kind(d) == kind(f.Difference), ignoreRefusal(err)
+	const again = 2
+	for range again {
+		_, d, err := clearly(k, f.Scenario)
+		if d == nil || kind(d) != kind(f.Difference) {
+			return false, ignoreRefusal(err)
+		}
+	}
+	return true, nil
 }
 
 // found reports a difference, reduced if that is wanted of so many.

@@ -12,6 +12,7 @@ import (
 type lab struct {
 	*draft
 	services []*service
+	timeouts []int // that connections have, in seconds, besides the fixed ones
 }
 
 // service is a virtual service and what reaches it.
@@ -64,6 +65,28 @@ func (l *lab) marked(s *service) {
 		return
 	}
 	l.add("%% iptables-legacy -t mangle -A PREROUTING -d 10.9.1.0/24 -j MARK --set-mark %d", s.mark)
+}
+
+// fixedTimeouts are TCP's besides those that --set sets.
+var fixedTimeouts = []int{10, 30, 60, 120}
+
+// setTimeouts is --set.
+func (l *lab) setTimeouts(tcp, fin, udp int) {
+	l.timeouts = []int{tcp, fin, udp}
+	l.ipvsadm("--set", strconv.Itoa(tcp), strconv.Itoa(fin), strconv.Itoa(udp))
+}
+
+// persistFor is a time for -p that is not over just before a connection's is:
+// then it would depend on how late the kernel's timers are which ends first.
+func (l *lab) persistFor(draw func() int) int {
+	secs := draw()
+	for range 20 {
+		if !slices.ContainsFunc(slices.Concat(l.timeouts, fixedTimeouts), func(t int) bool { return secs < t && t <= secs+secs/8+2 }) {
+			break
+		}
+		secs = draw()
+	}
+	return secs
 }
 
 // define adds a service with -A.

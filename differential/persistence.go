@@ -1,16 +1,13 @@
 package differential
 
-import (
-	"fmt"
-	"strconv"
-)
+import "fmt"
 
 // persistence: clients that come back, templates that time out and lose their
 // servers.
 func persistence(d *draft) {
 	l := &lab{draft: d}
 	d.add("brief")
-	d.ipvsadm("--set", strconv.Itoa(d.between(20, 200)), strconv.Itoa(d.between(5, 60)), strconv.Itoa(d.between(5, 60)))
+	l.setTimeouts(d.between(20, 200), d.between(5, 60), d.between(5, 60))
 	l.behaviour(8)
 	v6 := d.oneIn(5)
 	for range d.between(1, 3) {
@@ -62,7 +59,9 @@ func (l *lab) persistenceOptions(s *service) string {
 	if s.port != 0 && !s.sip && l.oneIn(6) {
 		return options
 	}
-	options += fmt.Sprintf(" -p %d", often(l.draft, w(3, l.between(5, 30)), w(3, l.between(31, 200)), w(1, 360)))
+	options += fmt.Sprintf(" -p %d", l.persistFor(func() int {
+		return often(l.draft, w(3, l.between(5, 30)), w(3, l.between(31, 200)), w(1, 360), w(1, pick(l.draft, 60, 120)), w(1, pick(l.draft, l.timeouts...)))
+	}))
 	switch {
 	case s.vip.Is6() && l.oneIn(2):
 		options += " -M " + pick(l.draft, "64", "32", "48", "127")

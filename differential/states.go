@@ -2,7 +2,6 @@ package differential
 
 import (
 	"fmt"
-	"strconv"
 )
 
 // states: few connections, every kind of packet, the table after most of them.
@@ -14,7 +13,7 @@ func states(d *draft) {
 		return
 	}
 	if d.oneIn(2) {
-		d.ipvsadm("--set", strconv.Itoa(d.between(0, 300)), strconv.Itoa(d.between(0, 100)), strconv.Itoa(d.between(0, 100)))
+		l.setTimeouts(d.between(0, 300), d.between(0, 100), d.between(0, 100))
 	}
 	l.behaviour(4)
 	for range d.between(1, 2) {
@@ -45,7 +44,7 @@ func (l *lab) stateful() {
 		s.mark, s.port = l.between(1, 50), 0
 	}
 	if l.oneIn(5) {
-		s.options += fmt.Sprintf(" -p %d", l.between(10, 200))
+		s.options += fmt.Sprintf(" -p %d", l.persistFor(func() int { return l.between(10, 200) }))
 	}
 	if (s.protocol == "udp" || s.mark != 0) && l.oneIn(2) {
 		s.options += " -o"
