@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,8 +76,8 @@ type client interface {
 }
 
 // Go programs that talk to the kernel through raw system calls make thousands
-// of changes from several threads, under a storm of signals: each change happens
-// once, and the table reads back as it must be.
+// of changes from several threads, under a storm of signals to them and to the
+// wrapper: each change happens once, and the table reads back as it must be.
 func TestExecGoClients(t *testing.T) {
 	job := clientJob{Workers: 8, Operations: 5000, Seed: 20261, Storm: true, Foretold: true}
 	if testing.Short() || raceEnabled {
@@ -101,13 +102,17 @@ func testGoClient(t *testing.T, lab *netnstest.Lab, name string, job clientJob) 
 	words := wrapped(self, string(text))
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = ownProgram(name)
+	var out bytes.Buffer
+	cmd.Stdout = &out
 	start := time.Now()
-	o, err := outcomeOf(cmd)
-	require.NoError(t, err)
-	require.Zero(t, o.Status, "%s%s", o.Out, o.Err)
+	wrapper := lab.Home.StartCmd(cmd)
+	stop := storm(wrapper.Pid(), unix.SIGURG)
+	err = wrapper.Wait()
+	signals := stop()
+	require.NoError(t, err, "%s%s", &out, wrapper.Output())
 	var report clientReport
-	require.NoError(t, json.Unmarshal([]byte(o.Out), &report), o.Err)
-	assert.Empty(t, report.Failed)
+	require.NoError(t, json.Unmarshal(out.Bytes(), &report), wrapper.Output())
+	assert.Empty(t, report.Failed, wrapper.Output())
 	assert.Equal(t, report.Done, d.counted(), "what was asked for happened, once")
 	total := 0
 	for _, n := range report.Done {
@@ -117,7 +122,7 @@ func testGoClient(t *testing.T, lab *netnstest.Lab, name string, job clientJob) 
 	left, err := d.Control.Services()
 	require.NoError(t, err)
 	assert.Len(t, left, standing)
-	t.Logf("seed %d: %d changes, %d reads, %d signals in %v", job.Seed, total, report.Reads, report.Signals, time.Since(start).Round(time.Millisecond))
+	t.Logf("seed %d: %d changes, %d reads, %d and %d signals in %v", job.Seed, total, report.Reads, report.Signals, signals, time.Since(start).Round(time.Millisecond))
 }
 
 // A table far larger than a socket's buffer is listed whole.
@@ -148,7 +153,8 @@ func runClient(name string) int {
 	report := clientReport{Done: map[string]int{}}
 	var stormed func() int
 	if job.Storm {
-		stormed = storm()
+		signal.Notify(make(chan os.Signal, 1), unix.SIGUSR1)
+		stormed = storm(os.Getpid(), unix.SIGURG, unix.SIGUSR1)
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -177,29 +183,28 @@ func runClient(name string) int {
 	return 0
 }
 
-// storm sends signals to all threads of the process, as the Go runtime does to
-// preempt goroutines and as profilers do, until the function it returns is
-// called, which says how many.
-func storm() (stop func() int) {
-	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, unix.SIGUSR1)
+// storm sends signals to all threads of a process, one after the other, until
+// the function it returns is called, which says how many. The Go runtime sends
+// SIGURG to its own to preempt goroutines, profilers send others.
+func storm(pid int, signals ...unix.Signal) (stop func() int) {
 	quit, sent := make(chan struct{}), make(chan int)
 	go func() {
 		n := 0
-		for ; ; n++ {
+		for i := 0; ; i++ {
 			select {
 			case <-quit:
 				sent <- n
 				return
-			case <-caught:
 			case <-time.After(200 * time.Microsecond):
 			}
-			threads, err := os.ReadDir("/proc/self/task")
+			threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 			if err != nil || len(threads) == 0 {
 				continue
 			}
-			tid, _ := strconv.Atoi(threads[n/2%len(threads)].Name())
-			_ = unix.Tgkill(os.Getpid(), tid, []unix.Signal{unix.SIGURG, unix.SIGUSR1}[n%2])
+			tid, _ := strconv.Atoi(threads[i%len(threads)].Name())
+			if unix.Tgkill(pid, tid, signals[n%len(signals)]) == nil {
+				n++
+			}
 		}
 	}()
 	return func() int { close(quit); return <-sent }
