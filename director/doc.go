@@ -7,6 +7,7 @@
 // meets, in this order, and the file it is in:
 //
 //	worker.go    Handle and Tick; which frames concern the director at all
+//	gather.go    fragments become datagrams, or their senders are told
 //	input.go     client to virtual service: lookup, port reuse, state, counters
 //	schedule.go  new connections: eligibility, persistence, scheduler, insertion
 //	transmit.go  next hop, TTL, MTU, then NAT, DR, TUN or local delivery

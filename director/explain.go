@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"usvs/conntrack"
+	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/route"
 	"usvs/sched"
@@ -15,7 +16,7 @@ type Stage uint8
 
 const (
 	StageMark       Stage = iota // Mark: what the mark rules gave it, now on the frame
-	StageFragment                // OK: the datagram is complete
+	StageFragment                // Fragment: what became of it
 	StageInput                   // for a virtual service's address, or OK: for one's mark
 	StageOutput                  // from elsewhere: perhaps a real server's answer
 	StageConnection              // OK: Conn is the packet's connection
@@ -53,6 +54,8 @@ type Step struct {
 	Virtual netip.AddrPort
 	Data    []byte
 	Hop     route.Hop
+
+	Fragment forward.Outcome
 }
 
 // Recorder hears of every decision a worker makes, in order.

@@ -24,7 +24,7 @@ func (w *Worker) whole(f *link.Frame) *link.Frame {
 	f.Hidden = w.hides() // what is hidden of a datagram depends on the fragment
 	outcome := w.d.fragments.Add(w.now, f, &w.p, g)
 	if w.recorder != nil {
-		w.record(Step{Stage: StageFragment, OK: outcome == forward.Complete})
+		w.record(Step{Stage: StageFragment, Fragment: outcome})
 	}
 	switch outcome {
 	case forward.Alone:

@@ -116,11 +116,16 @@ func (r *recorder) rule(rules *marks.Ruleset, s *director.Step) string {
 }
 
 func (r *recorder) fragment(s *director.Step) {
-	if s.OK {
+	switch s.Fragment {
+	case forward.Complete:
 		r.say("fragment", "the last one that was missing: the datagram is whole")
-		return
+	case forward.Kept:
+		r.say("fragment", "kept until the rest of its datagram arrives")
+	case forward.Alone:
+		r.say("fragment", "no datagram can come of it: it is handled as it is")
+	default:
+		r.say("fragment", "dropped: it repeats or contradicts another, or exceeds a limit")
 	}
-	r.say("fragment", "kept until the rest of its datagram arrives")
 }
 
 func (r *recorder) address(s *director.Step) {

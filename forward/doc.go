@@ -5,7 +5,8 @@
 //
 // A frame meets the functions in this order:
 //
-//	Reassembler.Add                  fragments become a datagram (Frame.FragSize is set)
+//	Reassembler.Add                  fragments become a datagram (Frame.FragSize and Pieces are set)
+//	MergePieces                      of a datagram to this machine
 //	RecordRoute                      the one IP option a director fills in, of requests here
 //	ParseQuote, ICMPChecksumOK       of ICMP errors about a connection
 //	DecrementTTL, ExceedsMTU         everything that may be answered with an ICMP error

@@ -171,6 +171,7 @@ func TestErrorFieldsByFamily(t *testing.T) {
 		{"prohibited", Prohibited(), 3, 13, 0, 1, 1, 0},
 		{"relayed", Relayed(11, 1), 11, 1, 0, 11, 1, 0},
 		{"time", TimeExceeded(), 11, 0, 0, 3, 0, 0},
+		{"reassembly", ReassemblyTimeExceeded(), 11, 1, 0, 3, 1, 0},
 		{"mtu", FragNeeded(1400), 3, 4, 1400, 2, 0, 1400},
 		{"large mtu", PacketTooBig(70000), 3, 4, 65535, 2, 0, 70000},
 	}
