@@ -44,7 +44,7 @@ privileges by exec (no_new_privs), so that sudo does not work in it.`,
 	}
 	fl := cmd.Flags()
 	fl.SetInterspersed(false)
-	fl.StringVar(&start, "start", "", "start `usvs run --own host FLAGS` first, and end it at the end")
+	fl.StringVar(&start, "start", "", "start usvs run --own host with these `FLAGS`, separated by blanks, and end it at the end")
 	fl.BoolVar(&files, "files", true, "answer for /proc/net/ip_vs* and /proc/sys/net/ipv4/vs/* too")
 	return cmd
 }

@@ -48,7 +48,8 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 
   usvs demo                         see all three modes at work, nothing to set up
   usvs run -i eth0 --rules FILE     the director
-  usvs ipvsadm -A -t 10.0.0.1:80    the commands you know`,
+  usvs ipvsadm -A -t 10.0.0.1:80    the commands you know
+  usvs exec keepalived -n -l        unmodified programs that know the kernel's`,
 		Version:          version,
 		SilenceErrors:    true,
 		SilenceUsage:     true,

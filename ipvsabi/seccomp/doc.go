@@ -52,7 +52,15 @@
 // it is the process that a service manager watches (Type=exec). systemd sends
 // SIGTERM to all processes of a unit, so that the program would get it twice:
 // KillMode=mixed sends it to the wrapper alone, which passes it on. A program that notifies the service manager
-// itself needs NotifyAccess=all.
+// itself needs NotifyAccess=all. ^Z stops wrapper and program together, as both
+// are in the terminal's process group.
+//
+// # Cost
+//
+// A call that is handed over and left to the kernel takes 5 to 6 microseconds
+// longer (x86-64, 2 CPUs): those of Config.Files. The filter alone is not
+// measurable, and programs that walk trees by directory descriptors, like find,
+// run as fast as ever.
 //
 // # Limits
 //

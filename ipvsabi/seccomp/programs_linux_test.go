@@ -440,16 +440,23 @@ func many([]string) {
 	open(0).replies(200, 4096)
 }
 
+// pinned is what only numbers point to, which must stay where it is.
+var pinned []any
+
 // hostile makes calls that cannot be right, on a socket that works afterwards.
 func hostile([]string) {
 	c := open(unix.SOCK_NONBLOCK)
 	c.send(askReplies, 4, 0, 0, 0, 0, 16, 0, 0)
 	fd := uintptr(c.fd)
 	nowhere, huge := uintptr(8), uintptr(1)<<62
-	header := func(m unix.Msghdr) uintptr { return uintptr(unsafe.Pointer(&m)) }
 	data := make([]byte, 64)
-	iov := unix.Iovec{Base: &data[0], Len: uint64(huge)}
-	bad := (*byte)(unsafe.Add(unsafe.Pointer(nil), 8))
+	vector := []uint64{uint64(uintptr(unsafe.Pointer(&data[0]))), uint64(huge)}
+	header := func(vector, count uint64) *[7]uint64 { return &[7]uint64{2: vector, 3: count} } // a struct msghdr
+	nowhereVector, manyVectors := header(8, 1), header(uint64(uintptr(unsafe.Pointer(&vector[0]))), uint64(huge))
+	hugeVector := header(manyVectors[2], 1)
+	path := []byte("/proc/net/ip_vs\x00")
+	pinned = []any{data, vector, path, nowhereVector, manyVectors, hugeVector}
+	at := func(p unsafe.Pointer) uintptr { return uintptr(p) }
 	for _, call := range []struct {
 		what string
 		nr   uintptr
@@ -462,22 +469,21 @@ func hostile([]string) {
 		{"writev nowhere", unix.SYS_WRITEV, [6]uintptr{fd, nowhere, 1}},
 		{"writev too many", unix.SYS_WRITEV, [6]uintptr{fd, nowhere, 1 << 20}},
 		{"sendmsg nowhere", unix.SYS_SENDMSG, [6]uintptr{fd, nowhere}},
-		{"sendmsg, vector nowhere", unix.SYS_SENDMSG, [6]uintptr{fd, header(unix.Msghdr{Iov: (*unix.Iovec)(unsafe.Pointer(bad)), Iovlen: 1})}},
-		{"sendmsg, too many", unix.SYS_SENDMSG, [6]uintptr{fd, header(unix.Msghdr{Iov: &iov, Iovlen: uint64(huge)})}},
-		{"sendmsg, huge", unix.SYS_SENDMSG, [6]uintptr{fd, header(unix.Msghdr{Iov: &iov, Iovlen: 1})}},
+		{"sendmsg, vector nowhere", unix.SYS_SENDMSG, [6]uintptr{fd, at(unsafe.Pointer(nowhereVector))}},
+		{"sendmsg, too many", unix.SYS_SENDMSG, [6]uintptr{fd, at(unsafe.Pointer(manyVectors))}},
+		{"sendmsg, huge", unix.SYS_SENDMSG, [6]uintptr{fd, at(unsafe.Pointer(hugeVector))}},
 		{"sendmmsg nowhere", unix.SYS_SENDMMSG, [6]uintptr{fd, nowhere, 1 << 20}},
 		{"recvmsg nowhere", unix.SYS_RECVMSG, [6]uintptr{fd, nowhere}},
 		{"recvmmsg nowhere", unix.SYS_RECVMMSG, [6]uintptr{fd, nowhere, 1 << 20}},
 		{"dup above all limits", unix.SYS_FCNTL, [6]uintptr{fd, unix.F_DUPFD, 1 << 30}},
 		{"dup to below 0", unix.SYS_FCNTL, [6]uintptr{fd, unix.F_DUPFD, ^uintptr(0)}},
 		{"open nowhere", unix.SYS_OPENAT, [6]uintptr{^uintptr(99), nowhere}},
-		{"openat2, how nowhere", unix.SYS_OPENAT2, [6]uintptr{^uintptr(99), uintptr(unsafe.Pointer(unsafe.StringData("/proc/net/ip_vs\x00"))), nowhere, 24}},
-		{"stat to nowhere", unix.SYS_NEWFSTATAT, [6]uintptr{^uintptr(99), uintptr(unsafe.Pointer(unsafe.StringData("/proc/net/ip_vs\x00"))), nowhere}},
+		{"openat2, how nowhere", unix.SYS_OPENAT2, [6]uintptr{^uintptr(99), at(unsafe.Pointer(&path[0])), nowhere, 24}},
+		{"stat to nowhere", unix.SYS_NEWFSTATAT, [6]uintptr{^uintptr(99), at(unsafe.Pointer(&path[0])), nowhere}},
 	} {
 		_, _, errno := unix.Syscall6(call.nr, call.args[0], call.args[1], call.args[2], call.args[3], call.args[4], call.args[5])
 		check(errno != 0 && errno != unix.ENOSYS, "%s: %v", call.what, errno)
 	}
-	runtime.KeepAlive(data)
 	for i := range 4 {
 		check(len(c.receive(i)) == 4096, "reply %d", i)
 	}
