@@ -67,7 +67,8 @@ func (t terminal) close() {
 // sent reports whether the terminal sent a signal, and to the whole process
 // group. The kernel tells nobody but signal handlers; so it is taken for the
 // terminal's when it can be: INT, QUIT and WINCH when this group is in the
-// foreground, HUP when the terminal is gone.
+// foreground, HUP when the terminal is gone. Who means the program alone, in the
+// foreground of a terminal, has to signal it and not us.
 func (t terminal) sent(s os.Signal) bool {
 	if t < 0 {
 		return false
