@@ -28,7 +28,7 @@ var defects = []defect{
 		"return time.Duration(tcpNormal.timeout[state]) * time.Second", "return time.Duration(tcpNormal.timeout[state]) * 1000 * time.Hour"},
 	{"wrong next-hop MAC", "director/send.go",
 		"	eth.SetDst(mac)\n", "	mac[4] ^= 1\n	eth.SetDst(mac)\n"},
-	{"fragment to another server", "director/worker.go",
+	{"fragment to another server", "director/gather.go",
 		"	return g\n", "	w.p.SrcPort ^= 1\n	return g\n"},
 	{"ARP answered for an unowned VIP", "arp/questions.go",
 		"case op == opRequest && c.local.Owned(port, target):", "case op == opRequest:"},
