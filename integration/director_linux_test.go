@@ -1,12 +1,15 @@
 package integration
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -113,8 +116,20 @@ func (d *director) kill() {
 	<-d.proc.Done()
 }
 
-// pause stops the director's process where it is, resume lets it go on.
-func (d *director) pause()  { d.ns.Run("kill", "-STOP", strconv.Itoa(d.proc.Pid())) }
+// pause stops the director's process where it is, with all its threads, resume
+// lets it go on.
+func (d *director) pause() {
+	d.t.Helper()
+	d.ns.Run("kill", "-STOP", strconv.Itoa(d.proc.Pid()))
+	eventually(d.t, "the director stands still", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.proc.Pid()))
+		return !slices.ContainsFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			return err == nil && !bytes.Contains(stat, []byte(") T "))
+		})
+	})
+}
+
 func (d *director) resume() { d.ns.Run("kill", "-CONT", strconv.Itoa(d.proc.Pid())) }
 
 // usvs runs a command line of the program, which starts behind the word usvs,
