@@ -191,7 +191,7 @@ func (c *Campaign) found(k Kernel, f Finding) (err error) {
 
 // keep writes a finding's recording, if that is wanted.
 func (c *Campaign) keep(f Finding) {
-	if c.Out == "" {
+	if c.Out == "" || f.Trace == "" {
 		return
 	}
 	path := filepath.Join(c.Out, f.Scenario.Name()+".trace")

@@ -229,3 +229,20 @@ func TestUnclearScenariosArePlayedAgain(t *testing.T) {
 		require.Equal(t, min(late+1, 4), k.asked)
 	}
 }
+
+func TestStalled(t *testing.T) {
+	kinds := []stage.Kind{stage.Setup, stage.Frame, stage.Wait, stage.Command, stage.Frame}
+	steps := []stage.Step{}
+	for _, k := range kinds {
+		steps = append(steps, stage.Step{Kind: k})
+	}
+	ends := func(secs ...float64) (results []stage.Result) {
+		for _, s := range secs {
+			results = append(results, stage.Result{End: time.Duration(s * float64(time.Second))})
+		}
+		return results
+	}
+	require.False(t, stalled(steps, ends(1, 2.5, 30, 30.1, 30.2)), "settling and waits take their time")
+	require.True(t, stalled(steps, ends(1, 2.5, 30, 31, 31.1)))
+	require.True(t, stalled(steps, ends(1, 2.5, 30, 30.1, 31)))
+}

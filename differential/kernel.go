@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"usvs/differential/stage"
 )
@@ -37,5 +38,22 @@ func Record(k Kernel, s Scenario) (trace string, err error) {
 	if a.Failure != "" {
 		return "", fmt.Errorf("%w: %s", ErrRefused, a.Failure)
 	}
+	if stalled(job.Steps, a.Results) {
+		return "", fmt.Errorf("%w: the machine stood still", ErrUnclear)
+	}
 	return s.record(steps, a), nil
+}
+
+// stalled reports whether a command or a frame took so long, as on a busy
+// machine, that nobody knows at what time within it the kernel answered. What
+// follows the set-up includes the time to settle.
+func stalled(steps []stage.Step, results []stage.Result) bool {
+	const most = 700 * time.Millisecond
+	for i := 1; i < len(results); i++ {
+		timed := steps[i].Kind == stage.Command || steps[i].Kind == stage.Frame
+		if timed && steps[i-1].Kind != stage.Setup && results[i].End-results[i-1].End > most {
+			return true
+		}
+	}
+	return false
 }
