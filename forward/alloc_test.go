@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"usvs/clock"
 	"usvs/ipvs"
 	"usvs/wire"
 )
@@ -96,7 +97,20 @@ func TestNoAllocsReassembler(t *testing.T) {
 	add() // the frame gets its storage for Pieces once
 	requireNoAllocs(t, "Add", add)
 	requireNoAllocs(t, "Tick", func() { r.Tick(1, nil) })
+	p := parse(t, out)
+	requireNoAllocs(t, "MergePieces", func() { MergePieces(out, p) })
+	l := &sameFrame{out}
+	requireNoAllocs(t, "Tick that tells", func() {
+		r.Add(1, f1, p1, out)
+		r.Tick(clock.Never, l)
+	})
 }
+
+// sameFrame is a Lapsed that offers one frame over and over.
+type sameFrame struct{ f *wire.Frame }
+
+func (l *sameFrame) New() *wire.Frame   { return l.f }
+func (l *sameFrame) Lapsed(*wire.Frame) {}
 
 func benchFrame(b *testing.B, r recipe) (*wire.Frame, *wire.Packet) {
 	f, p := r.build(b)
