@@ -130,12 +130,16 @@ func TestExecLargeTable(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "ipvsadm")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
-		serveCountingDirector(t, lab.Home).fill(t, 2000, 2)
+		services := 1000
+		if testing.Short() || raceEnabled {
+			services = 300
+		}
+		serveCountingDirector(t, lab.Home).fill(t, services, 2)
 		for _, list := range []string{"-Sn", "-Ln --stats --exact"} {
 			words := strings.Fields(list)
 			want := runIn(t, lab.Home, append([]string{program(), "ipvsadm"}, words...)...)
 			got := runIn(t, lab.Home, wrapped(append([]string{"ipvsadm"}, words...)...)...)
-			require.Greater(t, strings.Count(want.Out, "\n"), 6000-1, want.Err)
+			require.GreaterOrEqual(t, strings.Count(want.Out, "\n"), 3*services, want.Err)
 			require.True(t, want == got, "%s: want %d lines, have %d, status %d: %s",
 				list, strings.Count(want.Out, "\n"), strings.Count(got.Out, "\n"), got.Status, got.Err)
 		}
