@@ -232,6 +232,18 @@ func TestDaemon(t *testing.T) {
 	})
 }
 
+// What a shell left behind that became the wrapper is not waited for.
+func TestStrangers(t *testing.T) {
+	inLab(t, func(u usvs) {
+		out, err := u.Try("sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!; exec "+os.Getenv(binaryEnv)+" exec -- echo ran")
+		require.NoError(u, err, out)
+		var pid int
+		_, err = fmt.Sscanf(out, "%d\nran\n", &pid)
+		require.NoError(u, err, out)
+		u.Namespace.Run("kill", strconv.Itoa(pid))
+	})
+}
+
 // When the wrapper is killed the program is told to end. What it starts before
 // it hears of that may find no files.
 func TestKilledWrapper(t *testing.T) {

@@ -114,7 +114,7 @@
 //
 // # Locks
 //
-// Guest.placing, outbox.mu, namespaces.mu, settings.mu, Companion.mu are leaves,
-// but for Guest.mu, under which Companion.mu may be taken, and openSetting.mu,
-// held while the director is asked, under which Guest.mu and namespaces.mu are.
+// All are leaves but two: under Guest.placing Guest.mu may be taken, and under
+// openSetting.mu, which is held while the director is asked, Guest.mu and
+// namespaces.mu.
 package seccomp

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -35,19 +36,32 @@ func (g *Guest) reap() bool {
 		return false // ECHILD: all descendants are gone, for orphans become our children
 	}
 	if g.Companion.is(pid) {
-		status, _ := g.Companion.Ended()
-		g.complain("companion", "the director that --start started has ended (%s); its programs are asked to end, too", describe(status))
-		g.Signal(syscall.SIGTERM) // so that keepalived gives back what another machine can serve
-		return len(g.children()) > 0
+		status, _ := g.Companion.Ended() // reaps it
+		g.complain("companion", "the director that --start started has ended (%s)", describe(status))
+		return g.moreBut(pid)
 	}
 	g.mu.Lock()
+	g.waitLocked(pid)
+	g.mu.Unlock()
+	return g.moreBut(pid)
+}
+
+// moreBut reports whether there may be wrapped processes, now that a child has
+// been reaped.
+func (g *Guest) moreBut(pid int) bool {
+	g.mu.Lock()
 	defer g.mu.Unlock()
+	delete(g.others, pid)
+	return len(g.others) == 0 || len(g.childrenLocked()) > 0
+}
+
+// waitLocked reaps a child that has ended.
+func (g *Guest) waitLocked(pid int) {
 	var status syscall.WaitStatus
 	_, err := syscall.Wait4(pid, &status, 0, nil)
 	if err == nil && pid == g.pid {
 		g.pid, g.status = 0, status
 	}
-	return g.Companion == nil || len(g.children()) > 0
 }
 
 // Signal passes a signal on to the program or, after its end, to those that it
@@ -59,21 +73,39 @@ func (g *Guest) Signal(sig syscall.Signal) {
 		_ = syscall.Kill(g.pid, sig)
 		return
 	}
-	for _, pid := range g.children() {
+	for _, pid := range g.childrenLocked() {
 		_ = syscall.Kill(pid, sig)
 	}
 }
 
-// children are the process's children but the companion.
-func (g *Guest) children() (pids []int) {
+// childrenLocked are the process's children that are wrapped.
+func (g *Guest) childrenLocked() []int {
+	return slices.DeleteFunc(children(), func(pid int) bool { return g.others[pid] })
+}
+
+// strangers are the children that the process has before it starts a program:
+// the companion, and what a shell left that became this process by exec.
+func strangers() map[int]bool {
+	set := map[int]bool{}
+	if !hasChildren() {
+		return set
+	}
+	for _, pid := range children() {
+		set[pid] = true
+	}
+	return set
+}
+
+// children are the process's children.
+func children() (pids []int) {
 	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if parentOf(text) == os.Getpid() && !g.Companion.is(pid) {
+		if parentOf(text) == os.Getpid() {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 			pids = append(pids, pid)
 		}
 	}

@@ -27,7 +27,7 @@ type Config struct {
 	Say func(message string)
 	// Files has files that the kernel's IPVS would have below /proc found too.
 	Files bool
-	// Companion is a child process that is none of the wrapped programs. It may
+	// Companion is a process beside the wrapped ones, whose end is told. It may
 	// be nil.
 	Companion *Companion
 }
@@ -47,6 +47,7 @@ type Guest struct {
 	pid    int                // of the program itself, 0 when it was waited for; guarded by mu
 	status syscall.WaitStatus // then; guarded by mu
 	said   map[string]bool    // guarded by mu
+	others map[int]bool       // children that are not wrapped; guarded by mu
 }
 
 // maxCalls is how many calls are served at once. A slow director holds as many
@@ -66,7 +67,7 @@ func Start(cfg Config, path string, argv, env []string) (*Guest, error) {
 	}
 	g := &Guest{
 		Config: cfg, namespaces: spaces, outbox: outbox{waiting: map[uint64]*queue{}},
-		release: make(chan struct{}), said: map[string]bool{},
+		release: make(chan struct{}), said: map[string]bool{}, others: strangers(),
 	}
 	g.settings = settings{say: func(format string, args ...any) { g.say(fmt.Sprintf(format, args...)) }, open: map[uint64]*openSetting{}}
 	caught := catchSignals() // before there is a program that could be signalled

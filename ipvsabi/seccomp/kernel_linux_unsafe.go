@@ -112,6 +112,12 @@ func disconnect(fd int) unix.Errno {
 	return errno
 }
 
+// hasChildren reports whether the process has any children.
+func hasChildren() bool {
+	_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, 0, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, 0, 0)
+	return errno != unix.ECHILD
+}
+
 // endedChild waits until a child has ended and returns which, without reaping it.
 func endedChild() (pid int, errno unix.Errno) {
 	var info [32]int32 // siginfo_t: the process is behind three words and a hole
