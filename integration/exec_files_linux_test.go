@@ -23,7 +23,7 @@ var kernelAnswers = []struct {
 	{"cd /proc/net; sed -n 2p ip_vs", outcome{Out: listHead}},
 	{"[ -e /proc/net/ip_vs ] && echo there", outcome{Out: "there\n"}},
 	{"echo 1 > /proc/net/ip_vs", outcome{Err: "/bin/sh: 1: cannot create /proc/net/ip_vs: Permission denied\n", Status: 2}},
-	{"stat -c '%a %s %F %U' /proc/net/ip_vs /proc/sys/net/ipv4/vs/conntrack", outcome{Out: "444 0 regular empty file root\n644 0 regular empty file root\n"}},
+	{"stat -c '%a %s %F' /proc/net/ip_vs /proc/sys/net/ipv4/vs/conntrack", outcome{Out: "444 0 regular empty file\n644 0 regular empty file\n"}},
 	{"ls /proc/sys/net/ipv4/vs | head -2", outcome{Out: "am_droprate\namemthresh\n"}},
 	{"sysctl -w net.ipv4.vs.drop_entry=9", outcome{Err: "sysctl: setting key \"net.ipv4.vs.drop_entry\": Invalid argument\n", Status: 1}},
 	{"sysctl -w net.ipv4.vs.nosuch=9", outcome{Err: "sysctl: cannot stat /proc/sys/net/ipv4/vs/nosuch: No such file or directory\n", Status: 1}},
