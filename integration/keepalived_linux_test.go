@@ -264,7 +264,7 @@ func (l *load) goesOn(t *testing.T) {
 func (l *load) report(t *testing.T, what string) {
 	t.Helper()
 	ok, lost, longest := l.sofar()
-	t.Logf("%s: so far %d requests, %d lost, longest pause %v", what, ok, len(lost), longest.Round(time.Millisecond))
+	t.Logf("%s: so far %d requests, %d lost %q, longest pause %v", what, ok, len(lost), lost, longest.Round(time.Millisecond))
 	most := int(2 * patience / requestTimeout) // of two changes of the master, each of which ends in time
 	assert.Less(t, len(lost), most, "%q", lost)
 }
