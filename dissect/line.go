@@ -78,6 +78,7 @@ var messages4 = map[[2]uint8]string{
 var messages6 = map[[2]uint8]string{
 	{128, 0}: "echo request", {129, 0}: "echo reply", {1, 0}: "no route", {1, 3}: "address unreachable",
 	{1, 4}: "port unreachable", {2, 0}: "packet too big", {3, 0}: "hop limit exceeded",
+	{3, 1}: "reassembly time exceeded", {4, 0}: "wrong header field", {4, 1}: "unknown next header", {4, 3}: "incomplete headers",
 	{133, 0}: "router solicitation", {134, 0}: "router advertisement",
 	{135, 0}: "neighbour solicitation", {136, 0}: "neighbour advertisement", {143, 0}: "multicast listener report",
 }

@@ -3,7 +3,6 @@ package netsim
 import (
 	"net/netip"
 
-	"usvs/forward"
 	"usvs/localstack"
 	"usvs/route"
 	"usvs/wire"
@@ -28,8 +27,8 @@ type Host struct {
 
 	sysctl     hostSettings
 	neigh      neighbours
-	answers    *localstack.Stack    // made for the first answer
-	frags      *forward.Reassembler // made for the first fragment
+	answers    *localstack.Stack // made for the first answer
+	frags      *gathering        // made for the first fragment
 	pmtu       map[netip.Addr]learnedMTU
 	transports map[uint8]transport
 	udp        udpSockets

@@ -1,7 +1,6 @@
 package netsim
 
 import (
-	"usvs/forward"
 	"usvs/localstack"
 	"usvs/route"
 	"usvs/wire"
@@ -148,25 +147,6 @@ func (h *Host) checksumOK(pk *wire.Packet) bool {
 		return true
 	}
 	return wire.Fold(wire.Sum(t, wire.PseudoSum(pk.Src, pk.Dst, pk.Proto, len(t)))) == 0xffff
-}
-
-// reassemble keeps a fragment and returns the datagram that it completes,
-// which is then the host's current packet.
-func (h *Host) reassemble(p *Port, f *frame) *frame {
-	if h.frags == nil {
-		h.frags = forward.NewReassembler(forward.Limits{Datagrams: 64, Bytes: 512 << 10}, h.net.derived("fragments "+h.name))
-	}
-	g := h.net.frame(wire.MaxFrame)
-	switch h.frags.Add(h.net.now, &f.Frame, &h.p, &g.Frame) {
-	case forward.Complete:
-		if h.p.Parse(g.Bytes(), wire.Ethernet) == wire.None && !h.p.Fragment {
-			return g
-		}
-	case forward.Alone:
-		h.answer(p, f) // it says what is wrong with it
-	}
-	h.net.release(g)
-	return nil
 }
 
 // answer sends what Linux answers to a packet that no socket takes.

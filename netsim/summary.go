@@ -150,7 +150,7 @@ var icmp4Names = map[[2]uint8]string{
 }
 
 var icmp6Names = map[[2]uint8]string{
-	{128, 0}: "echo request", {129, 0}: "echo reply", {3, 0}: "time exceeded", {2, 0}: "packet too big",
+	{128, 0}: "echo request", {129, 0}: "echo reply", {3, 0}: "time exceeded", {3, 1}: "reassembly time exceeded", {2, 0}: "packet too big",
 	{1, 0}: "no route", {1, 1}: "prohibited", {1, 3}: "address unreachable", {1, 4}: "port unreachable",
-	{4, 1}: "unknown next header", {135, 0}: "neighbour solicitation", {136, 0}: "neighbour advertisement",
+	{4, 0}: "wrong header field", {4, 1}: "unknown next header", {4, 3}: "incomplete headers", {135, 0}: "neighbour solicitation", {136, 0}: "neighbour advertisement",
 }
