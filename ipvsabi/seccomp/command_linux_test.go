@@ -324,6 +324,7 @@ func TestFiles(t *testing.T) {
 // The director comes and goes with the program.
 func TestStart(t *testing.T) {
 	inLab(t, func(u usvs) {
+		netnstest.NeedCommands(u.T, "pgrep")
 		start := []string{"exec", "--start", "-i eth0 --log-level error", "--", "sh", "-c"}
 		out, status := u.run(append(start, "ipvsadm -A -t 10.0.0.9:80 && ipvsadm -S -n; exit 6")...)
 		assert.Equal(u, 6, status)
@@ -333,6 +334,10 @@ func TestStart(t *testing.T) {
 		out, status = u.run("exec", "--start", "-i nosuch", "true")
 		assert.Equal(u, 1, status)
 		assert.Contains(u, out, "the director did not start")
+		out, status = u.run(append(start, "trap 'echo TERM; exit' TERM; kill -KILL $(pgrep -P $PPID -f '[r]un --own host'); while :; do sleep 0.02; done")...)
+		assert.Equal(u, 1, status, "a program without its director failed")
+		assert.Contains(u, out, "TERM\n")
+		assert.Contains(u, out, "its programs are asked to end, too")
 		u.director()
 		out, status = u.run(append(start, "true")...)
 		assert.Equal(u, 1, status)

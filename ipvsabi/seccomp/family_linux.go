@@ -37,7 +37,8 @@ func (g *Guest) reap() bool {
 	}
 	if g.Companion.is(pid) {
 		status, _ := g.Companion.Ended() // reaps it
-		g.complain("companion", "the director that --start started has ended (%s)", describe(status))
+		g.complain("companion", "the director that --start started has ended (%s); its programs are asked to end, too", describe(status))
+		g.Signal(syscall.SIGTERM) // so that keepalived gives back what another machine can serve
 		return g.moreBut(pid)
 	}
 	g.mu.Lock()
