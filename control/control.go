@@ -70,7 +70,7 @@ type Control struct {
 	mu       sync.Mutex // guards everything below
 	services []*service // oldest first
 	byID     map[ipvs.ServiceID]*service
-	trash    []*server // newest first
+	trash    trash
 	trashRun clock.Instant
 	foldRun  clock.Instant
 	totals   estimator
@@ -82,8 +82,15 @@ type Control struct {
 	marks6   *marks.Ruleset
 	snap     *director.Snapshot
 	held     bool                      // a transaction publishes once, at its end
+	pending  bool                      // it has something to publish
 	backup   bool                      // a backup daemon runs
 	daemons  [2]atomic.Pointer[daemon] // master and backup; changed under mu
+
+	own     ownership
+	index   *director.Index
+	views   []*director.Service // of services that were published, oldest first
+	shared  bool                // a snapshot has views, so that they are only appended to
+	touched []*service          // whose views are out of date
 
 	deletions uint64 // of servers, while expire_nodest_conn was set
 	additions uint64 // of servers
@@ -114,6 +121,8 @@ func New(cfg Config) *Control {
 		named:    map[string]struct{}{},
 		marks4:   marks.New(marks.IPv4),
 		marks6:   marks.New(marks.IPv6),
+		own:      newOwnership(cfg.Own),
+		index:    director.NewIndex(),
 	}
 	c.defendLocked()
 	c.publishLocked()
@@ -169,33 +178,6 @@ func following(due, now clock.Instant) clock.Instant {
 		return next
 	}
 	return now.Add(foldPeriod)
-}
-
-// publishLocked builds the snapshot of the current state and hands it on.
-func (c *Control) publishLocked() {
-	if c.held {
-		return
-	}
-	s := &director.Snapshot{
-		Sysctls: c.sysctls, Routes: c.routes,
-		DropRate: c.defence.dropRate, Standby: c.standbyLocked(), Deletions: c.deletions,
-	}
-	for _, svc := range c.services {
-		s.Services = append(s.Services, svc.viewed())
-	}
-	if c.marks4.Len() > 0 {
-		s.Marks4 = c.marks4
-	}
-	if c.marks6.Len() > 0 {
-		s.Marks6 = c.marks6
-	}
-	virtual := c.virtualLocked()
-	s.Owned = c.owned(virtual)
-	s.Hidden = c.hiddenLocked(virtual, s.Owned)
-	c.snap = s.Seal()
-	if c.cfg.Publish != nil {
-		c.cfg.Publish(c.snap)
-	}
 }
 
 // numeric resolves no names.

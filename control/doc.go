@@ -1,15 +1,17 @@
 // Package control owns the wanted state: virtual services, real servers, mark
 // rules, owned addresses and settings. It validates a change as the kernel
-// would, tells the schedulers, builds the next director.Snapshot whole and
-// publishes it. It also keeps what is shown of the past: counters folded every
-// two seconds, rates, and the trash of deleted real servers.
+// would, tells the schedulers, makes the next director.Snapshot of the last one
+// and what changed, and publishes it. It also keeps what is shown of the past:
+// counters folded every two seconds, rates, and the trash of deleted real
+// servers.
 //
 // It implements ipvsadm.Backend. It opens no socket and starts no goroutine;
 // what must happen by itself happens in Tick, which its owner calls.
 //
 // # Files
 //
-//	control.go   what it is made of, publication, Tick
+//	control.go   what it is made of, Tick
+//	publish.go   snapshots, which share with the last one what stays
 //	validate.go  what the kernel refuses, and with which error
 //	service.go   add, edit, delete virtual services
 //	server.go    add, edit, delete real servers

@@ -333,9 +333,12 @@ func (m *model) check(r *rig) {
 			require.Same(r.t, rs, r.registry.Get(rs.Index))
 		}
 	}
-	require.Len(r.t, r.trash, len(m.trash))
+	var deleted []*server
+	r.trash.each(func(srv *server) { deleted = append(deleted, srv) })
+	require.Len(r.t, deleted, len(m.trash))
+	require.Equal(r.t, len(m.trash), r.trash.n)
 	for i, srv := range m.trash {
-		require.Same(r.t, srv.rs, r.trash[i].rs)
+		require.Same(r.t, srv.rs, deleted[i].rs)
 		require.False(r.t, srv.rs.Available())
 		require.Same(r.t, srv.rs, r.registry.Get(srv.rs.Index))
 	}

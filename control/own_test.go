@@ -22,18 +22,18 @@ func hostWith(addrs ...string) *route.Table {
 	return route.New(cfg)
 }
 
-// words lists what there is of a snapshot's ownership, sorted.
-func ownership(s *director.Snapshot) (owned, hidden []string) {
-	for _, a := range s.Owned {
+// owns lists what there is of a snapshot's ownership, sorted.
+func owns(s *director.Snapshot) (owned, hidden []string) {
+	for _, a := range s.Owned.Sorted() {
 		owned = append(owned, a.String())
 	}
-	for a := range s.Hidden.Addrs {
+	for a := range s.Hidden.Addrs.All() {
 		hidden = append(hidden, "addr "+a.String())
 	}
-	for e := range s.Hidden.Services {
+	for e := range s.Hidden.Services.All() {
 		hidden = append(hidden, "service "+show(e))
 	}
-	for e := range s.Hidden.Servers {
+	for e := range s.Hidden.Servers.All() {
 		hidden = append(hidden, "server "+show(e))
 	}
 	for _, p := range s.Hidden.Prefixes {
@@ -126,7 +126,7 @@ func TestOwnership(t *testing.T) {
 			})
 			r.SetRoutes(hostWith(split(tt.locals)...))
 			r.must(r.load(tt.rules))
-			owned, hidden := ownership(r.Snapshot())
+			owned, hidden := owns(r.Snapshot())
 			require.Equal(t, split(tt.owned), owned)
 			require.Equal(t, split(tt.hidden), hidden)
 		})
@@ -137,14 +137,14 @@ func TestOwnership(t *testing.T) {
 func TestOwnershipFollows(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Own = OwnHost })
 	r.must(r.AddService(web, by("rr")))
-	require.Empty(t, r.Snapshot().Owned)
+	require.Zero(t, r.Snapshot().Owned.Len())
 	r.SetRoutes(hostWith("10.9.0.1"))
-	require.Equal(t, []netip.Addr{web.Addr}, r.Snapshot().Owned)
+	require.Equal(t, []netip.Addr{web.Addr}, r.Snapshot().Owned.Sorted())
 	r.SetRoutes(hostWith())
-	require.Empty(t, r.Snapshot().Owned)
+	require.Zero(t, r.Snapshot().Owned.Len())
 	r.SetRoutes(hostWith("10.9.0.1"))
 	r.must(r.DeleteService(web))
-	require.Empty(t, r.Snapshot().Owned)
+	require.Zero(t, r.Snapshot().Owned.Len())
 }
 
 // The answers of a deleted server's open connections are still translated, so
@@ -152,7 +152,7 @@ func TestOwnershipFollows(t *testing.T) {
 func TestDeletedServersStayHidden(t *testing.T) {
 	r := newRig(t)
 	r.must(r.load("-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.1.0.11:80 -m\n-a -t 10.9.0.1:80 -r 10.1.0.12:80 -g\n"))
-	hidden := func() []string { _, h := ownership(r.Snapshot()); return h }
+	hidden := func() []string { _, h := owns(r.Snapshot()); return h }
 	before := hidden()
 	r.must(r.load("-A -t 10.9.0.1:80 -s rr\n"))
 	require.Equal(t, before, hidden())

@@ -18,6 +18,8 @@ type server struct {
 	// In the trash only.
 	idle      bool
 	idleSince clock.Instant
+	place     int     // in the trash's list
+	older     *server // the one of the same identity that was deleted before
 }
 
 var errFull = errors.New("too many real servers")
@@ -60,7 +62,10 @@ func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 	}
 	c.additions++
 	srv.rs.Joined = c.additions
+	c.index.AddServer(svc.vs.ID, srv.rs)
+	c.own.addServer(srv.rs)
 	svc.setServers(append([]*server{srv}, svc.servers...))
+	c.touchLocked(svc)
 	return svc.picker.Update(sched.Add, svc.reals, srv.rs)
 }
 
@@ -106,7 +111,11 @@ func (c *Control) editServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Ser
 		return err
 	}
 	rs := svc.servers[i].rs
+	c.index.RemoveServer(svc.vs.ID, rs)
+	c.own.removeServer(rs)
 	rs.SetSpec(spec)
+	c.index.AddServer(svc.vs.ID, rs)
+	c.own.addServer(rs)
 	return svc.picker.Update(sched.Edit, svc.reals, rs)
 }
 
@@ -132,6 +141,8 @@ func (c *Control) deleteServerLocked(svc *service, id ipvs.ServerID) error {
 	}
 	srv := svc.servers[i]
 	svc.setServers(slices.Delete(slices.Clone(svc.servers), i, i+1))
+	c.touchLocked(svc)
+	c.index.RemoveServer(svc.vs.ID, srv.rs)
 	c.discardLocked(srv)
 	return svc.picker.Update(sched.Delete, svc.reals, srv.rs)
 }

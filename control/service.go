@@ -18,20 +18,13 @@ type service struct {
 	servers []*server // newest first
 	est     estimator
 
-	reals []*ipvs.RealServer // of servers; replaced, never changed
-	view  *director.Service  // for snapshots; nil after a change
+	reals   []*ipvs.RealServer // of servers; replaced, never changed
+	view    *director.Service  // as the last snapshot has it; nil: not yet
+	touched bool               // view is out of date
 }
 
 // noScheduler is the name of the absence of a scheduler.
 const noScheduler = "none"
-
-// viewed is the service as snapshots have it.
-func (s *service) viewed() *director.Service {
-	if s.view == nil {
-		s.view = &director.Service{VS: s.vs, Spec: s.spec, Servers: s.reals, Picker: s.picker}
-	}
-	return s.view
-}
 
 // setServers replaces the list of servers.
 func (s *service) setServers(list []*server) {
@@ -40,7 +33,6 @@ func (s *service) setServers(list []*server) {
 	for i, srv := range list {
 		s.reals[i] = srv.rs
 	}
-	s.view = nil
 }
 
 // find returns the index of the server with id, or -1.
@@ -74,6 +66,8 @@ func (c *Control) addServiceLocked(id ipvs.ServiceID, spec ipvs.ServiceSpec) (*s
 	svc := &service{vs: &ipvs.VirtualService{ID: id}, spec: spec, picker: picker}
 	c.services = append(c.services, svc)
 	c.byID[id] = svc
+	c.own.addService(id)
+	c.touchLocked(svc)
 	return svc, nil
 }
 
@@ -98,7 +92,8 @@ func (c *Control) editServiceLocked(svc *service, spec ipvs.ServiceSpec) error {
 	if err != nil {
 		return err
 	}
-	svc.spec, svc.picker, svc.view = spec, picker, nil
+	svc.spec, svc.picker = spec, picker
+	c.touchLocked(svc)
 	return nil
 }
 
@@ -130,9 +125,12 @@ func (c *Control) Flush() error {
 // told of each server.
 func (c *Control) deleteServiceLocked(svc *service) {
 	delete(c.byID, svc.vs.ID)
-	i := slices.Index(c.services, svc)
+	i := lastIndex(c.services, svc)
 	c.services = slices.Delete(c.services, i, i+1)
+	c.own.removeService(svc.vs.ID)
+	c.dropViewLocked(svc)
 	for _, srv := range svc.servers {
+		c.index.RemoveServer(svc.vs.ID, srv.rs)
 		c.discardLocked(srv)
 	}
 }

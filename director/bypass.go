@@ -22,7 +22,7 @@ func (w *Worker) mayBypass(id *ipvs.ServiceID) bool {
 
 // forHost reports whether a packet to that address ends here.
 func (w *Worker) forHost(dst netip.Addr) bool {
-	return w.snap.owned.has(dst) || w.snap.Routes.Lookup(dst).Kind == route.Local
+	return w.snap.Owned.Has(dst) || w.snap.Routes.Lookup(dst).Kind == route.Local
 }
 
 // bypass opens a connection without a server and sends its first packet on.

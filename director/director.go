@@ -60,15 +60,17 @@ func (d *Director) Publish(now clock.Instant, s *Snapshot) {
 	d.Table.SetSecureTCP(s.Sysctls.SecureTCP > 1)
 	old := d.snap.Swap(s)
 	d.upkeep.publish(now, old, s)
+	gained, _ := s.AnsweredSince(old)
 	for port := range s.Routes.Interfaces {
 		if s.Routes.Interfaces[port].Medium != wire.Ethernet {
 			continue
 		}
-		changed := s.stationChanged(old, port)
-		for _, a := range s.Answered() {
-			if changed || !old.answersFor(a) {
-				d.Neighbours.Announce(now, port, a)
-			}
+		announced := gained
+		if s.stationChanged(old, port) {
+			announced = s.Answered()
+		}
+		for _, a := range announced {
+			d.Neighbours.Announce(now, port, a)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestUnknownNextHopIsAskedFor(t *testing.T) {
 func TestHiddenFramesAreHandedToTheHost(t *testing.T) {
 	b := newTestbed(t)
 	b.service(tcpID(vip, 80), ipvs.Masquerade, "10.2.0.11:80")
-	b.snap.Hidden = &Hidden{Servers: map[Endpoint]struct{}{{ipvs.TCP, netip.MustParseAddr("10.2.0.11"), 80}: {}}}
+	b.snap.Hidden = &Hidden{Servers: EndpointsOf(Endpoint{ipvs.TCP, netip.MustParseAddr("10.2.0.11"), 80})}
 	b.publish()
 	out := b.handle(1, segment(ap(netip.MustParseAddr("10.2.0.11"), 80), ap(cip, 1), wire.FlagACK, 0))
 	require.Len(t, out.Host, 1, "a server's packet without a connection")

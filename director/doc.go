@@ -23,6 +23,11 @@
 //	explain.go   who hears of each decision, if anybody does
 //	unreachable.go  frames that waited in vain for their next hop
 //	upkeep.go    what settings want done by itself, in slices; drop_packet
+//	snapshot.go  what an operator decides, and how it is looked up
+//	index.go     the tables of snapshots, kept up to date change by change
+//	sets.go      sets of addresses and endpoints that share what stays
+//	hidden.go    which received frames the host's own stack must not see
+//	check.go     a snapshot's tables compared with its services, for tests
 //	tally.go     counting, shared counters being touched once per batch
 //
 // # Concurrency

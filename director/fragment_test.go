@@ -46,7 +46,7 @@ func TestHalfHiddenDatagramIsGivenBackInFragments(t *testing.T) {
 	b := newTestbed(t)
 	b.carry(vip)
 	b.service(udpID(vip, 53), ipvs.Masquerade, "10.2.0.11:5353")
-	b.snap.Hidden = &Hidden{Services: map[Endpoint]struct{}{{ipvs.UDP, vip, 53}: {}}}
+	b.snap.Hidden = &Hidden{Services: EndpointsOf(Endpoint{ipvs.UDP, vip, 53})}
 	b.publish()
 	out := b.feed(0, fragments(udp(ap(cip, 1), ap(vip, 99), 300), 128)...)
 	require.Empty(t, out.Pass)

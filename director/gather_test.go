@@ -98,7 +98,7 @@ func TestHostTellsAboutWhatItSaw(t *testing.T) {
 	b := newTestbed(t)
 	b.carry(vip)
 	b.service(udpID(vip, 53), ipvs.Masquerade, "10.2.0.11:53")
-	b.snap.Hidden = &Hidden{Services: map[Endpoint]struct{}{{ipvs.UDP, vip, 53}: {}}}
+	b.snap.Hidden = &Hidden{Services: EndpointsOf(Endpoint{ipvs.UDP, vip, 53})}
 	b.publish()
 	b.handle(0, fragments(udp(ap(cip, 1), ap(vip, 99), 300), 128)[0])
 	require.Empty(t, b.tick(time.Minute))

@@ -67,7 +67,7 @@ func newTestbed(tb testing.TB) *testbed {
 		},
 		Locals: []netip.Addr{addr("127.0.0.1")},
 	}
-	b.snap = Snapshot{Sysctls: ipvs.DefaultSysctls(), Owned: []netip.Addr{vip, vip6}}
+	b.snap = Snapshot{Sysctls: ipvs.DefaultSysctls(), Owned: AddrsOf(vip, vip6)}
 	b.network(func(*route.Config) {})
 	b.d.Neighbours.SetStatic(b.now, 0, addr("10.1.0.254"), gwMAC, b.sink())
 	b.d.Neighbours.SetStatic(b.now, 0, addr("fd00:1::fe"), gwMAC, b.sink())

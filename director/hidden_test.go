@@ -13,20 +13,19 @@ import (
 
 func TestHides(t *testing.T) {
 	alias := netip.MustParseAddr("10.9.0.2")
+	host, away := netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.9.0.3")
 	h := &Hidden{
-		Addrs:    map[netip.Addr]struct{}{vip: {}},
-		Services: map[Endpoint]struct{}{{ipvs.TCP, alias, 80}: {}, {ipvs.UDP, alias, 0}: {}, {0, dip1, 9}: {}},
+		Addrs:    AddrsOf(vip),
+		Services: EndpointsOf(Endpoint{ipvs.TCP, alias, 80}, Endpoint{ipvs.UDP, alias, 0}, Endpoint{0, dip1, 9}, Endpoint{ipvs.TCP, away, 80}),
 		Prefixes: []netip.Prefix{netip.MustParsePrefix("10.9.1.0/24")},
-		Servers:  map[Endpoint]struct{}{{ipvs.TCP, rip1, 80}: {}, {0, rip2, 0}: {}},
+		Servers:  EndpointsOf(Endpoint{ipvs.TCP, rip1, 80}, Endpoint{0, rip2, 0}),
 	}
 	marked := netip.MustParseAddr("10.9.1.5")
 	tcp := func(src, dst netip.AddrPort) []byte { return segment(src, dst, wire.FlagACK, 0) }
 	later := func(proto uint8, src, dst netip.Addr) []byte {
 		return ethernet(packet(src, dst, proto, head{frag: 7}, make([]byte, 16)))
 	}
-	host, away := netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.9.0.3")
 	carried := []netip.Addr{host, alias, dip1}
-	h.Services[Endpoint{ipvs.TCP, away, 80}] = struct{}{}
 	for _, c := range []struct {
 		name string
 		in   []byte
@@ -92,7 +91,7 @@ func TestBackupStaysSilent(t *testing.T) {
 	require.True(t, b.opened(syn(0)).IsValid(), "as master")
 
 	b.net.Locals = b.net.Locals[:1]
-	b.snap.Owned, b.snap.Hidden = nil, &Hidden{Servers: map[Endpoint]struct{}{{ipvs.TCP, rip1, 80}: {}}}
+	b.snap.Owned, b.snap.Hidden = AddrsOf(), &Hidden{Servers: EndpointsOf(Endpoint{ipvs.TCP, rip1, 80})}
 	b.network(nothing)
 	for _, in := range [][]byte{syn(0), segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 9), icmp(cip, vip, wire.ICMPEcho, 0, 0, nil)} {
 		passes(t, b, b.handle(0, in))

@@ -17,7 +17,7 @@ const isakmpPort = 500
 func (w *Worker) input(f *link.Frame) {
 	p, s := &w.p, w.snap
 	if w.recorder != nil {
-		w.record(Step{Stage: StageInput, Mark: f.Mark, OK: !s.owned.has(p.Dst)})
+		w.record(Step{Stage: StageInput, Mark: f.Mark, OK: !s.Owned.Has(p.Dst)})
 	}
 	if p.Version == 4 && p.L4-p.L3 > wire.IPv4Len { // as the host's stack does on receipt
 		if forward.SourceRouted(p) {

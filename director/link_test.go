@@ -119,11 +119,11 @@ func TestFramesOfUnknownPorts(t *testing.T) {
 
 func TestPublishAnnouncesNewAddresses(t *testing.T) {
 	b := newTestbed(t)
-	b.snap.Owned = append(b.snap.Owned, netip.MustParseAddr("10.9.0.7"))
+	b.snap.Owned = AddrsOf(vip, vip6, netip.MustParseAddr("10.9.0.7"))
 	b.out.Reset()
 	b.w.Tick(b.now, &b.out) // what was announced before
 	b.publish()
-	require.Equal(t, []netip.Addr{vip, vip6, netip.MustParseAddr("10.9.0.7")}, b.d.Snapshot().Answered())
+	require.Equal(t, []netip.Addr{vip, netip.MustParseAddr("10.9.0.7"), vip6}, b.d.Snapshot().Answered())
 	b.out.Reset()
 	b.w.Tick(b.now, &b.out)
 	require.Len(t, b.out.Tx, 2, "on each Ethernet interface")

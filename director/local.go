@@ -53,7 +53,7 @@ func (w *Worker) martian(f *link.Frame) bool {
 	case a.Is4() && (a.As4()[0] == 0 || a == broadcast4):
 		return true
 	}
-	return f.Medium == wire.Ethernet && (w.snap.owned.has(a) || w.snap.Routes.IsLocal(a))
+	return f.Medium == wire.Ethernet && (w.snap.Owned.Has(a) || w.snap.Routes.IsLocal(a))
 }
 
 var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
@@ -129,7 +129,7 @@ func (w *Worker) errorAbout(f *link.Frame, src netip.Addr, e localstack.Error) (
 // the VIP for one that was addressed to us, else the address towards its sender.
 func (w *Worker) errorSource(hop *route.Hop) netip.Addr {
 	p := &w.p
-	if w.snap.owned.has(p.Dst) || w.snap.Routes.Lookup(p.Dst).Kind == route.Local {
+	if w.snap.Owned.Has(p.Dst) || w.snap.Routes.Lookup(p.Dst).Kind == route.Local {
 		return p.Dst
 	}
 	return hop.Src

@@ -150,7 +150,7 @@ func TestPathMTUOfIPv6Tunnels(t *testing.T) {
 func TestDeclinedTunnelErrorIsLeftToTheHost(t *testing.T) {
 	b := newTestbed(t)
 	outer := b.tunnelled(ipvs.TunnelParams{})
-	b.snap.Hidden = &Hidden{Addrs: map[netip.Addr]struct{}{vip: {}}}
+	b.snap.Hidden = &Hidden{Addrs: AddrsOf(vip)}
 	b.publish()
 	outer[wire.IPv4Len+wire.IPv4Len+1] ^= 0xff // another client port: no connection
 	passes(t, b, b.handle(1, icmp(netip.MustParseAddr("10.2.0.254"), dip1, 3, 1, 0, outer)))

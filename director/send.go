@@ -141,7 +141,7 @@ func (l local) Owned(_ int, addr netip.Addr) bool {
 
 // Claims reports whether addr is a virtual service's, whoever answers for it.
 func (l local) Claims(_ int, addr netip.Addr) bool {
-	return l.d.snap.Load().owned.has(addr)
+	return l.d.snap.Load().Owned.Has(addr)
 }
 
 // MAC is the port's own: the director has no virtual ones.

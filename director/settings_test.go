@@ -201,7 +201,7 @@ func TestBypassConnection(t *testing.T) {
 	p = b.onePacket(b.marked(icmp(cip, origin, 3, 4, 1400, bare(segment(ap(origin, 80), ap(cip, 40000), wire.FlagACK, 0)))).Tx)
 	require.Equal(t, origin, requireICMP(t, p, 3, 4).Src, "unchanged")
 
-	b.snap.Owned = append(b.snap.Owned, origin)
+	b.snap.Owned = AddrsOf(append(b.snap.Owned.Sorted(), origin)...)
 	b.network(func(c *route.Config) { c.Locals = append(c.Locals, origin) })
 	require.Empty(t, b.marked(segment(ap(cip, 40000), ap(origin, 80), wire.FlagACK, 1)).Tx)
 	require.Equal(t, DropBypassLocal, b.w.seen)

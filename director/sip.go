@@ -43,14 +43,14 @@ func (w *Worker) callID() ([]byte, bool) {
 // It reports false if the packet is nothing of the kind.
 func (w *Worker) originate(f *link.Frame) bool {
 	p := &w.p
-	if !w.snap.engines || p.Proto != wire.ProtoUDP {
+	if w.snap.kinds.engines == 0 || p.Proto != wire.ProtoUDP {
 		return false
 	}
 	rs := w.snap.serverAt(ipvs.UDP, p.Src, p.SrcPort)
 	if rs == nil || rs.ID.Port == 0 {
 		return false
 	}
-	svc := w.snap.byID[lookupID(rs.Service().ID)]
+	svc, _ := w.snap.byID.Get(lookupID(rs.Service().ID))
 	if svc == nil || svc.Spec.PE == "" || svc.VS.ID.Mark != 0 || svc.VS.ID.Port == 0 || svc.Spec.Flags&ipvs.FlagPersistent == 0 {
 		return false
 	}

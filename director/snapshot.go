@@ -1,13 +1,13 @@
 package director
 
 import (
-	"encoding/binary"
-	"math/bits"
 	"net/netip"
+	"slices"
 
 	"usvs/ipvs"
 	"usvs/marks"
 	"usvs/route"
+	"usvs/trie"
 )
 
 // Service is a virtual service as one snapshot has it.
@@ -19,7 +19,7 @@ type Service struct {
 }
 
 // Snapshot is everything the data path reads that an operator or the host's
-// network decides. It is immutable: control builds the next one whole.
+// network decides. It is immutable; the next one shares with it what stays.
 type Snapshot struct {
 	Services []*Service
 	Sysctls  ipvs.Sysctls
@@ -29,7 +29,7 @@ type Snapshot struct {
 	// Owned addresses are the director's to answer for: it handles their
 	// services, and answers ARP, ND and pings for those that Routes does not
 	// have as the host's own.
-	Owned  []netip.Addr
+	Owned  AddrSet
 	Hidden *Hidden
 	// DropRate is drop_packet in force: every how many packets that would open
 	// a connection one is dropped; 0: none.
@@ -41,90 +41,38 @@ type Snapshot struct {
 	// connections (expire_nodest_conn).
 	Deletions uint64
 
-	byID     map[ipvs.ServiceID]*Service
-	owned    addrSet
-	servers  addrSet // addresses of masquerading servers
-	endpoint map[Endpoint]*ipvs.RealServer
-	tunnels  map[Endpoint]*ipvs.RealServer // by address and GUE port; see tunnelAt
-	v4, v6   bool                          // a service of that family exists
-	m4, m6   bool                          // a fwmark service of that family exists
-	ftp      bool                          // a service on TCP port 21 exists
-	anyPort  bool                          // a service on port 0 exists
-	engines  bool                          // a service with a persistence engine exists
+	byID     trie.View[ipvs.ServiceID, *Service]
+	servers  trie.View[netip.Addr, int] // addresses of masquerading servers
+	endpoint trie.View[Endpoint, *ipvs.RealServer]
+	tunnels  trie.View[Endpoint, *ipvs.RealServer] // by address and GUE port; see tunnelAt
+	kinds    kindCounts
 }
 
-// Seal computes what lookups need. It must be called once, before the snapshot
-// is given to a director.
+// Seal computes what lookups need from Services. It must be called once, before
+// the snapshot is given to a director, unless an Index seals it.
 func (s *Snapshot) Seal() *Snapshot {
-	s.byID = make(map[ipvs.ServiceID]*Service, len(s.Services))
-	s.endpoint = map[Endpoint]*ipvs.RealServer{}
-	s.tunnels = map[Endpoint]*ipvs.RealServer{}
-	var servers []netip.Addr
+	x := NewIndex()
 	for _, svc := range s.Services {
-		id := svc.VS.ID
-		s.byID[lookupID(id)] = svc
-		s.v4 = s.v4 || id.Family == ipvs.IPv4
-		s.v6 = s.v6 || id.Family == ipvs.IPv6
-		s.m4 = s.m4 || id.Family == ipvs.IPv4 && id.Mark != 0
-		s.m6 = s.m6 || id.Family == ipvs.IPv6 && id.Mark != 0
-		s.ftp = s.ftp || id.Mark == 0 && id.Protocol == ipvs.TCP && id.Port == ftpPort
-		s.engines = s.engines || svc.Spec.PE != ""
-		s.anyPort = s.anyPort || id.Mark == 0 && id.Port == 0
+		x.AddService(svc)
 		for _, rs := range svc.Servers {
-			switch rs.Method() {
-			case ipvs.Masquerade:
-				servers = append(servers, rs.ID.Addr)
-				s.addEndpoint(id, rs)
-			case ipvs.Tunnel:
-				e := tunnelEndpoint(rs)
-				s.tunnels[e] = later(s.tunnels[e], rs)
-			}
+			x.AddServer(svc.VS.ID, rs)
 		}
 	}
-	s.owned, s.servers = newAddrSet(s.Owned), newAddrSet(servers)
-	if s.Routes == nil {
-		s.Routes = route.New(route.Config{})
-	}
-	return s
+	return x.Seal(s)
 }
 
-// tunnelEndpoint is where the outer packets to a tunnelled server go.
-func tunnelEndpoint(rs *ipvs.RealServer) Endpoint {
-	e := Endpoint{Addr: rs.ID.Addr}
-	if t := rs.Tunnel(); t.Type == ipvs.GUE {
-		e.Port = t.Port
-	}
-	return e
-}
+// noRoutes is the network of a host without one.
+var noRoutes = route.New(route.Config{})
 
 // tunnelAt returns the server with a tunnel of that type at an address and port, 0
 // but for GUE. As in the kernel, of several with that address and port only the one
 // that was added last is known, whatever its type.
 func (s *Snapshot) tunnelAt(t ipvs.TunnelType, addr netip.Addr, port uint16) *ipvs.RealServer {
-	rs := s.tunnels[Endpoint{Addr: addr, Port: port}]
-	if rs == nil || rs.Tunnel().Type != t {
+	rs, ok := s.tunnels.Get(Endpoint{Addr: addr, Port: port})
+	if !ok || rs.Tunnel().Type != t {
 		return nil
 	}
 	return rs
-}
-
-// addEndpoint registers a masquerading server under its own protocol, or under
-// any for a fwmark service; the one added last wins.
-func (s *Snapshot) addEndpoint(id ipvs.ServiceID, rs *ipvs.RealServer) {
-	e := Endpoint{id.Protocol, rs.ID.Addr, rs.ID.Port}
-	if id.Mark != 0 {
-		e.Protocol = 0
-	}
-	s.endpoint[e] = later(s.endpoint[e], rs)
-}
-
-// lookupID is the key a service is found by: a fwmark service's protocol,
-// address and port do not count.
-func lookupID(id ipvs.ServiceID) ipvs.ServiceID {
-	if id.Mark != 0 {
-		return ipvs.ServiceID{Family: id.Family, Mark: id.Mark}
-	}
-	return id
 }
 
 const ftpPort = 21
@@ -133,47 +81,48 @@ const ftpPort = 21
 // then by port 0 (ipvs.md 4.1).
 func (s *Snapshot) find(f ipvs.Family, mark uint32, proto ipvs.Protocol, dst netip.Addr, port uint16) *Service {
 	if mark != 0 {
-		if svc := s.byID[ipvs.ServiceID{Family: f, Mark: mark}]; svc != nil {
+		if svc, ok := s.byID.Get(ipvs.ServiceID{Family: f, Mark: mark}); ok {
 			return svc
 		}
 	}
 	id := ipvs.ServiceID{Family: f, Protocol: proto, Addr: dst, Port: port}
-	if svc := s.byID[id]; svc != nil {
+	if svc, ok := s.byID.Get(id); ok {
 		return svc
 	}
-	if s.ftp && proto == ipvs.TCP && (port == 20 || port >= s.Sysctls.UnprivilegedPortStart) {
+	if s.kinds.ftp > 0 && proto == ipvs.TCP && (port == 20 || port >= s.Sysctls.UnprivilegedPortStart) {
 		id.Port = ftpPort
-		if svc := s.byID[id]; svc != nil {
+		if svc, ok := s.byID.Get(id); ok {
 			return svc
 		}
 	}
-	if !s.anyPort {
+	if s.kinds.anyPort == 0 {
 		return nil
 	}
 	id.Port = 0
-	return s.byID[id]
+	svc, _ := s.byID.Get(id)
+	return svc
 }
 
 // hasMark reports whether a fwmark service for mark exists.
 func (s *Snapshot) hasMark(f ipvs.Family, mark uint32) bool {
-	return mark != 0 && s.byID[ipvs.ServiceID{Family: f, Mark: mark}] != nil
+	return mark != 0 && s.byID.Has(ipvs.ServiceID{Family: f, Mark: mark})
 }
 
 // active reports whether a service of the packet's family exists: without one
 // the kernel's hooks do nothing for the family.
 func (s *Snapshot) active(version uint8) bool {
-	return version == 4 && s.v4 || version == 6 && s.v6
+	return version == 4 && s.kinds.v4 > 0 || version == 6 && s.kinds.v6 > 0
 }
 
 // marked is active for fwmark services.
 func (s *Snapshot) marked(version uint8) bool {
-	return version == 4 && s.m4 || version == 6 && s.m6
+	return version == 4 && s.kinds.m4 > 0 || version == 6 && s.kinds.m6 > 0
 }
 
 // answersFor reports whether the director, not the host's own stack, answers
 // for a.
 func (s *Snapshot) answersFor(a netip.Addr) bool {
-	return s.owned.has(a) && !s.Routes.IsLocal(a)
+	return s.Owned.Has(a) && !s.Routes.IsLocal(a)
 }
 
 // stationChanged reports whether a port came up since the old snapshot, or has
@@ -186,67 +135,44 @@ func (s *Snapshot) stationChanged(old *Snapshot, port int) bool {
 	return is.Up && (!was.Up || is.MAC != was.MAC)
 }
 
-// Answered lists the owned addresses that the director itself answers for.
+// Answered lists the owned addresses that the director itself answers for, in
+// ascending order.
 func (s *Snapshot) Answered() []netip.Addr {
-	var list []netip.Addr
-	for _, a := range s.Owned {
-		if s.answersFor(a) {
-			list = append(list, a)
+	return slices.DeleteFunc(s.Owned.Sorted(), s.Routes.IsLocal)
+}
+
+// AnsweredSince lists, in ascending order, the addresses that the director
+// answers for and did not with the old snapshot, and those of which the reverse
+// is true.
+func (s *Snapshot) AnsweredSince(old *Snapshot) (gained, lost []netip.Addr) {
+	gain := func(a netip.Addr) {
+		if s.answersFor(a) && !old.answersFor(a) {
+			gained = append(gained, a)
 		}
 	}
-	return list
+	lose := func(a netip.Addr) {
+		if old.answersFor(a) && !s.answersFor(a) {
+			lost = append(lost, a)
+		}
+	}
+	if s.Routes == old.Routes {
+		trie.Diff(&old.Owned.View, &s.Owned.View, lose, gain)
+	} else {
+		for a := range s.Owned.All() {
+			gain(a)
+		}
+		for a := range old.Owned.All() {
+			lose(a)
+		}
+	}
+	slices.SortFunc(gained, netip.Addr.Compare)
+	slices.SortFunc(lost, netip.Addr.Compare)
+	return gained, lost
 }
 
 // serverAt finds the masquerading server that packets from addr:port come from.
 func (s *Snapshot) serverAt(proto ipvs.Protocol, addr netip.Addr, port uint16) *ipvs.RealServer {
-	return later(s.endpoint[Endpoint{proto, addr, port}], s.endpoint[Endpoint{0, addr, port}])
-}
-
-// later is the server that was added after the other; each may be nil.
-func later(a, b *ipvs.RealServer) *ipvs.RealServer {
-	if a == nil || b != nil && b.Joined > a.Joined {
-		return b
-	}
-	return a
-}
-
-// addrSet is a set of addresses for the frame path: open addressing, immutable.
-type addrSet struct {
-	slots []netip.Addr
-	mask  uint32
-}
-
-func newAddrSet(addrs []netip.Addr) addrSet {
-	size := 4
-	for size < 2*len(addrs)+2 {
-		size *= 2
-	}
-	s := addrSet{slots: make([]netip.Addr, size), mask: uint32(size - 1)}
-	for _, a := range addrs {
-		i := hashAddr(a) & s.mask
-		for s.slots[i].IsValid() && s.slots[i] != a {
-			i = (i + 1) & s.mask
-		}
-		s.slots[i] = a
-	}
-	return s
-}
-
-func (s *addrSet) has(a netip.Addr) bool {
-	for i := hashAddr(a) & s.mask; s.slots[i].IsValid(); i = (i + 1) & s.mask {
-		if s.slots[i] == a {
-			return true
-		}
-	}
-	return false
-}
-
-// hashAddr mixes every byte of a into the low bits: addresses of one network
-// differ in the last bytes, which big-endian loads put where a product spreads
-// them, and the product's upper half carries the first bytes down.
-func hashAddr(a netip.Addr) uint32 {
-	b := a.As16()
-	h := binary.BigEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.BigEndian.Uint64(b[8:])
-	hi, lo := bits.Mul64(h, 0xd6e8feb86659fd93)
-	return uint32((hi^lo)>>32) ^ uint32(hi)
+	own, _ := s.endpoint.Get(Endpoint{proto, addr, port})
+	marked, _ := s.endpoint.Get(Endpoint{0, addr, port})
+	return later(own, marked)
 }

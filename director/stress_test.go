@@ -31,7 +31,7 @@ func (b *testbed) everything() {
 	b.edit(persist)
 	b.snap.Marks4 = rules(b.tb, marks.IPv4, "-t mangle -A PREROUTING -d 10.9.0.1 -p tcp --dport 90:99 -j MARK --set-mark 7")
 	b.snap.Sysctls.NATICMPSend, b.snap.Sysctls.SloppyTCP = 1, 1
-	b.snap.Hidden = &Hidden{Servers: map[Endpoint]struct{}{{ipvs.TCP, rip1, 80}: {}}}
+	b.snap.Hidden = &Hidden{Servers: EndpointsOf(Endpoint{ipvs.TCP, rip1, 80})}
 	b.publish()
 }
 

@@ -33,7 +33,7 @@ const (
 // toHostItself handles a packet to one of the host's own addresses: the host
 // has it already, unless it is an ICMP error about a tunnel of ours.
 func (w *Worker) toHostItself(f *link.Frame) {
-	if len(w.snap.tunnels) > 0 && w.p.IsICMPError() {
+	if w.snap.tunnels.Len() > 0 && w.p.IsICMPError() {
 		if w.p.Version == 6 {
 			w.learnPathMTU6(f)
 		} else if w.tunnelError(f) {

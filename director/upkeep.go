@@ -167,7 +167,7 @@ func (w *Worker) onePacketTemplate(c *conntrack.Conn) bool {
 	if c.Server == nil {
 		return false
 	}
-	svc := w.snap.byID[lookupID(c.Server.Service().ID)]
+	svc, _ := w.snap.byID.Get(lookupID(c.Server.Service().ID))
 	return svc != nil && svc.Spec.Flags&ipvs.FlagOnePacket != 0
 }
 

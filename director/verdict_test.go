@@ -98,7 +98,7 @@ func TestWhatOwnedAddressesAnswer(t *testing.T) {
 	carried := func(b *testbed) {
 		b.carry(vip)
 		b.service(tcpID(vip, 80), ipvs.DirectRoute, "10.2.0.11:80")
-		b.snap.Hidden = &Hidden{Services: map[Endpoint]struct{}{{ipvs.TCP, vip, 80}: {}}}
+		b.snap.Hidden = &Hidden{Services: EndpointsOf(Endpoint{ipvs.TCP, vip, 80})}
 		b.publish()
 	}
 	stray := segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 0)

@@ -166,8 +166,8 @@ func (w *Worker) ip(f *link.Frame) {
 // director. Only a first fragment has the ports that a mark may depend on.
 func (w *Worker) gathers() bool {
 	p, s := &w.p, w.snap
-	return s.owned.has(p.Dst) || s.marked(p.Version) && w.markable() ||
-		s.active(p.Version) && s.servers.has(p.Src) && !s.Routes.IsLocal(p.Dst)
+	return s.Owned.Has(p.Dst) || s.marked(p.Version) && w.markable() ||
+		s.active(p.Version) && s.servers.Has(p.Src) && !s.Routes.IsLocal(p.Dst)
 }
 
 // inbound reports whether the packet is for a virtual service's address: one
@@ -175,7 +175,7 @@ func (w *Worker) gathers() bool {
 // or named by a mark rule.
 func (w *Worker) inbound(f *link.Frame) bool {
 	p, s := &w.p, w.snap
-	if s.owned.has(p.Dst) {
+	if s.Owned.Has(p.Dst) {
 		return true
 	}
 	return f.Mark != 0 && s.hasMark(family(p.Version), f.Mark) && w.markable()

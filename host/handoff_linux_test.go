@@ -212,7 +212,7 @@ func testHandoff(t *testing.T, w *wireLab, handoff *Handoff, at hook) {
 	w.Home.AddAddr("lo", vip6.String()+"/128")
 	w.client.AddRoute(vip4.String()+"/32", "10.0.0.1")
 	w.client.AddRoute(vip6.String()+"/128", "2001:db8::1")
-	hidden := &director.Hidden{Addrs: map[netip.Addr]struct{}{vip4: {}, vip6: {}}}
+	hidden := &director.Hidden{Addrs: director.AddrsOf(vip4, vip6)}
 	s, err := newSuppressor(at)
 	require.NoError(t, err)
 	defer s.Close()

@@ -7,6 +7,7 @@ import (
 
 	"usvs/director"
 	"usvs/ipvs"
+	"usvs/trie"
 	"usvs/wire"
 )
 
@@ -35,13 +36,13 @@ func (e elements) add(parts ...[]byte) {
 // addrRange is a range of addresses, both ends included.
 type addrRange struct{ from, to netip.Addr }
 
-// hiddenSets is director.Hidden, of one address family, as sets of keys.
+// hiddenSets are keys for the sets that stand for director.Hidden, of one
+// address family.
 type hiddenSets struct {
 	addrs     elements // destination address
 	services  elements // protocol . destination address . port, while the host carries the address
 	anyPort   elements // protocol . destination address: likewise, on any port
 	laterFrag elements // protocol . destination address: of all services
-	prefixes  []addrRange
 	anyAddr   elements // protocol: to every address the host carries
 
 	servers         elements // protocol . source address . port
@@ -50,59 +51,106 @@ type hiddenSets struct {
 	icmpErrors      elements // ICMP types; none while there are no servers
 }
 
-// setsOf splits h into IPv4 and IPv6.
-func setsOf(h *director.Hidden) (sets [2]hiddenSets) {
-	for i := range sets {
-		sets[i] = hiddenSets{
-			addrs: elements{}, services: elements{}, anyPort: elements{}, laterFrag: elements{}, anyAddr: elements{},
-			servers: elements{}, serverAnyPort: elements{}, serverLaterFrag: elements{}, icmpErrors: elements{},
-		}
+func newHiddenSets() *hiddenSets {
+	return &hiddenSets{
+		addrs: elements{}, services: elements{}, anyPort: elements{}, laterFrag: elements{}, anyAddr: elements{},
+		servers: elements{}, serverAnyPort: elements{}, serverLaterFrag: elements{}, icmpErrors: elements{},
 	}
-	if h == nil {
-		return sets
-	}
-	for a := range h.Addrs {
-		sets[familyIndex(a)].addrs.add(a.AsSlice())
-	}
-	for e := range h.Services {
-		s := &sets[familyIndex(e.Addr)]
-		addEndpoint(e, s.services, s.anyPort, s.laterFrag)
-	}
-	for e := range h.Servers {
-		s := &sets[familyIndex(e.Addr)]
-		addEndpoint(e, s.servers, s.serverAnyPort, s.serverLaterFrag)
-	}
-	for i, ranges := range mergeRanges(h.Prefixes) {
-		sets[i].prefixes = ranges
-	}
-	for i, all := range []bool{h.Local4, h.Local6} {
-		if all {
-			sets[i].addBalanced()
-		}
-	}
-	if len(h.Servers) > 0 {
-		for i := range sets {
-			sets[i].addICMPErrors(i)
-		}
-	}
-	return sets
 }
 
-func addEndpoint(e director.Endpoint, exact, anyPort, laterFrag elements) {
-	protocols := []ipvs.Protocol{e.Protocol}
-	if e.Protocol == 0 {
-		protocols = balanced
+// change is what makes one director.Hidden another, by address family. What is
+// hidden by prefix is not in it.
+type change struct{ added, removed [2]*hiddenSets }
+
+// difference finds what makes old into is, without looking at what they share.
+func difference(old, is *director.Hidden) *change {
+	c := &change{}
+	for i := range c.added {
+		c.added[i], c.removed[i] = newHiddenSets(), newHiddenSets()
 	}
-	addr := e.Addr.AsSlice()
-	for _, p := range protocols {
-		proto := []byte{byte(p)}
-		laterFrag.add(proto, addr)
-		if e.Port == 0 {
-			anyPort.add(proto, addr)
-			continue
+	trie.Diff(&old.Addrs.View, &is.Addrs.View,
+		func(a netip.Addr) { c.removed[familyIndex(a)].addrs.add(a.AsSlice()) },
+		func(a netip.Addr) { c.added[familyIndex(a)].addrs.add(a.AsSlice()) })
+	c.endpoints(&old.Services, &is.Services, func(h *hiddenSets) endpointKeys {
+		return endpointKeys{h.services, h.anyPort, h.laterFrag}
+	})
+	c.endpoints(&old.Servers, &is.Servers, func(h *hiddenSets) endpointKeys {
+		return endpointKeys{h.servers, h.serverAnyPort, h.serverLaterFrag}
+	})
+	for i, local := range [2][2]bool{{old.Local4, is.Local4}, {old.Local6, is.Local6}} {
+		c.toggle(i, local[0], local[1], (*hiddenSets).addBalanced)
+		c.toggle(i, old.Servers.Len() > 0, is.Servers.Len() > 0, func(h *hiddenSets) { h.addICMPErrors(i) })
+	}
+	return c
+}
+
+// toggle adds or removes keys that are there as long as something is true.
+func (c *change) toggle(family int, was, is bool, add func(*hiddenSets)) {
+	switch {
+	case is && !was:
+		add(c.added[family])
+	case was && !is:
+		add(c.removed[family])
+	}
+}
+
+// endpointKeys are the sets that endpoints are keys of.
+type endpointKeys struct{ exact, anyPort, laterFrag elements }
+
+// endpoints compares two sets of endpoints. An endpoint of every protocol is
+// three keys, which may be another endpoint's as well: what counts is whether
+// any endpoint has a key.
+func (c *change) endpoints(old, is *director.EndpointSet, keys func(*hiddenSets) endpointKeys) {
+	director.DiffEndpoints(old, is, func(e director.Endpoint) {
+		i := familyIndex(e.Addr)
+		added, removed := keys(c.added[i]), keys(c.removed[i])
+		for _, p := range protocolsOf(e) {
+			e.Protocol = p
+			switch was, now := covers(old, e), covers(is, e); {
+			case now && !was:
+				added.add(e)
+			case was && !now:
+				removed.add(e)
+			}
+			switch was, now := coversAddr(old, e), coversAddr(is, e); {
+			case now && !was:
+				added.addAddr(e)
+			case was && !now:
+				removed.addAddr(e)
+			}
 		}
-		exact.add(proto, addr, binary.BigEndian.AppendUint16(nil, e.Port))
+	})
+}
+
+// protocolsOf are the protocols an endpoint stands for.
+func protocolsOf(e director.Endpoint) []ipvs.Protocol {
+	if e.Protocol == 0 {
+		return balanced
 	}
+	return []ipvs.Protocol{e.Protocol}
+}
+
+// covers reports whether s has e, itself or of every protocol.
+func covers(s *director.EndpointSet, e director.Endpoint) bool {
+	return s.Has(e) || s.Has(director.Endpoint{Addr: e.Addr, Port: e.Port})
+}
+
+// coversAddr is covers for whatever port.
+func coversAddr(s *director.EndpointSet, e director.Endpoint) bool {
+	return s.HasAddr(e.Protocol, e.Addr) || s.HasAddr(0, e.Addr)
+}
+
+func (k *endpointKeys) add(e director.Endpoint) {
+	proto, addr := []byte{byte(e.Protocol)}, e.Addr.AsSlice()
+	if e.Port == 0 {
+		k.anyPort.add(proto, addr)
+		return
+	}
+	k.exact.add(proto, addr, binary.BigEndian.AppendUint16(nil, e.Port))
+}
+
+func (k *endpointKeys) addAddr(e director.Endpoint) {
+	k.laterFrag.add([]byte{byte(e.Protocol)}, e.Addr.AsSlice())
 }
 
 func (s *hiddenSets) addBalanced() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -41,7 +42,8 @@ func (p port) chain() string { return fmt.Sprintf("%s-%d", p.name, p.index) }
 // Apply makes h what the host does not see of what the named interfaces
 // receive. Interfaces that do not exist are left out: call Apply again when
 // they appear or are made anew, as Watcher reports. The change is one
-// transaction unless it is very large; then it grows before it shrinks.
+// transaction unless it is very large; then it grows before it shrinks. Nothing
+// of h may change afterwards; nil hides nothing.
 func (s *Suppressor) Apply(h *director.Hidden, interfaces []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,8 +51,12 @@ func (s *Suppressor) Apply(h *director.Hidden, interfaces []string) error {
 	if err != nil {
 		return fmt.Errorf("hide packets from the host's stack: %w", err)
 	}
+	if h == nil {
+		h = new(director.Hidden)
+	}
 	for range staleChainRetries {
-		if err = s.apply(setsOf(h), ports); err == nil {
+		if err = s.apply(h, ports, true); err == nil {
+			s.interfaces, s.portsNow = interfaces, ports
 			return nil
 		}
 		s.have = nil
@@ -59,6 +65,20 @@ func (s *Suppressor) Apply(h *director.Hidden, interfaces []string) error {
 		}
 	}
 	return fmt.Errorf("hide packets from the host's stack: nftables table %s: %w", s.table.Name, err)
+}
+
+// Update is Apply for the same interfaces as last time, none of which appeared
+// or was made anew since: the kernel is not asked about them.
+func (s *Suppressor) Update(h *director.Hidden) error {
+	s.mu.Lock()
+	if s.have != nil && s.apply(h, s.portsNow, false) == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	s.have = nil
+	interfaces := s.interfaces
+	s.mu.Unlock()
+	return s.Apply(h, interfaces)
 }
 
 func (s *Suppressor) findPorts(interfaces []string) ([]port, error) {
@@ -75,39 +95,33 @@ func (s *Suppressor) findPorts(interfaces []string) ([]port, error) {
 	return ports, nil
 }
 
-func (s *Suppressor) apply(wanted [2]hiddenSets, ports []port) error {
-	sets := map[*nftables.Set]elements{}
-	for i, f := range s.families {
-		maps.Copy(sets, f.sets(&wanted[i]))
-	}
-	if s.hook == hookPrerouting {
-		sets[s.ports] = portElements(ports)
-	}
+// apply changes the sets and, if asked to, the chains.
+func (s *Suppressor) apply(h *director.Hidden, ports []port, chains bool) error {
 	s.pending = 0
-	if s.have == nil {
-		s.flushSets(sets)
+	old, had := s.have, s.havePorts
+	if old == nil {
+		s.flushSets()
+		old, had = new(director.Hidden), nil
 	}
-	if err := s.addElements(sets); err != nil {
+	changed, wanted := difference(old, h), portElements(ports)
+	if err := s.addElements(changed, minus(wanted, had)); err != nil {
 		return err
 	}
-	for i, f := range s.families {
-		if err := s.replacePrefixes(f.prefixes, &s.prefixes[i], wanted[i].prefixes); err != nil {
+	if err := s.replacePrefixes(old.Prefixes, h.Prefixes); err != nil {
+		return err
+	}
+	if chains {
+		if err := s.replaceChains(ports); err != nil {
 			return err
 		}
 	}
-	if err := s.replaceChains(ports); err != nil {
-		return err
-	}
-	if err := s.removeElements(sets); err != nil {
+	if err := s.removeElements(changed, minus(had, wanted)); err != nil {
 		return err
 	}
 	if err := s.conn.Flush(); err != nil {
 		return err
 	}
-	s.have = sets
-	for i := range s.prefixes {
-		s.prefixes[i] = wanted[i].prefixes
-	}
+	s.have, s.havePorts = h, wanted
 	return nil
 }
 
@@ -120,32 +134,38 @@ func portElements(ports []port) elements {
 }
 
 // flushSets empties every set, for a start from known ground.
-func (s *Suppressor) flushSets(sets map[*nftables.Set]elements) {
-	for set := range sets {
-		s.conn.FlushSet(set)
-	}
-	for i, f := range s.families {
+func (s *Suppressor) flushSets() {
+	for _, f := range s.families {
+		for set := range f.sets(newHiddenSets()) {
+			s.conn.FlushSet(set)
+		}
 		s.conn.FlushSet(f.prefixes)
-		s.prefixes[i] = nil
+	}
+	if s.hook == hookPrerouting {
+		s.conn.FlushSet(s.ports)
 	}
 }
 
-func (s *Suppressor) addElements(sets map[*nftables.Set]elements) error {
-	for set, want := range sets {
-		if err := s.send(set, minus(want, s.have[set]), s.conn.SetAddElements); err != nil {
-			return err
-		}
-	}
-	return nil
+func (s *Suppressor) addElements(c *change, ports []string) error {
+	return s.changeElements(&c.added, ports, s.conn.SetAddElements)
 }
 
-func (s *Suppressor) removeElements(sets map[*nftables.Set]elements) error {
-	for set, want := range sets {
-		if err := s.send(set, minus(s.have[set], want), s.conn.SetDeleteElements); err != nil {
-			return err
+func (s *Suppressor) removeElements(c *change, ports []string) error {
+	return s.changeElements(&c.removed, ports, s.conn.SetDeleteElements)
+}
+
+func (s *Suppressor) changeElements(hidden *[2]*hiddenSets, ports []string, change setChange) error {
+	for i, f := range s.families {
+		for set, keys := range f.sets(hidden[i]) {
+			if err := s.send(set, slices.Collect(maps.Keys(keys)), change); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	if s.hook != hookPrerouting {
+		return nil
+	}
+	return s.send(s.ports, ports, change)
 }
 
 // minus returns the keys of a that are not in b.
@@ -159,8 +179,11 @@ func minus(a, b elements) []string {
 	return keys
 }
 
+// setChange is a call that changes the elements of a set.
+type setChange = func(*nftables.Set, []nftables.SetElement) error
+
 // send queues a change of elements, and commits what is queued when it is much.
-func (s *Suppressor) send(set *nftables.Set, keys []string, change func(*nftables.Set, []nftables.SetElement) error) error {
+func (s *Suppressor) send(set *nftables.Set, keys []string, change setChange) error {
 	for chunk := range slices.Chunk(keys, elementsPerMessage) {
 		if err := change(set, setElements(chunk)); err != nil {
 			return err
@@ -184,12 +207,25 @@ func setElements(keys []string) []nftables.SetElement {
 	return out
 }
 
-// replacePrefixes exchanges the intervals of a set. They are few, and a
+// replacePrefixes exchanges the intervals of sets. They are few, and a
 // difference of intervals is not worth its trouble.
-func (s *Suppressor) replacePrefixes(set *nftables.Set, have *[]addrRange, want []addrRange) error {
-	if slices.Equal(*have, want) {
+func (s *Suppressor) replacePrefixes(old, is []netip.Prefix) error {
+	if slices.Equal(old, is) {
 		return nil
 	}
+	had, wanted := mergeRanges(old), mergeRanges(is)
+	for i, f := range s.families {
+		if slices.Equal(had[i], wanted[i]) {
+			continue
+		}
+		if err := s.replaceRanges(f.prefixes, wanted[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Suppressor) replaceRanges(set *nftables.Set, want []addrRange) error {
 	s.conn.FlushSet(set)
 	var list []nftables.SetElement
 	for _, r := range want {

@@ -15,6 +15,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"usvs/director"
 )
 
 const (
@@ -52,9 +54,12 @@ type Suppressor struct {
 
 	mu sync.Mutex // guards the rest, and conn
 	// have is what the kernel's sets contain; nil when that is not certain.
-	have     map[*nftables.Set]elements
-	prefixes [2][]addrRange
-	pending  int // elements queued since the last commit
+	have      *director.Hidden
+	havePorts elements // in ports
+	pending   int      // elements queued since the last commit
+
+	interfaces []string // as Apply was told
+	portsNow   []port   // and found
 }
 
 // NewSuppressor makes the table, which hides nothing yet. It lives until Close

@@ -119,24 +119,26 @@ func awaitSeen(t *testing.T, ns *netnstest.Namespace, set string, id uint16) {
 	require.Eventually(t, func() bool { return seen(ns, set)[id] }, 10*time.Second, time.Millisecond)
 }
 
+var testServices = []director.Endpoint{
+	{Protocol: 6, Addr: host4, Port: 80}, {Protocol: 6, Addr: host6, Port: 80},
+	{Protocol: 17, Addr: host4, Port: 53}, {Protocol: 0, Addr: host6, Port: 53},
+	{Protocol: 132, Addr: host4},
+	{Protocol: 6, Addr: away4, Port: 80}, {Protocol: 0, Addr: away6},
+}
+
 func testHidden(withServers bool) *director.Hidden {
 	h := &director.Hidden{
-		Addrs: map[netip.Addr]struct{}{vip4: {}, vip6: {}},
-		Services: map[director.Endpoint]struct{}{
-			{Protocol: 6, Addr: host4, Port: 80}: {}, {Protocol: 6, Addr: host6, Port: 80}: {},
-			{Protocol: 17, Addr: host4, Port: 53}: {}, {Protocol: 0, Addr: host6, Port: 53}: {},
-			{Protocol: 132, Addr: host4}:         {},
-			{Protocol: 6, Addr: away4, Port: 80}: {}, {Protocol: 0, Addr: away6}: {},
-		},
+		Addrs:    director.AddrsOf(vip4, vip6),
+		Services: director.EndpointsOf(testServices...),
 		Prefixes: []netip.Prefix{
 			netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("198.51.100.0/28"),
 			netip.MustParsePrefix("255.0.0.0/8"), netip.MustParsePrefix("2001:db8:7::/48"),
 		},
 	}
 	if withServers {
-		h.Servers = map[director.Endpoint]struct{}{
-			{Protocol: 6, Addr: rs4, Port: 80}: {}, {Protocol: 6, Addr: rs6, Port: 80}: {}, {Protocol: 0, Addr: rs6}: {},
-		}
+		h.Servers = director.EndpointsOf([]director.Endpoint{
+			{Protocol: 6, Addr: rs4, Port: 80}, {Protocol: 6, Addr: rs6, Port: 80}, {Protocol: 0, Addr: rs6},
+		}...)
 	}
 	return h
 }
@@ -194,18 +196,19 @@ func TestSuppressorModel(t *testing.T) {
 				}
 				compareWithModel(t, w, h, 20000, away4, away6)
 
-				h.Services[director.Endpoint{Protocol: 17, Addr: host4, Port: 22}] = struct{}{}
-				delete(h.Addrs, vip6)
-				h.Prefixes = append(h.Prefixes[1:], netip.MustParsePrefix("198.51.101.0/24"))
-				require.NoError(t, s.Apply(h, []string{"eth0"}))
-				compareWithModel(t, w, h, 40000, away4, away6)
+				next := *h
+				next.Services = director.EndpointsOf(append(slices.Clone(testServices), director.Endpoint{Protocol: 17, Addr: host4, Port: 22})...)
+				next.Addrs = director.AddrsOf(vip4)
+				next.Prefixes = append(slices.Clone(h.Prefixes[1:]), netip.MustParsePrefix("198.51.101.0/24"))
+				require.NoError(t, s.Apply(&next, []string{"eth0"}))
+				compareWithModel(t, w, &next, 40000, away4, away6)
 
-				h.Local4 = true
-				require.NoError(t, s.Apply(h, []string{"eth0"}))
-				compareWithModel(t, w, h, 50000, away4, away6)
-				h.Local4, h.Local6 = false, true
-				require.NoError(t, s.Apply(h, []string{"eth0"}))
-				compareWithModel(t, w, h, 60000, away4, away6)
+				next4, next6 := next, next
+				next4.Local4, next6.Local6 = true, true
+				require.NoError(t, s.Update(&next4))
+				compareWithModel(t, w, &next4, 50000, away4, away6)
+				require.NoError(t, s.Update(&next6))
+				compareWithModel(t, w, &next6, 60000, away4, away6)
 			})
 		})
 	}
@@ -369,12 +372,12 @@ func TestSuppressorMany(t *testing.T) {
 		s, err := NewSuppressor()
 		require.NoError(t, err)
 		defer s.Close()
-		h := &director.Hidden{Services: map[director.Endpoint]struct{}{}}
+		services := director.NewEndpoints()
 		for i := range 12000 {
 			a := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
-			h.Services[director.Endpoint{Protocol: 6, Addr: a, Port: uint16(1 + i/256)}] = struct{}{}
+			services.Add(director.Endpoint{Protocol: 6, Addr: a, Port: uint16(1 + i/256)})
 		}
-		require.NoError(t, s.Apply(h, []string{"eth0"}))
+		require.NoError(t, s.Apply(&director.Hidden{Services: services.Freeze()}, []string{"eth0"}))
 		list := func() int {
 			return strings.Count(w.Home.Run("nft", "list", "set", "netdev", s.Table(), "services4"), " . 192.0.2.")
 		}

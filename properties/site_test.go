@@ -107,7 +107,7 @@ func newSite(t testing.TB) *site {
 		},
 		Locals: []netip.Addr{addr("127.0.0.1")},
 	}
-	s.snap = director.Snapshot{Sysctls: ipvs.DefaultSysctls(), Owned: []netip.Addr{vip4, vip6}}
+	s.snap = director.Snapshot{Sysctls: ipvs.DefaultSysctls(), Owned: director.AddrsOf(vip4, vip6)}
 	s.publish()
 	s.neighbours()
 	return s

@@ -11,8 +11,8 @@
 // it parted from the other.
 //
 // The package must not depend on anything else of this module, and its results
-// on nothing but the keys and the hash function that it is given: All visits
-// the keys in the order of their hashes.
+// on nothing but what was set and deleted, in which order, and the hash function
+// that it is given: All visits the keys in an order that repeats.
 //
 // Invariants: a branch of another generation than its Map's is never written
 // to; a leaf never is; no branch but a new root is empty; a cell has either a

@@ -63,7 +63,7 @@ func (v *View[K, V]) Get(k K) (val V, ok bool) {
 	return val, false
 }
 
-// All visits every key with its value, in the order of the keys' hashes.
+// All visits every key with its value, in no order that means anything.
 func (v *View[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		top := cell[K, V]{sub: v.root}

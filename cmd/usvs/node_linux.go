@@ -11,7 +11,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,14 +49,14 @@ type node struct {
 	handoff  *host.Handoff
 	watcher  *host.Watcher
 	sync     *host.SyncSockets
-	hidden   *director.Hidden      // as last applied
-	ports    []string              // likewise
-	joined   map[wire.MAC]struct{} // multicast groups, on every Ethernet device
+	hidden   *director.Hidden // as last applied
+	ports    []string         // likewise
+	joined   map[wire.MAC]int // multicast groups, on every Ethernet device, and how many addresses want them
 	lastHide error
 }
 
 func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16, log *slog.Logger) (n *node, err error) {
-	n = &node{log: log, clock: clock.NewSystem(), own: own, joined: map[wire.MAC]struct{}{}}
+	n = &node{log: log, clock: clock.NewSystem(), own: own, joined: map[wire.MAC]int{}}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -170,33 +170,40 @@ func (n *node) applyHidden(s *director.Snapshot) {
 	for _, ifc := range s.Routes.Interfaces {
 		up = append(up, fmt.Sprint(ifc.Name, ifc.MAC, ifc.Up))
 	}
-	if n.lastHide == nil && n.hidden != nil && reflect.DeepEqual(n.hidden, s.Hidden) && reflect.DeepEqual(n.ports, up) {
+	settled := n.lastHide == nil && n.hidden != nil && slices.Equal(n.ports, up)
+	if settled && n.hidden.Same(s.Hidden) {
 		return
 	}
 	n.hidden, n.ports = s.Hidden, up
-	if n.lastHide = n.hide.Apply(s.Hidden, n.names); n.lastHide != nil {
+	if settled {
+		n.lastHide = n.hide.Update(s.Hidden)
+	} else {
+		n.lastHide = n.hide.Apply(s.Hidden, n.names)
+	}
+	if n.lastHide != nil {
 		n.log.Error("cannot keep the host's own stack away", "err", n.lastHide)
 	}
 }
 
 // joinGroups makes the interfaces receive, and a snooping switch deliver, the
-// solicitations for owned IPv6 addresses.
+// solicitations for owned IPv6 addresses. It is called before s is published.
 func (n *node) joinGroups(s *director.Snapshot) {
-	wanted := map[wire.MAC]struct{}{}
-	for _, m := range arp.JoinMACs(s.Answered()) {
-		wanted[m] = struct{}{}
-	}
-	for m := range wanted {
-		if _, ok := n.joined[m]; !ok {
-			n.eachMember(func(d member) error { return d.AddMembership(m) })
+	gained, lost := s.AnsweredSince(n.dir.Snapshot())
+	for _, a := range gained {
+		for _, m := range arp.JoinMACs([]netip.Addr{a}) {
+			if n.joined[m]++; n.joined[m] == 1 {
+				n.eachMember(func(d member) error { return d.AddMembership(m) })
+			}
 		}
 	}
-	for m := range n.joined {
-		if _, ok := wanted[m]; !ok {
-			n.eachMember(func(d member) error { return d.DropMembership(m) })
+	for _, a := range lost {
+		for _, m := range arp.JoinMACs([]netip.Addr{a}) {
+			if n.joined[m]--; n.joined[m] == 0 {
+				delete(n.joined, m)
+				n.eachMember(func(d member) error { return d.DropMembership(m) })
+			}
 		}
 	}
-	n.joined = wanted
 }
 
 // member is a device that can join multicast groups.

@@ -377,7 +377,7 @@ func (j *Judge) owns(a netip.Addr) bool {
 			return true
 		}
 	}
-	return slices.Contains(s.Owned, a)
+	return s.Owned.Has(a)
 }
 
 // towardsClient judges an answer on its way back: from the virtual service.

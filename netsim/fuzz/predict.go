@@ -89,7 +89,7 @@ func (j *Judge) foresee() {
 	if p == nil || !j.serves(p.v6) {
 		return
 	}
-	if owned := slices.Contains(j.dir.Core().Snapshot().Owned, p.dst.Addr()); owned && !j.heard.in {
+	if owned := j.dir.Core().Snapshot().Owned.Has(p.dst.Addr()); owned && !j.heard.in {
 		j.broken("ownership", "a packet to %v, which is the director's, is no client's for it", p.dst)
 		return
 	}
@@ -385,7 +385,7 @@ func (j *Judge) full() bool { return j.ev.Reason == director.DropTableFull }
 func (j *Judge) bypass(fl *flow, svc *director.Service) *record {
 	s, dst := j.dir.Core().Snapshot(), fl.virtual.Addr()
 	if s.Sysctls.CacheBypass == 0 || svc.VS.ID.Mark == 0 || j.heard.quoted != nil || dst.IsMulticast() ||
-		dst.Is4() && (slices.Contains(s.Owned, dst) || s.Routes.IsLocal(dst) || s.Routes.Lookup(dst).Kind == route.Local) ||
+		dst.Is4() && (s.Owned.Has(dst) || s.Routes.IsLocal(dst) || s.Routes.Lookup(dst).Kind == route.Local) ||
 		j.full() || svc.Spec.Flags&ipvs.FlagOnePacket != 0 && fl.proto == protoUDP {
 		return nil
 	}
@@ -453,7 +453,7 @@ func (j *Judge) impossible(a netip.Addr) bool {
 	s := j.dir.Core().Snapshot()
 	return a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() ||
 		a.Is4() && (a.As4()[0] == 0 || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})) ||
-		slices.Contains(s.Owned, a) || s.Routes.IsLocal(a)
+		s.Owned.Has(a) || s.Routes.IsLocal(a)
 }
 
 // find is the service of a flow, searched from end to end (ipvs.md 4.1).
