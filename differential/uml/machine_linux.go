@@ -84,20 +84,34 @@ func (m *Machine) start(o Options, img image) error {
 	if mem == "" {
 		mem = "256M"
 	}
-	m.cmd = exec.Command(img.path, "mem="+mem, "rootfstype=hostfs", "ro", "quiet", "init="+o.Init[0],
+	command := exec.Command(img.path, "mem="+mem, "rootfstype=hostfs", "ro", "quiet", "init="+o.Init[0],
 		"umid="+filepath.Base(o.Dir), "uml_dir="+o.Dir+"/", "con=null", "con0=null,fd:1", "ssl=null", "ssl0=fd:3,fd:4",
 		shareEnv+"="+o.Dir, modulesEnv+"="+o.Install.Modules, "--")
-	m.cmd.Args = append(m.cmd.Args, o.Init[1:]...)
-	m.cmd.Env = []string{} // without TMPDIR the guest's memory is in /dev/shm
-	m.cmd.Stdout, m.cmd.Stderr = console, console
-	m.cmd.ExtraFiles = []*os.File{guestIn, guestOut} // 3, 4
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := m.cmd.Start(); err != nil {
+	command.Args = append(command.Args, o.Init[1:]...)
+	command.Env = []string{} // without TMPDIR the guest's memory is in /dev/shm
+	command.Stdout, command.Stderr = console, console
+	command.ExtraFiles = []*os.File{guestIn, guestOut} // 3, 4
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if m.cmd, err = startWritten(command); err != nil {
 		return err
 	}
 	m.line = &serial{in: fromGuest, out: toGuest, lines: make(chan string)}
 	go m.line.read()
 	return nil
+}
+
+// startWritten starts a program whose file was just written. Whoever forked in
+// between has it open until it executes something else.
+func startWritten(c *exec.Cmd) (*exec.Cmd, error) {
+	const tries, pause = 100, 10 * time.Millisecond
+	for i := 1; ; i++ {
+		again := &exec.Cmd{Path: c.Path, Args: c.Args, Env: c.Env, Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: c.ExtraFiles, SysProcAttr: c.SysProcAttr}
+		err := again.Start()
+		if !errors.Is(err, syscall.ETXTBSY) || i == tries {
+			return again, err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // read passes lines on until the guest has ended.
