@@ -48,8 +48,10 @@ func TestExecKills(t *testing.T) {
 		for i := range rounds {
 			k.round(i)
 		}
+		k.haveDirector() // also after a round that killed it
 		k.director.stop()
-		k.nobodyLeft(-1)
+		k.director = nil
+		k.nobodyLeft(rounds)
 		assert.Equal(t, links, linkNames(t, lab.Home))
 		assert.Equal(t, tables, nftTables(t, lab.Home))
 		t.Logf("seed %d: killed %v; what ended last needed at most %v", killSeed, k.killed, k.slowest.Round(time.Millisecond))
