@@ -191,23 +191,27 @@ func (c *cut) finishIPv6(b []byte, p *wire.Packet, off int, last bool) {
 	put32(h[4:], c.id)
 }
 
-// unfragmentable is where the part of an IPv6 packet ends that every router
-// on the way must see, and where it says which header follows: the IPv6
-// header, then everything up to and including a routing header, or else a
-// hop-by-hop header (RFC 8200 4.5). Parse has checked the headers' lengths.
+// unfragmentable is where the part of an IPv6 packet ends that every fragment
+// has, and where it says which header follows: the IPv6 header, then hop-by-hop
+// and routing headers, and destination options unless they follow a routing
+// header. RFC 8200 4.5 would cut before options that precede none; Linux does
+// not. Parse has checked the headers' lengths.
 func unfragmentable(p *wire.Packet) (end, nextAt int) {
 	end, nextAt = p.L3+wire.IPv6Len, p.L3+6
-	at, next := end, p.Data[nextAt]
-	for at < p.L4 {
-		switch next {
-		case wire.ProtoHopByHop, wire.ProtoRouting:
-			end, nextAt = at+extensionLen(p.Data[at:]), at
+	routed := false
+	for end < p.L4 {
+		switch p.Data[nextAt] {
+		case wire.ProtoHopByHop:
+		case wire.ProtoRouting:
+			routed = true
 		case wire.ProtoDstOpts:
+			if routed {
+				return end, nextAt
+			}
 		default:
 			return end, nextAt
 		}
-		next = p.Data[at]
-		at += extensionLen(p.Data[at:])
+		end, nextAt = end+extensionLen(p.Data[end:]), end
 	}
 	return end, nextAt
 }

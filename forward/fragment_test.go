@@ -250,8 +250,8 @@ func TestIPv6ExtensionHeaders(t *testing.T) {
 	}{
 		{nil, 40},
 		{[]uint8{hop}, 48},
-		{[]uint8{dst}, 40},
-		{[]uint8{hop, dst}, 48},
+		{[]uint8{dst}, 48},
+		{[]uint8{hop, dst}, 64},
 		{[]uint8{rt}, 48},
 		{[]uint8{hop, dst, rt}, 88},
 		{[]uint8{hop, dst, rt, dst}, 88},

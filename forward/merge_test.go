@@ -66,10 +66,10 @@ func TestTranslationGathersTheHeader(t *testing.T) {
 			require.Equal(t, c.kept, len(f.Pieces) > 0, "%+v", c)
 		}
 	}
-	f, p := ipv6WithExtensions(t, []uint8{wire.ProtoDstOpts}, counting(100))
+	f, p := ipv6WithExtensions(t, []uint8{wire.ProtoRouting, wire.ProtoDstOpts}, counting(100))
 	f.Pieces = []uint16{8, 8}
 	RewriteDst(f, p, rip6)
-	require.Empty(t, f.Pieces, "the destination options are in front of it")
+	require.Empty(t, f.Pieces, "destination options are in front of it")
 }
 
 // TestDatagramsInTunnels: what is left of how a datagram came, as recorded.
