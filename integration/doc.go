@@ -1,7 +1,8 @@
 // Package integration holds usvs to what an operator would see: the real
 // program in real network namespaces, configured by the commands he would
 // type, and judged by programs that nobody here wrote (nginx, curl, iperf3,
-// tcpdump, arping, ping, nstat, nft). It has tests only.
+// tcpdump, arping, ping, nstat, nft), beside those it is run with (keepalived,
+// ipvsadm). It has tests only.
 //
 // A test makes its network with link/netnstest, one Lab per test, so nothing
 // of the machine's own network is touched. TestMain builds cmd/usvs once, with
