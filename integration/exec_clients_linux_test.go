@@ -146,6 +146,40 @@ func TestExecLargeTable(t *testing.T) {
 	})
 }
 
+// manyProcesses runs eight shells side by side that start ipvsadm all the time.
+const manyProcesses = `
+for i in 1 2 3 4 5 6 7 8; do
+	(
+		for k in $(seq $ROUNDS); do
+			ipvsadm -A -u 10.88.$i.$k:53 -s rr && ipvsadm -a -u 10.88.$i.$k:53 -r 10.89.0.$i -m && ipvsadm -e -u 10.88.$i.$k:53 -r 10.89.0.$i -m -w 7 || exit 1
+			ipvsadm -Sn -u 10.88.$i.$k:53 2>/dev/null && exit 2
+			set -- $(ipvsadm -Ln -u 10.88.$i.$k:53 | tail -1)
+			[ "$*" = "-> 10.89.0.$i:53 Masq 7 0 0" ] || exit 3
+			ipvsadm -D -u 10.88.$i.$k:53 || exit 4
+		done
+	) &
+	all="$all $!"
+done
+for pid in $all; do wait $pid || exit $?; done
+`
+
+// Processes that come and go by the hundred do not get in each other's way.
+func TestExecManyProcesses(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "ipvsadm")
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		d := serveCountingDirector(t, lab.Home)
+		rounds := 20
+		if testing.Short() || raceEnabled {
+			rounds = 5
+		}
+		o := runIn(t, lab.Home, wrapped("env", fmt.Sprintf("ROUNDS=%d", rounds), "sh", "-c", manyProcesses)...)
+		require.Equal(t, outcome{}, o)
+		each := 8 * rounds
+		require.Equal(t, map[string]int{"add service": each, "add server": each, "edit server": each, "delete service": each}, d.counted())
+	})
+}
+
 // runClient is the test program of a library: the job is its argument.
 func runClient(name string) int {
 	var job clientJob
