@@ -19,5 +19,8 @@
 //   - A test ends with the director's log and every end of its process
 //     checked: see startDirector.
 //
+// The test binary is also a few small programs, which run in usvs exec: see
+// testProgram.
+//
 // USVS_LONG=1 makes throughput runs 10 s long. -short leaves them out.
 package integration
