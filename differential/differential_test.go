@@ -132,13 +132,13 @@ func TestRecord(t *testing.T) {
 	out := stage.Emission{Link: "c", Data: build("udp 198.51.100.1:1 10.9.0.1:9")}
 	a := stage.Answer{Results: []stage.Result{
 		{End: 5 * time.Second},
-		{Out: "a\nb", Err: "c\n", Exit: 3, End: 7 * time.Second},
+		{Out: "a\nb", Err: "c\n", Exit: 3, Waited: 500 * time.Millisecond, End: 7 * time.Second},
 		{End: 9 * time.Second},
 		{End: 9 * time.Second, Frames: []stage.Emission{out}},
 		{End: 10 * time.Second, Refused: true},
 	}}
 	got := s.record(steps, a)
-	want := []string{"# test-0", "full", "% true", "$ ipvsadm -Sn", "|a", "|b", "|\\", "!c", "= 3", "@ 3",
+	want := []string{"# test-0", "full", "% true", "@ 0.5", "$ ipvsadm -Sn", "|a", "|b", "|\\", "!c", "= 3", "@ 2.5",
 		"udp 198.51.100.1:1 10.9.0.1:9 -> 0.0.0.1",
 		fmt.Sprintf("> c %x", out.Data), fmt.Sprintf("< c %x", out.Data), "# longer than the link takes: > c 00", "# end"}
 	require.Equal(t, want, strings.Split(strings.TrimSpace(got), "\n"))
@@ -236,6 +236,7 @@ func TestStalled(t *testing.T) {
 	for _, k := range kinds {
 		steps = append(steps, stage.Step{Kind: k})
 	}
+	steps[3].Text = "ipvsadm -Lnc"
 	ends := func(secs ...float64) (results []stage.Result) {
 		for _, s := range secs {
 			results = append(results, stage.Result{End: time.Duration(s * float64(time.Second))})
@@ -243,6 +244,11 @@ func TestStalled(t *testing.T) {
 		return results
 	}
 	require.False(t, stalled(steps, ends(1, 2.5, 30, 30.1, 30.2)), "settling and waits take their time")
-	require.True(t, stalled(steps, ends(1, 2.5, 30, 31, 31.1)))
-	require.True(t, stalled(steps, ends(1, 2.5, 30, 30.1, 31)))
+	require.True(t, stalled(steps, ends(1, 2.5, 30, 31.2, 31.3)))
+	waited := ends(1, 2.5, 30, 31.2, 31.3)
+	waited[3].Waited = 900 * time.Millisecond
+	require.False(t, stalled(steps, waited))
+	steps[3].Text = "ipvsadm-restore < /tmp/rules"
+	require.False(t, stalled(steps, ends(1, 2.5, 30, 31.2, 31.3)), "shows no time")
+	require.True(t, stalled(steps, ends(1, 2.5, 30, 30.1, 31.2)))
 }

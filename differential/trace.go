@@ -57,8 +57,10 @@ func (b *recorder) step(line string, r stage.Result, began time.Duration) {
 		return
 	}
 	if !b.begun {
-		b.begun, b.told = true, began+stage.Settling
+		began += stage.Settling
+		b.begun, b.told = true, began
 	}
+	began += r.Waited
 	if line[0] == '@' {
 		began = r.End
 	}

@@ -44,6 +44,7 @@ type Result struct {
 	Exit     int
 	Refused  bool // the link did not take the frame: it is too long
 	Frames   []Emission
+	Waited   time.Duration // before the step, for what was about to end
 	End      time.Duration // when the step had ended, since the first began
 }
 

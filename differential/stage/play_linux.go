@@ -89,7 +89,14 @@ func (p *player) step(s Step) (Result, error) {
 		}
 		return Result{}, p.setup(s.Text)
 	case Command:
-		return p.command(s.Text)
+		began := time.Now()
+		if err := p.outlast(lingers); err != nil {
+			return Result{}, err
+		}
+		waited := time.Since(began)
+		r, err := p.command(s.Text)
+		r.Waited = waited
+		return r, err
 	case Frame:
 		return p.frame(s)
 	case Wait:
@@ -209,12 +216,18 @@ func (p *player) wait(d time.Duration) (Result, error) {
 	if err := p.time.Sleep(d); err != nil {
 		return Result{}, err
 	}
-	for more := time.Duration(0); more < overdue && (lingers() || p.lapses.near(time.Since(p.started))); more += time.Second {
+	err := p.outlast(func() bool { return lingers() || p.lapses.near(time.Since(p.started)) })
+	return Result{Frames: p.set.receive(nil)}, err
+}
+
+// outlast waits while something is about to go, within limits.
+func (p *player) outlast(about func() bool) error {
+	for more := time.Duration(0); more < overdue && about(); more += time.Second {
 		if err := p.time.Sleep(time.Second); err != nil {
-			return Result{}, err
+			return err
 		}
 	}
-	return Result{Frames: p.set.receive(nil)}, nil
+	return nil
 }
 
 // lingers reports whether a connection has less than a second left.
