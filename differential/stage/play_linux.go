@@ -89,20 +89,26 @@ func (p *player) step(s Step) (Result, error) {
 		}
 		return Result{}, p.setup(s.Text)
 	case Command:
-		began := time.Now()
-		if err := p.outlast(lingers); err != nil {
-			return Result{}, err
-		}
-		waited := time.Since(began)
-		r, err := p.command(s.Text)
-		r.Waited = waited
-		return r, err
+		return p.undisturbed(func() (Result, error) { return p.command(s.Text) })
 	case Frame:
-		return p.frame(s)
+		return p.undisturbed(func() (Result, error) { return p.frame(s) })
 	case Wait:
 		return p.wait(s.For)
 	}
 	return Result{}, fmt.Errorf("unknown kind %q", s.Kind)
+}
+
+// undisturbed does something when no connection is about to go: time passes
+// between steps, too.
+func (p *player) undisturbed(do func() (Result, error)) (Result, error) {
+	began := time.Now()
+	if err := p.outlast(lingers); err != nil {
+		return Result{}, err
+	}
+	waited := time.Since(began)
+	r, err := do()
+	r.Waited = waited
+	return r, err
 }
 
 // setup carries out commands that must succeed.
