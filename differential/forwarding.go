@@ -296,7 +296,11 @@ func (l *lab) odd(f flow) {
 	case 6: // padding behind the packet, as short frames have
 		b = append(b, make([]byte, l.between(1, 20))...)
 	case 7: // a protocol that IPVS does not know
-		b = packetFrom("c", f.client.Addr(), f.target.Addr(), pick[uint8](l.draft, 47, 50, 51, 89), body)
+		kind := pick[uint8](l.draft, 47, 50, 51, 89)
+		if v6 && kind == wire.ProtoAH {
+			kind = wire.ProtoESP // see docs/differential.md
+		}
+		b = packetFrom("c", f.client.Addr(), f.target.Addr(), kind, body)
 	}
 	l.raw("c", b)
 }

@@ -183,11 +183,22 @@ func aboutICMPError(p *wire.Packet) bool {
 	if p.Version == 4 && p.Proto == wire.ProtoICMP {
 		return p.L4 >= p.End || !query4(p.Data[p.L4])
 	}
-	if p.Version == 6 && p.Proto == wire.ProtoICMPv6 {
-		const redirect = 137
-		return p.L4 >= p.End || p.Data[p.L4] < 128 || p.Data[p.L4] == redirect
+	if p.Version != 6 {
+		return false
 	}
-	return false
+	const redirect = 137
+	proto, at := behindAH(p)
+	return proto == wire.ProtoICMPv6 && (at >= p.End || p.Data[at] < 128 || p.Data[at] == redirect)
+}
+
+// behindAH returns an IPv6 packet's protocol and where it begins, behind
+// authentication headers: to Linux they are extension headers here.
+func behindAH(p *wire.Packet) (proto uint8, at int) {
+	proto, at = p.Proto, p.L4
+	for proto == wire.ProtoAH && at+2 <= p.End {
+		proto, at = p.Data[at], at+(int(p.Data[at+1])+2)*4
+	}
+	return proto, at
 }
 
 // query4 reports whether an ICMP type is known not to be an error.

@@ -49,3 +49,31 @@ func TestFragmentsOfWhichNoDatagramCanCome(t *testing.T) {
 		require.Equal(t, p.Data[p.L3:p.End], q.Transport()[wire.ICMPLen:], c.name)
 	}
 }
+
+// TestErrorsBehindAH: an ICMPv6 error behind an authentication header is none to
+// complain about either, as recorded.
+func TestErrorsBehindAH(t *testing.T) {
+	ah := func(next, words byte, rest ...byte) []byte {
+		ip := &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolAH, SrcIP: cip6.AsSlice(), DstIP: vip6.AsSlice()}
+		return build(ip, gopacket.Payload(append([]byte{next, words, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2}, rest...)))
+	}
+	for _, c := range []struct {
+		name    string
+		frame   []byte
+		outcome Outcome
+	}{
+		{"UDP", ah(17, 1, make([]byte, 8)...), ErrorSent},
+		{"echo", ah(58, 1, 128, 0, 0, 0), ErrorSent},
+		{"an error", ah(58, 1, 1, 0, 0, 0), Ineligible},
+		{"nothing", ah(58, 1), Ineligible},
+		{"longer than the packet", ah(58, 81), Ineligible},
+		{"AH again", ah(51, 1, 58, 0, 0, 0, 0, 0, 0, 0, 1), Ineligible},
+	} {
+		in := wire.NewFrame(2048)
+		in.SetBytes(c.frame)
+		var p wire.Packet
+		require.Equal(t, wire.None, p.Parse(in.Bytes(), in.Medium), c.name)
+		r := Request{Frame: in, Packet: &p, MAC: dirMAC}
+		require.Equal(t, c.outcome, New(Options{}).Answer(0, r, wire.NewFrame(2048)), c.name)
+	}
+}
