@@ -24,7 +24,7 @@ type outbox struct {
 type queue struct {
 	port    uint32
 	replies [][]byte
-	tid     int // of the thread that asked
+	pid     int // of the process that asked; of its thread as long as nothing waits
 }
 
 // send puts replies into the receive queue of socket fd, whose port is port, in
@@ -38,7 +38,7 @@ func (o *outbox) send(fd int, port uint32, replies [][]byte, tid int) unix.Errno
 	defer o.mu.Unlock()
 	q := o.waiting[cookie]
 	if q == nil {
-		q = &queue{port: port, tid: tid}
+		q = &queue{port: port, pid: tid}
 	}
 	if len(q.replies) > maxWaiting {
 		return unix.ENOBUFS
@@ -68,15 +68,18 @@ func (o *outbox) flush(fd int, cookie uint64, q *queue) unix.Errno {
 		delete(o.waiting, cookie)
 	case o.waiting[cookie] == nil:
 		o.sweep()
+		if s, err := readStatus(q.pid); err == nil {
+			q.pid = s.tgid // who reads the rest may be another of its threads
+		}
 		o.waiting[cookie] = q
 	}
 	return errno
 }
 
-// sweep forgets the queues of threads that ended without having read all.
+// sweep forgets the queues of processes that ended without having read all.
 func (o *outbox) sweep() {
 	for cookie, q := range o.waiting {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", q.tid)); err != nil {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", q.pid)); err != nil {
 			delete(o.waiting, cookie)
 		}
 	}

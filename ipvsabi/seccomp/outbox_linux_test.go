@@ -3,6 +3,7 @@ package seccomp
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -54,7 +55,7 @@ func TestOutbox(t *testing.T) {
 // Nobody makes us keep more than so much, nor keep it when he is gone.
 func TestOutboxIsBounded(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, _ *netnstest.Lab) {
-		box := outbox{waiting: map[uint64]*queue{77: {tid: 1 << 30}}}
+		box := outbox{waiting: map[uint64]*queue{77: {pid: 1 << 30}}}
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 		require.NoError(t, err)
 		defer unix.Close(fd)
@@ -69,7 +70,37 @@ func TestOutboxIsBounded(t *testing.T) {
 		}
 		assert.Equal(t, unix.ENOBUFS, errno)
 		assert.Less(t, sent, 2*maxWaiting)
-		assert.NotContains(t, box.waiting, uint64(77), "of a thread that is gone")
+		assert.NotContains(t, box.waiting, uint64(77), "of a process that is gone")
 		assert.NotZero(t, box.send(-1, port, nil, 0))
+	})
+}
+
+// What a thread asked for another thread of its process may read.
+func TestOutboxOutlivesThreads(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, _ *netnstest.Lab) {
+		box := outbox{waiting: map[uint64]*queue{}}
+		fill := func(tid int) (cookie uint64) {
+			fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
+			require.NoError(t, err)
+			t.Cleanup(func() { unix.Close(fd) })
+			require.NoError(t, unix.Bind(fd, &unix.SockaddrNetlink{}))
+			port, errno := (&caller{notification: notification{tid: tid}, pidfd: -1}).portOf(fd)
+			require.Zero(t, errno)
+			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1))
+			for range 100 {
+				require.Zero(t, box.send(fd, port, [][]byte{make([]byte, 1000)}, tid))
+			}
+			cookie, errno = cookieOf(fd)
+			require.Zero(t, errno)
+			return cookie
+		}
+		asked, ended := make(chan int), make(chan struct{})
+		onThread(func() { asked <- unix.Gettid(); <-ended })
+		tid := <-asked
+		first := fill(tid)
+		close(ended)
+		require.Eventually(t, func() bool { _, err := readStatus(tid); return err != nil }, time.Minute, time.Millisecond)
+		fill(os.Getpid())
+		assert.Contains(t, box.waiting, first)
 	})
 }
