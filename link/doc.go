@@ -16,6 +16,7 @@
 // Nothing here decides what happens to a frame. What a device or a pump cannot
 // pass on is dropped and counted under a Drop reason.
 //
-// The backends are link/afpacket, link/tun and, in memory, link/linktest;
-// link/pcap wraps any of them; link/vnet translates the offload metadata.
+// The backends are link/afpacket, link/afxdp, link/tun and, in memory,
+// link/linktest; link/pcap wraps any of them; link/vnet translates the offload
+// metadata.
 package link

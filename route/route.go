@@ -4,6 +4,7 @@
 package route
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"sort"
@@ -92,6 +93,9 @@ func New(cfg Config) *Table {
 	t.v4, t.v6 = t.flatten(routes, true), t.flatten(routes, false)
 	return t
 }
+
+// Locals are the host's own addresses, in no order.
+func (t *Table) Locals() []netip.Addr { return slices.Collect(maps.Keys(t.locals)) }
 
 // IsLocal reports whether an interface of the host carries a.
 func (t *Table) IsLocal(a netip.Addr) bool {

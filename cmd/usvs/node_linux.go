@@ -27,6 +27,7 @@ import (
 	"usvs/ipvs"
 	"usvs/ipvsadm/resolve"
 	"usvs/link"
+	"usvs/link/afxdp"
 	"usvs/link/pcap"
 	"usvs/link/tun"
 	"usvs/localstack"
@@ -45,6 +46,7 @@ type node struct {
 	devices  []link.Device
 	pumps    []*link.Pump
 	capture  *pcap.File
+	takers   []*afxdp.Device // those of devices that have an XDP program
 	hide     *host.Suppressor
 	handoff  *host.Handoff
 	watcher  *host.Watcher
@@ -80,7 +82,7 @@ func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16,
 // openDevices opens every interface; its index is its port.
 func (n *node) openDevices(f runFlags) error {
 	for _, name := range f.interfaces {
-		d, err := openInterface(name, f.method, n.log)
+		d, err := n.openInterface(name, f.method)
 		if err != nil {
 			return err
 		}
@@ -156,6 +158,7 @@ func (n *node) publish(s *director.Snapshot) {
 	n.applyHidden(s)
 	n.joinGroups(s)
 	n.dir.Publish(n.clock.Now(), s)
+	n.applyTaken(s)
 	for _, d := range n.devices {
 		d.Wake() // announcements are due
 	}

@@ -56,7 +56,7 @@ It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
 	}
 	fl := cmd.Flags()
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface to run on; repeat for several")
-	fl.StringVar(&f.io, "io", "auto", "how frames of interfaces are received: `auto`, mmsg (calls for 64 frames) or ring (shared memory)")
+	fl.StringVar(&f.io, "io", "auto", "how frames of interfaces are received: `auto`, mmsg (calls for 64 frames), ring (shared memory) or xdp (AF_XDP)")
 	fl.StringVar(&f.tun, "tun", "", "also run on a TUN device of this name, made for the purpose")
 	fl.StringArrayVar(&f.tunAddrs, "tun-addr", nil, "address with prefix length for the TUN device")
 	fl.StringArrayVar(&f.tunRoutes, "tun-route", nil, "prefix to route into the TUN device")

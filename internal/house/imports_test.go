@@ -31,6 +31,7 @@ connsync                   -> conntrack
 link                       -> clock wire
 link/vnet                  -> wire
 link/afpacket              -> link link/vnet link/internal/waiter
+link/afxdp                 -> link/afpacket
 link/tun                   -> link link/vnet link/internal/waiter
 link/pcap                  -> link
 link/linktest              -> link
@@ -64,7 +65,7 @@ ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> api host demo link/pcap ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
+cmd/usvs                   -> api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
@@ -77,13 +78,14 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    differential/stage differential/uml link/afpacket link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/sys                    differential/stage differential/uml link/afpacket link/afxdp link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
 golang.org/x/net                    link/afpacket host ipvsabi/seccomp
 github.com/vishvananda/netlink      link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/mdlayher/packet          link/afpacket
 github.com/mdlayher/netlink         host
 github.com/songgao/water            link/tun
+github.com/cilium/ebpf              link/afxdp
 github.com/google/gopacket          link/pcap
 github.com/spf13/cobra              cmd/usvs
 github.com/coreos/go-systemd/v22    cmd/usvs

@@ -232,6 +232,14 @@ func (d *Device) findGroupLocked(group wire.MAC) int {
 	return -1
 }
 
+// Descriptor is for those who wait for several devices at once: it is readable
+// when ReadBatch has something to do.
+func (d *Device) Descriptor() int { return d.rx }
+
+// Down reports whether the link is down, and ReadBatch to be called now and then
+// to notice when it is back. It belongs to the goroutine in ReadBatch.
+func (d *Device) Down() bool { return d.down }
+
 // Wake implements link.Device.
 func (d *Device) Wake() { d.wait.Wake() }
 

@@ -1,0 +1,65 @@
+package afxdp
+
+import (
+	"time"
+
+	"usvs/link"
+	"usvs/link/internal/waiter"
+)
+
+const (
+	// lookEvery is how often a device without a link looks for it.
+	lookEvery = 100 * time.Millisecond
+
+	// otherEvery is how many batches full of taken frames may pass before the
+	// others get their turn.
+	otherEvery = 8
+)
+
+// ReadBatch implements link.Device. It may exchange the entries of fs.
+func (d *Device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
+	if !d.wait.Enter() {
+		return 0, link.ErrClosed
+	}
+	defer d.wait.Leave()
+	d.wait.Begin(wait)
+	for {
+		if n, err := d.receive(fs); n > 0 || err != nil {
+			return n, err
+		}
+		left, more := d.wait.Left()
+		if !more {
+			return 0, nil
+		}
+		if d.lost() && (left < 0 || left > lookEvery) {
+			left = lookEvery
+		}
+		if d.wait.Wait(d.epoll, left) == waiter.Woken {
+			if d.wait.Closed() {
+				return 0, link.ErrClosed
+			}
+			return 0, nil
+		}
+	}
+}
+
+// receive takes what waits in the queues, and then in the packet socket.
+func (d *Device) receive(fs []*link.Frame) (n int, err error) {
+	d.turn++
+	if set := d.set.Load(); set != nil {
+		for i := range set.queues {
+			q := set.queues[(uint(i)+d.turn)%uint(len(set.queues))]
+			n += q.receive(fs[n:], &d.counters)
+		}
+	}
+	if n == len(fs) || n > 0 && d.turn%otherEvery != 0 {
+		return n, nil
+	}
+	others, err := d.pkt.ReadBatch(fs[n:], 0)
+	d.down.Store(d.pkt.Down())
+	d.follow()
+	return n + others, err
+}
+
+// lost reports whether the interface has to be looked for.
+func (d *Device) lost() bool { return d.pending || d.pkt.Down() }
