@@ -92,8 +92,11 @@ func (w *Worker) Lapsed(first *wire.Frame) {
 	if w.snap.Hidden != nil && !first.Hidden && !w.snap.answersFor(p.Dst) {
 		return
 	}
-	if p.Version == 4 && w.forwarded(first) {
-		forward.DecrementTTL(p)
+	if p.Version == 4 {
+		p.End -= (p.End - p.L4) % 8 // what was ignored is not quoted
+		if w.forwarded(first) {
+			forward.DecrementTTL(p)
+		}
 	}
 	w.tell(first, localstack.ReassemblyTimeExceeded())
 }

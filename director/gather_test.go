@@ -93,6 +93,21 @@ func TestSenderOfHalfADatagramIsTold(t *testing.T) {
 	}
 }
 
+// What is ignored of a first fragment's data is not quoted either.
+func TestTrimmedFragmentIsQuotedTrimmed(t *testing.T) {
+	b := newTestbed(t)
+	b.service(udpID(vip, 53), ipvs.Masquerade, "10.2.0.11:53")
+	first := fragments(udp(ap(cip, 1), ap(vip, 53), 300), 128)[0]
+	h := wire.IPv4(first[wire.EthernetLen:])
+	h.SetTotalLen(len(h) - 3)
+	h.UpdateChecksum()
+	b.handle(0, first[:len(first)-3])
+	sent := b.tick(time.Minute)
+	require.Len(t, sent, 1)
+	p := parseFrame(t, sent[0])
+	require.Equal(t, first[wire.EthernetLen:wire.EthernetLen+wire.IPv4Len+120], p.Transport()[wire.ICMPLen:])
+}
+
 // The host saw the first fragment of what is not hidden, and tells its sender itself.
 func TestHostTellsAboutWhatItSaw(t *testing.T) {
 	b := newTestbed(t)

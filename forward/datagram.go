@@ -129,6 +129,7 @@ type firstFragment struct {
 	l3, head int
 	start    int
 	n        int // bytes of data
+	trimmed  int // and what was ignored behind them
 	nextAt   int
 	next     uint8
 }
@@ -181,18 +182,22 @@ func (fr *fragment) first() firstFragment {
 	return firstFragment{
 		here: true, medium: fr.f.Medium, port: fr.f.Port, mark: fr.f.Mark, hidden: fr.f.Hidden,
 		l3: fr.p.L3, head: fr.head, start: fr.start, n: len(fr.data), nextAt: fr.nextAt, next: fr.next,
+		trimmed: fr.p.End - fr.start - len(fr.data),
 	}
 }
 
 // writeFirst makes out the first fragment, as it came, if that is here and fits.
+// Zeros stand for what was ignored of it.
 func (s *shard) writeFirst(d *datagram, out *wire.Frame) bool {
 	h := &d.first
-	if !h.here || h.start+h.n > out.Cap() {
+	if !h.here || h.start+h.n+h.trimmed > out.Cap() {
 		return false
 	}
-	h.begin(out, h.start+h.n)
+	h.begin(out, h.start+h.n+h.trimmed)
 	out.Hidden = h.hidden
-	s.copyData(d, out.Bytes(), d.head[:h.start], h.n)
+	b := out.Bytes()
+	clear(b[h.start+h.n:])
+	s.copyData(d, b, d.head[:h.start], h.n)
 	return true
 }
 

@@ -154,6 +154,12 @@ func TestIPv4FragmentsAreTrimmed(t *testing.T) {
 	require.Equal(t, []uint16{80, 10}, out.Pieces)
 	require.Equal(t, datagramData(1)[:90], parse(t, out).Transport())
 	require.Equal(t, 100, out.FragSize)
+
+	f, p := piece{2, 0, 87, true}.frame(t)
+	r.Add(1, f, p, out)
+	l := &listener{}
+	r.Tick(clock.Never, l)
+	require.Equal(t, append(f.Bytes()[:f.Len()-7:f.Len()-7], make([]byte, 7)...), l.heard[0])
 }
 
 // TestTooManyPieces: a datagram in more than are told apart is whole all the
