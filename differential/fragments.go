@@ -17,9 +17,6 @@ func (l *lab) fragments(f flow) {
 		line, link = backMacro(f, pick(l.draft, f.service.servers...), l.usual(f.protocol), fmt.Sprintf("len=%d", size)), "s"
 	}
 	whole := build(line)
-	if whole[wire.EthernetLen]>>4 == 6 && l.oneIn(8) {
-		whole = withExtension(whole, pick[byte](l.draft, 0, 60)) // behind the fragment header
-	}
 	if l.oneIn(12) {
 		setTTL(whole, uint8(l.between(1, 3)))
 	}
