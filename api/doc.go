@@ -22,6 +22,7 @@
 //	sysctl.go   settings, at both ends
 //	proc.go     the files of /proc/net, at both ends
 //	stream.go   answers of unknown length: one JSON value per line
+//	batch.go    many changes in one exchange, at both ends
 //	client.go   the other side of it all
 //
 // # Invariants

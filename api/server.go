@@ -74,6 +74,7 @@ func Serve(ctx context.Context, ln net.Listener, b ipvsadm.Backend, h Handlers) 
 func newHandler(b ipvsadm.Backend, h Handlers) http.Handler {
 	mux := http.NewServeMux()
 	serveBackend(mux, b)
+	serveBatch(mux, b)
 	serveSysctl(mux, h.Settings)
 	serveProc(mux, h.Proc)
 	mux.Handle("GET /v1/connections", streamed(func(r *http.Request, w io.Writer) error {

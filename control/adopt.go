@@ -14,8 +14,12 @@ import (
 // or a scheduler that cannot take over the servers there are.
 type adoption struct {
 	*Control
-	errs []error
+	errs    []error
+	changes int // that were applied
 }
+
+// mostLogged is how many differences are logged one by one.
+const mostLogged = 1000
 
 // adopt makes the state what want has. It is published once, at the end.
 func (c *Control) adopt(want *Control) error {
@@ -28,6 +32,9 @@ func (c *Control) adopt(want *Control) error {
 	a.marks(want)
 	a.timeouts(want.cfg.Conns.Timeouts())
 	a.daemons(want)
+	if more := a.changes - mostLogged; more > 0 {
+		a.cfg.Log.Info("further services and servers changed", "changes", more)
+	}
 	c.held = false
 	c.publishLocked()
 	return errors.Join(a.errs...)
@@ -37,6 +44,9 @@ func (c *Control) adopt(want *Control) error {
 func (a *adoption) did(err error, what string, svc *service, args ...any) {
 	if err != nil {
 		a.errs = append(a.errs, fmt.Errorf("service %v: %w", svc.vs.ID, err))
+		return
+	}
+	if a.changes++; a.changes > mostLogged {
 		return
 	}
 	a.cfg.Log.Info(what, append([]any{"service", svc.vs.ID}, args...)...)

@@ -86,11 +86,12 @@ type Control struct {
 	backup   bool                      // a backup daemon runs
 	daemons  [2]atomic.Pointer[daemon] // master and backup; changed under mu
 
-	own     ownership
-	index   *director.Index
-	views   []*director.Service // of services that were published, oldest first
-	shared  bool                // a snapshot has views, so that they are only appended to
-	touched []*service          // whose views are out of date
+	isScratch bool // nothing is published, ever: own and index are left alone
+	own       ownership
+	index     *director.Index
+	views     []*director.Service // of services that were published, oldest first
+	shared    bool                // a snapshot has views, so that they are only appended to
+	touched   []*service          // whose views are out of date
 
 	deletions uint64 // of servers, while expire_nodest_conn was set
 	additions uint64 // of servers

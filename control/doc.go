@@ -11,6 +11,7 @@
 // # Files
 //
 //	control.go   what it is made of, Tick
+//	change.go    changes one by one and in batches
 //	publish.go   snapshots, which share with the last one what stays
 //	validate.go  what the kernel refuses, and with which error
 //	service.go   add, edit, delete virtual services

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"usvs/director"
+	"usvs/ipvs"
 )
 
 // publishLocked makes the snapshot of the current state and hands it on. It
@@ -29,6 +30,31 @@ func (c *Control) publishLocked() {
 	c.snap = c.index.Seal(s)
 	if c.cfg.Publish != nil {
 		c.cfg.Publish(c.snap)
+	}
+}
+
+// linkLocked makes snapshots find a server of svc, whose spec stays as it is
+// until the server is unlinked.
+func (c *Control) linkLocked(svc *service, rs *ipvs.RealServer) {
+	if !c.isScratch {
+		c.index.AddServer(svc.vs.ID, rs)
+		c.own.addServer(rs)
+	}
+}
+
+// unlinkLocked makes snapshots find a server of svc no more. It stays one of
+// those whose packets the host does not see.
+func (c *Control) unlinkLocked(svc *service, rs *ipvs.RealServer) {
+	if !c.isScratch {
+		c.index.RemoveServer(svc.vs.ID, rs)
+	}
+}
+
+// forgetLocked is for a server that is unlinked, and comes back or changes or
+// left the trash: the host sees packets from it again.
+func (c *Control) forgetLocked(rs *ipvs.RealServer) {
+	if !c.isScratch {
+		c.own.removeServer(rs)
 	}
 }
 

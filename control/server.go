@@ -2,11 +2,11 @@ package control
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"usvs/clock"
 	"usvs/ipvs"
+	"usvs/ipvsadm"
 	"usvs/sched"
 )
 
@@ -27,17 +27,7 @@ var errFull = errors.New("too many real servers")
 // AddServer puts a real server at the head of the service's list. One that was
 // deleted lately comes back with its connections and counters.
 func (c *Control) AddServer(svcID ipvs.ServiceID, id ipvs.ServerID, spec ipvs.ServerSpec) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	svc, err := c.serviceLocked(svcID)
-	if err == nil {
-		err = c.addServerLocked(svc, id, spec)
-	}
-	if err != nil {
-		return fmt.Errorf("add server %v of %v: %w", id, svcID, err)
-	}
-	c.publishLocked()
-	return nil
+	return c.change(ipvsadm.Change{Action: ipvsadm.AddServer, Service: svcID, Server: id, ServerSpec: spec})
 }
 
 func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) error {
@@ -62,8 +52,7 @@ func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 	}
 	c.additions++
 	srv.rs.Joined = c.additions
-	c.index.AddServer(svc.vs.ID, srv.rs)
-	c.own.addServer(srv.rs)
+	c.linkLocked(svc, srv.rs)
 	svc.setServers(append([]*server{srv}, svc.servers...))
 	c.touchLocked(svc)
 	return svc.picker.Update(sched.Add, svc.reals, srv.rs)
@@ -83,17 +72,7 @@ func (c *Control) newServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 // EditServer replaces a server's spec; its place in the list, its connections
 // and its counters stay.
 func (c *Control) EditServer(svcID ipvs.ServiceID, id ipvs.ServerID, spec ipvs.ServerSpec) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	svc, err := c.serviceLocked(svcID)
-	if err == nil {
-		err = c.editServerLocked(svc, id, spec)
-	}
-	if err != nil {
-		return fmt.Errorf("edit server %v of %v: %w", id, svcID, err)
-	}
-	c.publishLocked()
-	return nil
+	return c.change(ipvsadm.Change{Action: ipvsadm.EditServer, Service: svcID, Server: id, ServerSpec: spec})
 }
 
 func (c *Control) editServerLocked(svc *service, id ipvs.ServerID, spec ipvs.ServerSpec) error {
@@ -111,27 +90,16 @@ func (c *Control) editServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Ser
 		return err
 	}
 	rs := svc.servers[i].rs
-	c.index.RemoveServer(svc.vs.ID, rs)
-	c.own.removeServer(rs)
+	c.unlinkLocked(svc, rs)
+	c.forgetLocked(rs)
 	rs.SetSpec(spec)
-	c.index.AddServer(svc.vs.ID, rs)
-	c.own.addServer(rs)
+	c.linkLocked(svc, rs)
 	return svc.picker.Update(sched.Edit, svc.reals, rs)
 }
 
 // DeleteServer unlinks a server and puts it into the trash.
 func (c *Control) DeleteServer(svcID ipvs.ServiceID, id ipvs.ServerID) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	svc, err := c.serviceLocked(svcID)
-	if err == nil {
-		err = c.deleteServerLocked(svc, id)
-	}
-	if err != nil {
-		return fmt.Errorf("delete server %v of %v: %w", id, svcID, err)
-	}
-	c.publishLocked()
-	return nil
+	return c.change(ipvsadm.Change{Action: ipvsadm.DeleteServer, Service: svcID, Server: id})
 }
 
 func (c *Control) deleteServerLocked(svc *service, id ipvs.ServerID) error {
@@ -142,7 +110,7 @@ func (c *Control) deleteServerLocked(svc *service, id ipvs.ServerID) error {
 	srv := svc.servers[i]
 	svc.setServers(slices.Delete(slices.Clone(svc.servers), i, i+1))
 	c.touchLocked(svc)
-	c.index.RemoveServer(svc.vs.ID, srv.rs)
+	c.unlinkLocked(svc, srv.rs)
 	c.discardLocked(srv)
 	return svc.picker.Update(sched.Delete, svc.reals, srv.rs)
 }

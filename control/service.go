@@ -7,6 +7,7 @@ import (
 
 	"usvs/director"
 	"usvs/ipvs"
+	"usvs/ipvsadm"
 	"usvs/sched"
 )
 
@@ -42,13 +43,7 @@ func (s *service) find(id ipvs.ServerID) int {
 
 // AddService adds a virtual service without servers.
 func (c *Control) AddService(id ipvs.ServiceID, spec ipvs.ServiceSpec) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, err := c.addServiceLocked(id, spec); err != nil {
-		return fmt.Errorf("add service %v: %w", id, err)
-	}
-	c.publishLocked()
-	return nil
+	return c.change(ipvsadm.Change{Action: ipvsadm.AddService, Service: id, Spec: spec})
 }
 
 func (c *Control) addServiceLocked(id ipvs.ServiceID, spec ipvs.ServiceSpec) (*service, error) {
@@ -74,17 +69,7 @@ func (c *Control) addServiceLocked(id ipvs.ServiceID, spec ipvs.ServiceSpec) (*s
 // EditService replaces a service's spec. With the same scheduler the
 // scheduler's state stays, with another it is built anew.
 func (c *Control) EditService(id ipvs.ServiceID, spec ipvs.ServiceSpec) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	svc, err := c.serviceLocked(id)
-	if err == nil {
-		err = c.editServiceLocked(svc, spec)
-	}
-	if err != nil {
-		return fmt.Errorf("edit service %v: %w", id, err)
-	}
-	c.publishLocked()
-	return nil
+	return c.change(ipvsadm.Change{Action: ipvsadm.EditService, Service: id, Spec: spec})
 }
 
 func (c *Control) editServiceLocked(svc *service, spec ipvs.ServiceSpec) error {
@@ -99,15 +84,7 @@ func (c *Control) editServiceLocked(svc *service, spec ipvs.ServiceSpec) error {
 
 // DeleteService deletes a service; its servers go to the trash.
 func (c *Control) DeleteService(id ipvs.ServiceID) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	svc, err := c.serviceLocked(id)
-	if err != nil {
-		return fmt.Errorf("delete service %v: %w", id, err)
-	}
-	c.deleteServiceLocked(svc)
-	c.publishLocked()
-	return nil
+	return c.change(ipvsadm.Change{Action: ipvsadm.DeleteService, Service: id})
 }
 
 // Flush deletes all services. Timeouts, settings and mark rules stay.
@@ -130,7 +107,7 @@ func (c *Control) deleteServiceLocked(svc *service) {
 	c.own.removeService(svc.vs.ID)
 	c.dropViewLocked(svc)
 	for _, srv := range svc.servers {
-		c.index.RemoveServer(svc.vs.ID, srv.rs)
+		c.unlinkLocked(svc, srv.rs)
 		c.discardLocked(srv)
 	}
 }

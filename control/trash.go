@@ -115,7 +115,7 @@ func (c *Control) reviveLocked(svc *service, id ipvs.ServerID, spec ipvs.ServerS
 		return nil
 	}
 	c.trash.remove(srv)
-	c.own.removeServer(srv.rs)
+	c.forgetLocked(srv.rs)
 	if srv.rs.Service() != svc.vs {
 		srv.est.reset()
 		srv.rs.SetService(svc.vs)
@@ -141,7 +141,7 @@ func (c *Control) collectTrashLocked(now clock.Instant) {
 			srv.idle, srv.idleSince = true, now
 		case now.Sub(srv.idleSince) >= trashIdle:
 			c.trash.remove(srv)
-			c.own.removeServer(srv.rs)
+			c.forgetLocked(srv.rs)
 			c.cfg.Servers.Remove(srv.rs)
 		}
 	})

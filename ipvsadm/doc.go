@@ -5,7 +5,8 @@
 // (their meaning, strictly from left to right), matrix.go (which options go
 // together) and run.go (what is asked of the Backend), and ends as a verdict:
 // a text for stderr and an exit status. list.go, conn.go and save.go write what
-// a Backend lists, in the order of sort.go. word.go holds the vocabulary.
+// a Backend lists, in the order of sort.go. word.go holds the vocabulary. The lines of a restore that
+// change something reach a Backend that can do so in batches (batch.go, change.go).
 //
 // Quirks of the original are kept where they can be seen: the sort that wraps
 // around, marks shown as negative numbers, what a save leaves out. A comment

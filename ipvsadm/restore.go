@@ -8,8 +8,10 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line of restore input, in bytes.
-const maxLine = 1 << 20
+const (
+	maxLine   = 1 << 20  // bytes of a line of restore input
+	readAhead = 64 << 10 // bytes that are read at once
+)
 
 // Words splits a line of restore input into the words of a command line. There
 // are no quotes, escapes or comments. The word "ipvsadm" is dropped wherever
@@ -29,41 +31,61 @@ func (s *session) restore() *verdict {
 		return tryHelp(s.prog)
 	}
 	s.nested = true
-	in := bufio.NewScanner(s.stdin)
-	in.Buffer(nil, maxLine)
-	var last *verdict
+	s.queue.backend, _ = s.backend.(Batcher)
+	input := &flushing{session: s}
+	in := bufio.NewScanner(input)
+	in.Buffer(make([]byte, readAhead), maxLine)
 	for in.Scan() {
 		line := in.Text()
 		args := Words(line)
 		if len(args) == 0 || s.comments && strings.HasPrefix(line, "#") {
 			continue
 		}
-		end, v := s.line(args)
-		if end {
+		if end, v := s.line(args); end {
 			return v
 		}
-		s.report(v)
-		last = v
+	}
+	if input.final == nil {
+		input.final = s.flush()
+	}
+	if input.final != nil {
+		return input.final
 	}
 	if err := in.Err(); err != nil {
 		return readStopped(err)
 	}
-	if last != nil {
-		last.text = "" // it was written when its line ended
+	if s.last != nil {
+		s.last.text = "" // it was written when its line ended
 	}
-	return last
+	return s.last
 }
 
-// line executes a line of restore input and says whether it is the last.
+// line executes a line of restore input, or queues it, and says whether it is
+// the last.
 func (s *session) line(args []string) (end bool, v *verdict) {
 	q, v := parse(s.prog, args, s.resolver)
+	if v == nil && s.enqueue(q) {
+		if len(s.queue.changes) < maxBatch {
+			return false, nil
+		}
+		v = s.flush()
+		return v != nil, v
+	}
+	if final := s.flush(); final != nil {
+		return true, final
+	}
 	if v == nil {
 		if s.describe(q.command) {
 			return true, nil
 		}
 		v = s.execute(q)
 	}
-	return v != nil && v.final, v
+	if v != nil && v.final {
+		return true, v
+	}
+	s.report(v)
+	s.last = v
+	return false, nil
 }
 
 func readStopped(err error) *verdict {
@@ -97,7 +119,7 @@ const saveUsage = "ipvsadm-save: Script to save the IPVS table to stdout.\n" +
 // RunRestore is the script ipvsadm-restore: it clears the table and restores
 // the input, of which lines that start with # are comments.
 func RunRestore(_ []string, b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := newSession(b, r, stdin, stdout, stderr)
+	s := newSession(b, r, stdin, bufio.NewWriter(stdout), stderr)
 	if status := s.report(s.run([]string{"-C"})); status == statusUsage {
 		return status // there is no backend: nothing is gained by saying so twice
 	}

@@ -11,6 +11,9 @@ import (
 // programName is the name the command goes by where nobody gave it one.
 const programName = "ipvsadm"
 
+// execBuffer is small: a rules file has many lines, which print little if anything.
+const execBuffer = 64
+
 // session executes command lines, one or those of a restore.
 type session struct {
 	prog     string
@@ -22,15 +25,17 @@ type session struct {
 	info     ipvs.Info
 	nested   bool // within a restore
 	comments bool // a restore skips lines that start with #
+	queue    queue
+	last     *verdict // of the last line of a restore
 }
 
-func newSession(b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer) *session {
+func newSession(b Backend, r Resolver, stdin io.Reader, out *bufio.Writer, stderr io.Writer) *session {
 	return &session{
 		prog:     programName,
 		backend:  b,
 		resolver: r,
 		stdin:    stdin,
-		out:      bufio.NewWriter(stdout),
+		out:      out,
 		stderr:   stderr,
 	}
 }
@@ -38,7 +43,7 @@ func newSession(b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer
 // Run executes a command line, args[0] being the name the command was called
 // by, and returns its exit status. A nil Resolver knows no names.
 func Run(args []string, b Backend, r Resolver, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := newSession(b, r, stdin, stdout, stderr)
+	s := newSession(b, r, stdin, bufio.NewWriter(stdout), stderr)
 	if len(args) > 0 {
 		s.prog, args = args[0], args[1:]
 	}
@@ -54,7 +59,7 @@ func Exec(words []string, b Backend, r Resolver, stdout, stderr io.Writer) int {
 	if len(words) == 0 {
 		return 0
 	}
-	s := newSession(b, r, nil, stdout, stderr)
+	s := newSession(b, r, nil, bufio.NewWriterSize(stdout, execBuffer), stderr)
 	s.nested = true
 	return s.report(s.run(words))
 }
@@ -116,22 +121,13 @@ func (s *session) execute(q *request) *verdict {
 
 // change executes the commands that change something.
 func (s *session) change(q *request) error {
+	if c, ok := q.change(); ok {
+		return c.Apply(s.backend)
+	}
 	b := s.backend
 	switch q.command {
-	case cmdAdd:
-		return b.AddService(q.service, q.spec)
-	case cmdEdit:
-		return b.EditService(q.service, q.spec)
-	case cmdDelete:
-		return b.DeleteService(q.service)
 	case cmdFlush:
 		return b.Flush()
-	case cmdAddServer:
-		return b.AddServer(q.service, q.server, q.serverSpec)
-	case cmdEditServer:
-		return b.EditServer(q.service, q.server, q.serverSpec)
-	case cmdDeleteServer:
-		return b.DeleteServer(q.service, q.server)
 	case cmdSet:
 		return b.SetTimeouts(q.timeouts)
 	case cmdStartDaemon:
