@@ -51,7 +51,7 @@ func (c *Control) addServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 		}
 	}
 	c.additions++
-	srv.rs.Joined = c.additions
+	srv.rs.Join(c.additions)
 	c.linkLocked(svc, srv.rs)
 	svc.setServers(append([]*server{srv}, svc.servers...))
 	c.touchLocked(svc)

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -178,18 +179,12 @@ func (r *rivals) remove(e Endpoint, rs *ipvs.RealServer) {
 }
 
 func olderFirst(a, b *ipvs.RealServer) int {
-	switch {
-	case a.Joined < b.Joined:
-		return -1
-	case a.Joined > b.Joined:
-		return 1
-	}
-	return 0
+	return cmp.Compare(a.Joined(), b.Joined())
 }
 
 // later is the server that was added after the other; each may be nil.
 func later(a, b *ipvs.RealServer) *ipvs.RealServer {
-	if a == nil || b != nil && b.Joined > a.Joined {
+	if a == nil || b != nil && b.Joined() > a.Joined() {
 		return b
 	}
 	return a

@@ -87,7 +87,7 @@ func (x *indexed) change() {
 		rip := netip.AddrFrom4([4]byte{10, 2, 0, byte(x.rng.IntN(3))})
 		rs := ipvs.NewRealServer(ipvs.ServerID{Addr: rip, Port: uint16(x.rng.IntN(2))}, svc.VS, x.serverSpec())
 		x.joined++
-		rs.Joined = x.joined
+		rs.Join(x.joined)
 		x.AddServer(id, rs)
 		x.replace(i, append([]*ipvs.RealServer{rs}, svc.Servers...), svc.Spec.PE)
 	}
@@ -160,7 +160,7 @@ func manyServices(n int) *Snapshot {
 		for j := range 2 {
 			rs := ipvs.NewRealServer(ipvs.ServerID{Addr: netip.AddrFrom4([4]byte{10, byte(50 + j), byte(i >> 8), byte(i)}), Port: 80}, vs,
 				ipvs.ServerSpec{Method: ipvs.Masquerade})
-			rs.Joined = uint64(2*i + j)
+			rs.Join(uint64(2*i + j))
 			svc.Servers = append(svc.Servers, rs)
 		}
 		s.Services = append(s.Services, svc)

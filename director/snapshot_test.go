@@ -16,7 +16,7 @@ func TestServerAtTakesTheLatest(t *testing.T) {
 	add := func(s *Snapshot, id ipvs.ServiceID, joined uint64) *ipvs.RealServer {
 		vs := &ipvs.VirtualService{ID: id}
 		rs := ipvs.NewRealServer(ipvs.ServerID{Addr: rip, Port: 8001}, vs, ipvs.ServerSpec{Method: ipvs.Masquerade})
-		rs.Joined = joined
+		rs.Join(joined)
 		s.Services = append(s.Services, &Service{VS: vs, Servers: []*ipvs.RealServer{rs}})
 		return rs
 	}

@@ -13,7 +13,7 @@ func TestTunnelAddedLastIsKnown(t *testing.T) {
 	server := func(port uint16, joined uint64, params ipvs.TunnelParams) *Service {
 		vs := &ipvs.VirtualService{ID: tcpID(vip, port)}
 		rs := ipvs.NewRealServer(ipvs.ServerID{Addr: rip1, Port: port}, vs, ipvs.ServerSpec{Method: ipvs.Tunnel, Tunnel: params})
-		rs.Joined = joined
+		rs.Join(joined)
 		return &Service{VS: vs, Servers: []*ipvs.RealServer{rs}}
 	}
 	for _, order := range [][3]uint64{{1, 2, 3}, {2, 1, 3}} {

@@ -36,12 +36,10 @@ type RealServer struct {
 	ID    ServerID
 	Index uint32 // in its Registry; never 0
 
-	// Joined is when it was added to its service, in the order of all additions.
-	Joined uint64
-
 	Counters Counters
 
 	service    atomic.Pointer[VirtualService]
+	joined     atomic.Uint64
 	method     atomic.Uint32
 	weight     atomic.Int32
 	lastWeight atomic.Int32
@@ -68,6 +66,12 @@ func NewRealServer(id ServerID, vs *VirtualService, spec ServerSpec) *RealServer
 	rs.available.Store(true)
 	return rs
 }
+
+// Joined is when it was added to its service, in the order of all additions.
+func (rs *RealServer) Joined() uint64 { return rs.joined.Load() }
+
+// Join says when it is added.
+func (rs *RealServer) Join(order uint64) { rs.joined.Store(order) }
 
 // Spec reads back what SetSpec stored.
 func (rs *RealServer) Spec() ServerSpec {
