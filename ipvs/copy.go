@@ -15,6 +15,6 @@ func (rs *RealServer) CopyFrom(from *RealServer) {
 	rs.active.Store(from.active.Load())
 	rs.inactive.Store(from.inactive.Load())
 	rs.persistent.Store(from.persistent.Load())
-	rs.pathMTU.Store(from.pathMTU.Load())
-	rs.pathMTUUntil.Store(from.pathMTUUntil.Load())
+	rs.path.mtu.Store(from.path.mtu.Load())
+	rs.path.until.Store(from.path.until.Load())
 }

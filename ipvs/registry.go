@@ -1,6 +1,9 @@
 package ipvs
 
-import "sync/atomic"
+import (
+	"net/netip"
+	"sync/atomic"
+)
 
 const (
 	registryChunk = 1 << 10
@@ -14,6 +17,7 @@ type Registry struct {
 	chunks [registryMax / registryChunk]atomic.Pointer[[registryChunk]atomic.Pointer[RealServer]]
 	next   uint32
 	free   []uint32
+	paths  map[netip.Addr]*path
 }
 
 // Add gives rs an index. It reports false when the registry is full.
@@ -36,8 +40,22 @@ func (r *Registry) Add(rs *RealServer) bool {
 		r.chunks[i/registryChunk].Store(c)
 	}
 	rs.Index = i
+	r.joinPath(rs)
 	c[i%registryChunk].Store(rs)
 	return true
+}
+
+// joinPath has rs share what is known of the way to its address.
+func (r *Registry) joinPath(rs *RealServer) {
+	if r.paths == nil {
+		r.paths = map[netip.Addr]*path{}
+	}
+	if p := r.paths[rs.ID.Addr]; p != nil {
+		rs.path = p
+	} else {
+		r.paths[rs.ID.Addr] = rs.path
+	}
+	rs.path.servers++
 }
 
 // Get returns the server with index i, or nil.
@@ -56,4 +74,7 @@ func (r *Registry) Get(i uint32) *RealServer {
 func (r *Registry) Remove(rs *RealServer) {
 	r.chunks[rs.Index/registryChunk].Load()[rs.Index%registryChunk].Store(nil)
 	r.free = append(r.free, rs.Index)
+	if rs.path.servers--; rs.path.servers == 0 {
+		delete(r.paths, rs.ID.Addr)
+	}
 }

@@ -53,13 +53,20 @@ type RealServer struct {
 	inactive   atomic.Int32
 	persistent atomic.Int32
 
-	pathMTU      atomic.Int32 // towards a tunnel server, learned from ICMP; 0: none
-	pathMTUUntil atomic.Int64
+	path *path // never nil once the server is in its Registry
+}
+
+// path is what is known of the way to an address, by all servers that have it.
+type path struct {
+	mtu   atomic.Int32 // towards tunnel servers, learned from ICMP; 0: none
+	until atomic.Int64
+
+	servers int // how many share it; the Registry's
 }
 
 // NewRealServer returns a server that is available and has spec.
 func NewRealServer(id ServerID, vs *VirtualService, spec ServerSpec) *RealServer {
-	rs := &RealServer{ID: id}
+	rs := &RealServer{ID: id, path: new(path)}
 	rs.service.Store(vs)
 	rs.lastWeight.Store(spec.Weight)
 	rs.SetSpec(spec)
@@ -191,16 +198,17 @@ func (rs *RealServer) Demote()  { rs.inactive.Add(1); rs.active.Add(-1) }
 func (rs *RealServer) BindTemplate()   { rs.persistent.Add(1) }
 func (rs *RealServer) UnbindTemplate() { rs.persistent.Add(-1) }
 
-// LearnPathMTU remembers the path MTU a router announced towards the server.
+// LearnPathMTU remembers the path MTU a router announced towards the server, for
+// all servers with its address, as the kernel's routes do.
 func (rs *RealServer) LearnPathMTU(mtu int, until clock.Instant) {
-	rs.pathMTU.Store(int32(mtu))
-	rs.pathMTUUntil.Store(int64(until))
+	rs.path.mtu.Store(int32(mtu))
+	rs.path.until.Store(int64(until))
 }
 
 // PathMTU is what LearnPathMTU remembered, or 0.
 func (rs *RealServer) PathMTU(now clock.Instant) int {
-	mtu := rs.pathMTU.Load()
-	if mtu == 0 || int64(now) >= rs.pathMTUUntil.Load() {
+	mtu := rs.path.mtu.Load()
+	if mtu == 0 || int64(now) >= rs.path.until.Load() {
 		return 0
 	}
 	return int(mtu)

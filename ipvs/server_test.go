@@ -87,6 +87,29 @@ func TestPathMTUIsForgotten(t *testing.T) {
 	require.Zero(t, rs.PathMTU(10))
 }
 
+// The way to an address is one for all servers there, and forgotten with the
+// last of them.
+func TestPathMTUIsTheAddresss(t *testing.T) {
+	r := new(Registry)
+	add := func() *RealServer {
+		rs := server(ServerSpec{})
+		require.True(t, r.Add(rs))
+		return rs
+	}
+	a, b := add(), add()
+	other := NewRealServer(ServerID{Addr: netip.MustParseAddr("192.0.2.99"), Port: 80}, nil, ServerSpec{})
+	require.True(t, r.Add(other))
+	a.LearnPathMTU(1400, 10)
+	require.Equal(t, 1400, b.PathMTU(9))
+	require.Zero(t, other.PathMTU(9))
+	r.Remove(a)
+	require.Equal(t, 1400, add().PathMTU(9), "b is still there")
+	for _, rs := range []*RealServer{b, r.Get(a.Index)} {
+		r.Remove(rs)
+	}
+	require.Zero(t, add().PathMTU(9))
+}
+
 func TestRegistry(t *testing.T) {
 	r := new(Registry)
 	require.Nil(t, r.Get(0))
