@@ -339,6 +339,7 @@ func (tr *traffic) next(s shipment, list []view) (whole view, rest []view, err e
 // identification of its own, and a datagram that came in fragments that fit
 // leaves in the same ones. Those of an IPv4 datagram to the director may have
 // been merged, but as they are of one length but the last, that does not show.
+// An IPv6 datagram that the kernel would have cut elsewhere is cut anew.
 func (tr *traffic) pieces(s shipment, list []view) error {
 	if tr.mode.method == ipvs.Tunnel {
 		id := list[0].identification()
@@ -348,7 +349,7 @@ func (tr *traffic) pieces(s shipment, list []view) error {
 		tr.lastID = id
 		return nil
 	}
-	if s.largest == 0 || s.largest > tr.mtu {
+	if s.largest == 0 || s.largest > tr.mtu || s.in.v6 && s.in.recut() {
 		return nil
 	}
 	if len(list) != len(s.frames) {

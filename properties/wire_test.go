@@ -235,6 +235,18 @@ func (p view) perHop() (end, next int) {
 	return end, next
 }
 
+// recut reports whether Linux cuts the datagram behind more headers than the
+// standard: destination options stay in front unless they follow a routing header.
+func (p view) recut() bool {
+	end, last := p.perHop()
+	routed := false
+	for at, here := 40, p.b[6]; at < end; {
+		routed = routed || here == routing
+		at, here = at+8+8*int(p.b[at+1]), p.b[at]
+	}
+	return p.b[last] == dstOptions && !routed
+}
+
 func (p view) fragment(head, next, off int, data []byte, more bool, id uint32) view {
 	b := append([]byte(nil), p.b[:head]...)
 	w := uint16(off / 8)
