@@ -24,7 +24,7 @@ deps:
 
 # Everything that must pass, with a list of what had to be skipped and why.
 test:
-	@$(GO) run ./internal/testrun ./...
+	@$(GO) run ./internal/testrun -timeout 20m ./...
 
 check: lint test parkpoints race
 
@@ -38,7 +38,7 @@ parkpoints:
 	$(GO) test -tags parkpoints -run Park ./conntrack
 
 race:
-	$(GO) test -race -short ./...
+	$(GO) test -race -short -timeout 20m ./...
 
 # A short fuzz of every parser. FUZZTIME=10m make fuzz for a long one.
 FUZZTIME ?= 5s
