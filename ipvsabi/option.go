@@ -37,9 +37,14 @@ const (
 	setZero
 )
 
-// IsOption reports whether name is a socket option of IPVS, of level
-// IPPROTO_IP.
-func IsOption(name int) bool { return name >= optionBase && name <= setZero }
+// IPVS's socket options, of level IPPROTO_IP, are those from the first to the last.
+const (
+	FirstOption = optionBase
+	LastOption  = setZero
+)
+
+// IsOption reports whether name is one of them.
+func IsOption(name int) bool { return name >= FirstOption && name <= LastOption }
 
 type getOption struct {
 	min int // bytes of the caller's buffer

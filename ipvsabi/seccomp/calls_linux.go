@@ -1,6 +1,10 @@
 package seccomp
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"usvs/ipvsabi"
+)
 
 // call is a system call that is handed to us, and who serves it.
 type call struct {
@@ -12,8 +16,8 @@ type call struct {
 
 // IPVS's socket options.
 const (
-	firstOption = 1152
-	lastOption  = 1167
+	firstOption = ipvsabi.FirstOption
+	lastOption  = ipvsabi.LastOption
 )
 
 // socketCalls are those by which a program talks to the kernel's IPVS.
