@@ -3,7 +3,6 @@ package director
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 
 	"usvs/ipvs"
 )
@@ -11,8 +10,9 @@ import (
 // lookups are what a snapshot finds, in maps built whole from its services: the
 // slow and obvious form of what an Index keeps up to date.
 type lookups struct {
-	byID     map[ipvs.ServiceID]*Service
-	servers  map[netip.Addr]int
+	services map[Endpoint]*Service
+	byMark   map[uint64]*Service
+	servers  map[Endpoint]int
 	endpoint map[Endpoint]*ipvs.RealServer
 	tunnels  map[Endpoint]*ipvs.RealServer
 	kinds    kindCounts
@@ -20,17 +20,21 @@ type lookups struct {
 
 func lookupsOf(services []*Service) *lookups {
 	l := &lookups{
-		byID: map[ipvs.ServiceID]*Service{}, servers: map[netip.Addr]int{},
+		services: map[Endpoint]*Service{}, byMark: map[uint64]*Service{}, servers: map[Endpoint]int{},
 		endpoint: map[Endpoint]*ipvs.RealServer{}, tunnels: map[Endpoint]*ipvs.RealServer{},
 	}
 	for _, svc := range services {
 		id := svc.VS.ID
-		l.byID[lookupID(id)] = svc
+		if id.Mark != 0 {
+			l.byMark[markKey(id.Family, id.Mark)] = svc
+		} else {
+			l.services[endpointOfService(id)] = svc
+		}
 		l.kinds.count(svc, 1)
 		for _, rs := range svc.Servers {
 			switch rs.Method() {
 			case ipvs.Masquerade:
-				l.servers[rs.ID.Addr]++
+				l.servers[Endpoint{Addr: rs.ID.Addr}]++
 				e := serverEndpoint(id, rs)
 				l.endpoint[e] = later(l.endpoint[e], rs)
 			case ipvs.Tunnel:
@@ -50,7 +54,8 @@ func (s *Snapshot) Check() error {
 		name  string
 		equal bool
 	}{
-		{"services", maps.Equal(want.byID, maps.Collect(s.byID.All()))},
+		{"services", maps.Equal(want.services, maps.Collect(s.services.All()))},
+		{"fwmark services", maps.Equal(want.byMark, maps.Collect(s.byMark.All()))},
 		{"servers' addresses", maps.Equal(want.servers, maps.Collect(s.servers.All()))},
 		{"masquerading servers", maps.Equal(want.endpoint, maps.Collect(s.endpoint.All()))},
 		{"tunnels", maps.Equal(want.tunnels, maps.Collect(s.tunnels.All()))},

@@ -25,7 +25,8 @@
 //	upkeep.go    what settings want done by itself, in slices; drop_packet
 //	snapshot.go  what an operator decides, and how it is looked up
 //	index.go     the tables of snapshots, kept up to date change by change
-//	sets.go      sets of addresses and endpoints that share what stays
+//	endpoint.go  maps by protocol, address and port that share what stays
+//	sets.go      sets of addresses and endpoints of that kind
 //	hidden.go    which received frames the host's own stack must not see
 //	check.go     a snapshot's tables compared with its services, for tests
 //	tally.go     counting, shared counters being touched once per batch

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"usvs/ipvs"
-	"usvs/trie"
 	"usvs/wire"
 )
 
@@ -38,7 +37,7 @@ func (h *Hidden) Same(o *Hidden) bool {
 		return false
 	}
 	same := true
-	trie.Diff(&h.Addrs.View, &o.Addrs.View, func(netip.Addr) { same = false }, func(netip.Addr) { same = false })
+	DiffAddrs(&h.Addrs, &o.Addrs, func(netip.Addr) { same = false }, func(netip.Addr) { same = false })
 	DiffEndpoints(&h.Services, &o.Services, func(Endpoint) { same = false })
 	DiffEndpoints(&h.Servers, &o.Servers, func(Endpoint) { same = false })
 	return same

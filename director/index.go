@@ -2,7 +2,6 @@ package director
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 
 	"usvs/ipvs"
@@ -12,30 +11,39 @@ import (
 // Index is what the data path looks up about services and servers, kept up to
 // date change by change. It is control's alone; a Snapshot gets a view of it.
 type Index struct {
-	byID     *trie.Map[ipvs.ServiceID, *Service]
-	servers  *trie.Map[netip.Addr, int] // addresses of masquerading servers, and how many there are
-	endpoint *rivals                    // masquerading servers by where their packets come from
-	tunnels  *rivals                    // by where the outer packets go; see tunnelAt
+	services *endpointMap[*Service]
+	byMark   *trie.Map[uint64, *Service]
+	servers  *endpointMap[int] // addresses of masquerading servers, and how many there are
+	endpoint *rivals           // masquerading servers by where their packets come from
+	tunnels  *rivals           // by where the outer packets go; see tunnelAt
 	kinds    kindCounts
 }
 
 // NewIndex returns an Index without services.
 func NewIndex() *Index {
 	return &Index{
-		byID:    trie.New[ipvs.ServiceID, *Service](hashService),
-		servers: trie.New[netip.Addr, int](hashAddr), endpoint: newRivals(), tunnels: newRivals(),
+		services: newEndpointMap[*Service](), byMark: trie.New[uint64, *Service](mix),
+		servers: newEndpointMap[int](), endpoint: newRivals(), tunnels: newRivals(),
 	}
 }
 
 // AddService adds a service. Its servers are added each by itself.
 func (x *Index) AddService(svc *Service) {
-	x.byID.Set(lookupID(svc.VS.ID), svc)
+	if id := svc.VS.ID; id.Mark != 0 {
+		x.byMark.Set(markKey(id.Family, id.Mark), svc)
+	} else {
+		x.services.Set(endpointOfService(id), svc)
+	}
 	x.kinds.count(svc, 1)
 }
 
 // RemoveService removes a service whose servers were removed.
 func (x *Index) RemoveService(svc *Service) {
-	x.byID.Delete(lookupID(svc.VS.ID))
+	if id := svc.VS.ID; id.Mark != 0 {
+		x.byMark.Delete(markKey(id.Family, id.Mark))
+	} else {
+		x.services.Delete(endpointOfService(id))
+	}
 	x.kinds.count(svc, -1)
 }
 
@@ -44,7 +52,7 @@ func (x *Index) RemoveService(svc *Service) {
 func (x *Index) AddServer(id ipvs.ServiceID, rs *ipvs.RealServer) {
 	switch rs.Method() {
 	case ipvs.Masquerade:
-		count(x.servers, rs.ID.Addr, 1)
+		count(x.servers, Endpoint{Addr: rs.ID.Addr}, 1)
 		x.endpoint.add(serverEndpoint(id, rs), rs)
 	case ipvs.Tunnel:
 		x.tunnels.add(tunnelEndpoint(rs), rs)
@@ -55,7 +63,7 @@ func (x *Index) AddServer(id ipvs.ServiceID, rs *ipvs.RealServer) {
 func (x *Index) RemoveServer(id ipvs.ServiceID, rs *ipvs.RealServer) {
 	switch rs.Method() {
 	case ipvs.Masquerade:
-		count(x.servers, rs.ID.Addr, -1)
+		count(x.servers, Endpoint{Addr: rs.ID.Addr}, -1)
 		x.endpoint.remove(serverEndpoint(id, rs), rs)
 	case ipvs.Tunnel:
 		x.tunnels.remove(tunnelEndpoint(rs), rs)
@@ -65,7 +73,7 @@ func (x *Index) RemoveServer(id ipvs.ServiceID, rs *ipvs.RealServer) {
 // Seal completes s, whose services are those of x, with what lookups need. It
 // must be called once, before the snapshot is given to a director.
 func (x *Index) Seal(s *Snapshot) *Snapshot {
-	s.byID, s.servers = x.byID.Freeze(), x.servers.Freeze()
+	s.services, s.byMark, s.servers = x.services.Freeze(), x.byMark.Freeze(), x.servers.Freeze()
 	s.endpoint, s.tunnels = x.endpoint.best.Freeze(), x.tunnels.best.Freeze()
 	s.kinds = x.kinds
 	if s.Routes == nil {
@@ -103,14 +111,12 @@ func (k *kindCounts) count(svc *Service, n int) {
 	}
 }
 
-// lookupID is the key a service is found by: a fwmark service's protocol,
-// address and port do not count.
-func lookupID(id ipvs.ServiceID) ipvs.ServiceID {
-	if id.Mark != 0 {
-		return ipvs.ServiceID{Family: id.Family, Mark: id.Mark}
-	}
-	return id
-}
+// markKey is what a fwmark service is found by: its protocol, address and port
+// do not count.
+func markKey(f ipvs.Family, mark uint32) uint64 { return uint64(f)<<32 | uint64(mark) }
+
+// endpointOfService is what any other service is found by.
+func endpointOfService(id ipvs.ServiceID) Endpoint { return Endpoint{id.Protocol, id.Addr, id.Port} }
 
 // serverEndpoint is where a masquerading server's packets come from: of any
 // protocol for a fwmark service.
@@ -134,13 +140,13 @@ func tunnelEndpoint(rs *ipvs.RealServer) Endpoint {
 // rivals are servers by endpoint. Of those with the same one, the one that was
 // added last is meant.
 type rivals struct {
-	best *trie.Map[Endpoint, *ipvs.RealServer]
+	best *endpointMap[*ipvs.RealServer]
 	// others are those besides the best, oldest first.
 	others map[Endpoint][]*ipvs.RealServer
 }
 
 func newRivals() *rivals {
-	return &rivals{trie.New[Endpoint, *ipvs.RealServer](hashEndpoint), map[Endpoint][]*ipvs.RealServer{}}
+	return &rivals{newEndpointMap[*ipvs.RealServer](), map[Endpoint][]*ipvs.RealServer{}}
 }
 
 func (r *rivals) add(e Endpoint, rs *ipvs.RealServer) {

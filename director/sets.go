@@ -1,19 +1,15 @@
 package director
 
 import (
-	"encoding/binary"
-	"math/bits"
+	"iter"
 	"net/netip"
 	"slices"
 
 	"usvs/ipvs"
-	"usvs/trie"
 )
 
 // AddrSet is an immutable set of addresses.
-type AddrSet struct {
-	trie.View[netip.Addr, struct{}]
-}
+type AddrSet struct{ set endpointView[struct{}] }
 
 // AddrsOf returns the set of addrs.
 func AddrsOf(addrs ...netip.Addr) AddrSet {
@@ -24,44 +20,53 @@ func AddrsOf(addrs ...netip.Addr) AddrSet {
 	return b.Freeze()
 }
 
+// Has reports whether a is in the set.
+func (s *AddrSet) Has(a netip.Addr) bool { return s.set.Has(Endpoint{Addr: a}) }
+
+// Len is the number of addresses.
+func (s *AddrSet) Len() int { return s.set.Len() }
+
+// All visits every address, in no order that means anything.
+func (s *AddrSet) All() iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		for e := range s.set.All() {
+			if !yield(e.Addr) {
+				return
+			}
+		}
+	}
+}
+
 // Sorted lists the addresses in ascending order.
 func (s *AddrSet) Sorted() []netip.Addr {
-	var list []netip.Addr
-	for a := range s.All() {
-		list = append(list, a)
-	}
-	slices.SortFunc(list, netip.Addr.Compare)
-	return list
+	return slices.SortedFunc(s.All(), netip.Addr.Compare)
+}
+
+// DiffAddrs calls gone for every address that only old has, and came for every
+// one that only is has.
+func DiffAddrs(old, is *AddrSet, gone, came func(netip.Addr)) {
+	old.set.diff(&is.set, func(e Endpoint) { gone(e.Addr) }, func(e Endpoint) { came(e.Addr) })
 }
 
 // Addrs is a set of addresses that changes.
-type Addrs struct {
-	set *trie.Map[netip.Addr, struct{}]
-}
+type Addrs struct{ set *endpointMap[struct{}] }
 
 // NewAddrs returns an empty set.
-func NewAddrs() *Addrs { return &Addrs{trie.New[netip.Addr, struct{}](hashAddr)} }
+func NewAddrs() *Addrs { return &Addrs{newEndpointMap[struct{}]()} }
 
 // Add adds a.
-func (s *Addrs) Add(a netip.Addr) { s.set.Set(a, struct{}{}) }
+func (s *Addrs) Add(a netip.Addr) { s.set.Set(Endpoint{Addr: a}, struct{}{}) }
 
 // Remove removes a.
-func (s *Addrs) Remove(a netip.Addr) { s.set.Delete(a) }
+func (s *Addrs) Remove(a netip.Addr) { s.set.Delete(Endpoint{Addr: a}) }
 
 // Freeze returns the set as it is now, in constant time.
 func (s *Addrs) Freeze() AddrSet { return AddrSet{s.set.Freeze()} }
 
-// Endpoint is a protocol, an address and a port; port 0 stands for any port.
-type Endpoint struct {
-	Protocol ipvs.Protocol
-	Addr     netip.Addr
-	Port     uint16
-}
-
 // EndpointSet is an immutable set of endpoints.
 type EndpointSet struct {
-	trie.View[Endpoint, struct{}]
-	addrs trie.View[Endpoint, int] // how many there are of a protocol and address
+	set   endpointView[struct{}]
+	addrs endpointView[int] // how many there are of a protocol and address
 }
 
 // EndpointsOf returns the set of list.
@@ -73,6 +78,23 @@ func EndpointsOf(list ...Endpoint) EndpointSet {
 	return b.Freeze()
 }
 
+// Has reports whether e is in the set.
+func (s *EndpointSet) Has(e Endpoint) bool { return s.set.Has(e) }
+
+// Len is the number of endpoints.
+func (s *EndpointSet) Len() int { return s.set.Len() }
+
+// All visits every endpoint, in no order that means anything.
+func (s *EndpointSet) All() iter.Seq[Endpoint] {
+	return func(yield func(Endpoint) bool) {
+		for e := range s.set.All() {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
 // HasAddr reports whether there is an endpoint of that very protocol and that
 // address, on whatever port.
 func (s *EndpointSet) HasAddr(p ipvs.Protocol, a netip.Addr) bool {
@@ -82,23 +104,23 @@ func (s *EndpointSet) HasAddr(p ipvs.Protocol, a netip.Addr) bool {
 // DiffEndpoints calls changed for every endpoint that is in one of the sets
 // only.
 func DiffEndpoints(old, is *EndpointSet, changed func(Endpoint)) {
-	trie.Diff(&old.View, &is.View, changed, changed)
+	old.set.diff(&is.set, changed, changed)
 }
 
 // Endpoints is a set of endpoints that changes.
 type Endpoints struct {
-	set   *trie.Map[Endpoint, struct{}]
-	addrs *trie.Map[Endpoint, int]
+	set   *endpointMap[struct{}]
+	addrs *endpointMap[int]
 }
 
 // NewEndpoints returns an empty set.
 func NewEndpoints() *Endpoints {
-	return &Endpoints{trie.New[Endpoint, struct{}](hashEndpoint), trie.New[Endpoint, int](hashEndpoint)}
+	return &Endpoints{newEndpointMap[struct{}](), newEndpointMap[int]()}
 }
 
 // Add adds e.
 func (s *Endpoints) Add(e Endpoint) {
-	if s.set.Has(e) {
+	if _, there := s.set.Get(e); there {
 		return
 	}
 	s.set.Set(e, struct{}{})
@@ -114,35 +136,3 @@ func (s *Endpoints) Remove(e Endpoint) {
 
 // Freeze returns the set as it is now, in constant time.
 func (s *Endpoints) Freeze() EndpointSet { return EndpointSet{s.set.Freeze(), s.addrs.Freeze()} }
-
-// count adds n to what k is counted as; what is counted 0 times is left out.
-func count[K comparable](m *trie.Map[K, int], k K, n int) {
-	was, _ := m.Get(k)
-	if was+n == 0 {
-		m.Delete(k)
-		return
-	}
-	m.Set(k, was+n)
-}
-
-// hashAddr mixes every byte of a into the low bits: addresses of one network
-// differ in the last bytes, which big-endian loads put where a product spreads
-// them, and the product's upper half carries the first bytes down.
-func hashAddr(a netip.Addr) uint64 {
-	b := a.As16()
-	return mix(binary.BigEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.BigEndian.Uint64(b[8:]))
-}
-
-func hashEndpoint(e Endpoint) uint64 {
-	return mix(hashAddr(e.Addr) ^ uint64(e.Protocol)<<16 ^ uint64(e.Port))
-}
-
-func hashService(id ipvs.ServiceID) uint64 {
-	return mix(hashAddr(id.Addr) ^ uint64(id.Mark)<<32 ^ uint64(id.Family)<<24 ^ uint64(id.Protocol)<<16 ^ uint64(id.Port))
-}
-
-func mix(h uint64) uint64 {
-	hi, lo := bits.Mul64(h, 0xd6e8feb86659fd93)
-	h = hi ^ lo
-	return h ^ h>>32
-}

@@ -13,7 +13,7 @@ import (
 
 // Addresses of one network, differing in few bytes wherever those are, do not
 // meet in the same cells: the low bits of their hashes tell them apart.
-func TestHashAddrSpreads(t *testing.T) {
+func TestHashesSpread(t *testing.T) {
 	const n, cells = 4096, 4096
 	networks := map[string]func(i int) netip.Addr{
 		"last octets":  func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 50, byte(i >> 8), byte(i)}) },
@@ -28,9 +28,9 @@ func TestHashAddrSpreads(t *testing.T) {
 			var in [3][cells]int
 			for i := range n {
 				a := addr(i)
-				in[0][hashAddr(a)%cells]++
-				in[1][hashEndpoint(Endpoint{ipvs.TCP, a, 80})%cells]++
-				in[2][hashService(ipvs.ServiceID{Family: ipvs.FamilyOf(a), Protocol: ipvs.TCP, Addr: a, Port: 80})%cells]++
+				in[0][hashOf(Endpoint{Addr: a})%cells]++
+				in[1][hashOf(Endpoint{ipvs.TCP, a, 80})%cells]++
+				in[2][hashEndpoint(Endpoint{ipvs.TCP, a, 80})%cells]++
 			}
 			for hash, counts := range in {
 				for _, c := range counts {
@@ -45,9 +45,9 @@ func TestHashAddrSpreads(t *testing.T) {
 func TestHashEndpointSpreads(t *testing.T) {
 	const n, cells = 4096, 4096
 	for name, hash := range map[string]func(i int) uint64{
-		"ports":         func(i int) uint64 { return hashEndpoint(Endpoint{ipvs.TCP, vip, uint16(i)}) },
-		"service ports": func(i int) uint64 { return hashService(ipvs.ServiceID{Addr: vip, Port: uint16(i)}) },
-		"marks":         func(i int) uint64 { return hashService(ipvs.ServiceID{Family: ipvs.IPv4, Mark: uint32(i)}) },
+		"IPv4 ports": func(i int) uint64 { return hashOf(Endpoint{ipvs.TCP, vip, uint16(i)}) },
+		"IPv6 ports": func(i int) uint64 { return hashOf(Endpoint{ipvs.TCP, vip6, uint16(i)}) },
+		"marks":      func(i int) uint64 { return mix(markKey(ipvs.IPv4, uint32(i))) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var in [cells]int
@@ -61,6 +61,14 @@ func TestHashEndpointSpreads(t *testing.T) {
 	}
 }
 
+// hashOf is what an endpointMap finds e by.
+func hashOf(e Endpoint) uint64 {
+	if e.Addr.Is4() {
+		return mix(e.word())
+	}
+	return hashEndpoint(e)
+}
+
 // v6With returns an address of which two bytes are i's.
 func v6With(i, at int) netip.Addr {
 	b := netip.MustParseAddr("2001:db8::80").As16()
@@ -72,7 +80,8 @@ func v6With(i, at int) netip.Addr {
 func TestEndpointsAgainstMap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	random := func() Endpoint {
-		return Endpoint{ipvs.Protocol(rng.IntN(3)), netip.AddrFrom4([4]byte{10, 0, 0, byte(rng.IntN(4))}), uint16(rng.IntN(3))}
+		addrs := []netip.Addr{vip, rip1, vip6, netip.AddrFrom16(vip.As16()), {}}
+		return Endpoint{ipvs.Protocol(rng.IntN(3)), addrs[rng.IntN(len(addrs))], uint16(rng.IntN(3))}
 	}
 	set, model := NewEndpoints(), map[Endpoint]bool{}
 	old, before := set.Freeze(), map[Endpoint]bool{}

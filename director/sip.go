@@ -50,7 +50,7 @@ func (w *Worker) originate(f *link.Frame) bool {
 	if rs == nil || rs.ID.Port == 0 {
 		return false
 	}
-	svc, _ := w.snap.byID.Get(lookupID(rs.Service().ID))
+	svc := w.snap.service(rs.Service().ID)
 	if svc == nil || svc.Spec.PE == "" || svc.VS.ID.Mark != 0 || svc.VS.ID.Port == 0 || svc.Spec.Flags&ipvs.FlagPersistent == 0 {
 		return false
 	}

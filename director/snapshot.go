@@ -41,10 +41,11 @@ type Snapshot struct {
 	// connections (expire_nodest_conn).
 	Deletions uint64
 
-	byID     trie.View[ipvs.ServiceID, *Service]
-	servers  trie.View[netip.Addr, int] // addresses of masquerading servers
-	endpoint trie.View[Endpoint, *ipvs.RealServer]
-	tunnels  trie.View[Endpoint, *ipvs.RealServer] // by address and GUE port; see tunnelAt
+	services endpointView[*Service]
+	byMark   trie.View[uint64, *Service]
+	servers  endpointView[int] // addresses of masquerading servers
+	endpoint endpointView[*ipvs.RealServer]
+	tunnels  endpointView[*ipvs.RealServer] // by address and GUE port; see tunnelAt
 	kinds    kindCounts
 }
 
@@ -81,31 +82,41 @@ const ftpPort = 21
 // then by port 0 (ipvs.md 4.1).
 func (s *Snapshot) find(f ipvs.Family, mark uint32, proto ipvs.Protocol, dst netip.Addr, port uint16) *Service {
 	if mark != 0 {
-		if svc, ok := s.byID.Get(ipvs.ServiceID{Family: f, Mark: mark}); ok {
+		if svc, ok := s.byMark.Get(markKey(f, mark)); ok {
 			return svc
 		}
 	}
-	id := ipvs.ServiceID{Family: f, Protocol: proto, Addr: dst, Port: port}
-	if svc, ok := s.byID.Get(id); ok {
+	e := Endpoint{proto, dst, port}
+	if svc, ok := s.services.Get(e); ok {
 		return svc
 	}
 	if s.kinds.ftp > 0 && proto == ipvs.TCP && (port == 20 || port >= s.Sysctls.UnprivilegedPortStart) {
-		id.Port = ftpPort
-		if svc, ok := s.byID.Get(id); ok {
+		e.Port = ftpPort
+		if svc, ok := s.services.Get(e); ok {
 			return svc
 		}
 	}
 	if s.kinds.anyPort == 0 {
 		return nil
 	}
-	id.Port = 0
-	svc, _ := s.byID.Get(id)
+	e.Port = 0
+	svc, _ := s.services.Get(e)
+	return svc
+}
+
+// service returns the service with id, or nil.
+func (s *Snapshot) service(id ipvs.ServiceID) *Service {
+	if id.Mark != 0 {
+		svc, _ := s.byMark.Get(markKey(id.Family, id.Mark))
+		return svc
+	}
+	svc, _ := s.services.Get(endpointOfService(id))
 	return svc
 }
 
 // hasMark reports whether a fwmark service for mark exists.
 func (s *Snapshot) hasMark(f ipvs.Family, mark uint32) bool {
-	return mark != 0 && s.byID.Has(ipvs.ServiceID{Family: f, Mark: mark})
+	return mark != 0 && s.byMark.Has(markKey(f, mark))
 }
 
 // active reports whether a service of the packet's family exists: without one
@@ -156,7 +167,7 @@ func (s *Snapshot) AnsweredSince(old *Snapshot) (gained, lost []netip.Addr) {
 		}
 	}
 	if s.Routes == old.Routes {
-		trie.Diff(&old.Owned.View, &s.Owned.View, lose, gain)
+		DiffAddrs(&old.Owned, &s.Owned, lose, gain)
 	} else {
 		for a := range s.Owned.All() {
 			gain(a)

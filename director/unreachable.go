@@ -26,7 +26,7 @@ func (w *Worker) Unreachable(f *wire.Frame) {
 		w.clientUnreachable(f)
 	case w.snap.Routes.IsLocal(p.Src):
 		w.tunnelUnreachable(f)
-	case w.snap.Owned.Has(p.Src), w.snap.servers.Has(p.Dst):
+	case w.snap.Owned.Has(p.Src), w.snap.servers.Has(Endpoint{Addr: p.Dst}):
 		// Rewritten, and there is no telling from what.
 	default:
 		hop := w.snap.Routes.Lookup(p.Src)

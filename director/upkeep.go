@@ -167,7 +167,7 @@ func (w *Worker) onePacketTemplate(c *conntrack.Conn) bool {
 	if c.Server == nil {
 		return false
 	}
-	svc, _ := w.snap.byID.Get(lookupID(c.Server.Service().ID))
+	svc := w.snap.service(c.Server.Service().ID)
 	return svc != nil && svc.Spec.Flags&ipvs.FlagOnePacket != 0
 }
 

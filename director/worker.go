@@ -167,7 +167,7 @@ func (w *Worker) ip(f *link.Frame) {
 func (w *Worker) gathers() bool {
 	p, s := &w.p, w.snap
 	return s.Owned.Has(p.Dst) || s.marked(p.Version) && w.markable() ||
-		s.active(p.Version) && s.servers.Has(p.Src) && !s.Routes.IsLocal(p.Dst)
+		s.active(p.Version) && s.servers.Has(Endpoint{Addr: p.Src}) && !s.Routes.IsLocal(p.Dst)
 }
 
 // inbound reports whether the packet is for a virtual service's address: one

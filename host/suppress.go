@@ -7,7 +7,6 @@ import (
 
 	"usvs/director"
 	"usvs/ipvs"
-	"usvs/trie"
 	"usvs/wire"
 )
 
@@ -68,7 +67,7 @@ func difference(old, is *director.Hidden) *change {
 	for i := range c.added {
 		c.added[i], c.removed[i] = newHiddenSets(), newHiddenSets()
 	}
-	trie.Diff(&old.Addrs.View, &is.Addrs.View,
+	director.DiffAddrs(&old.Addrs, &is.Addrs,
 		func(a netip.Addr) { c.removed[familyIndex(a)].addrs.add(a.AsSlice()) },
 		func(a netip.Addr) { c.added[familyIndex(a)].addrs.add(a.AsSlice()) })
 	c.endpoints(&old.Services, &is.Services, func(h *hiddenSets) endpointKeys {
