@@ -56,7 +56,8 @@ scenario                   -> netsim
 scenario/netns             -> scenario link/netlab link/afpacket
 netsim/fuzz                -> scenario sched/model netsim/fuzz/machine
 netsim/fuzz/machine        ->
-bench                      -> netsim
+bench                      ->
+bench/sim                  -> bench netsim
 integration                ->
 properties                 ->
 link/internal/waiter       ->
@@ -65,7 +66,7 @@ ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
+cmd/usvs                   -> bench/sim api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->

@@ -1,0 +1,4 @@
+package main
+
+// platformSuites are those that need Linux.
+func platformSuites() []benchSuite { return nil }
