@@ -23,6 +23,7 @@ type Options struct {
 	Quick    bool           // small and short: whether it works, not how fast it is
 	Full     bool           // also what takes minutes
 	Binary   string         // the usvs program, for what has to be a process of its own
+	Rival    string         // another usvs program to measure beside it; empty: none
 	Progress io.Writer      // hears how far it is; nil: nobody
 }
 

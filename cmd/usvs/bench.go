@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,6 +47,7 @@ const exitTargetMissed = 1
 type benchFlags struct {
 	rounds int
 	only   string
+	rival  string
 	quick  bool
 	out    string
 	strict bool
@@ -72,10 +74,12 @@ func newBenchCmd() *cobra.Command {
 	fl := cmd.Flags()
 	fl.IntVar(&f.rounds, "rounds", bench.DefaultRounds, "how often each figure is measured")
 	fl.StringVar(&f.only, "only", "", "only figures whose `group/name` matches this regular expression")
+	fl.StringVar(&f.rival, "usvs", "", "measure this `program`, another usvs, beside this one where both can be run")
 	fl.BoolVar(&f.quick, "quick", false, "small and short: whether it works, not how fast it is")
 	fl.StringVar(&f.out, "out", "", "write "+bench.MarkdownFile+", "+bench.JSONFile+" and "+bench.SVGFile+" to this directory, over older figures of the same names")
 	fl.BoolVar(&f.strict, "strict", false, "exit status 1 if a figure is below its floor")
 	fl.BoolVar(&f.json, "json", false, "print JSON instead of tables")
+	cmd.AddCommand(newBenchInsideCmd())
 	return cmd
 }
 
@@ -166,10 +170,16 @@ func (f *benchFlags) options(stderr io.Writer) (*bench.Options, error) {
 			return nil, fmt.Errorf("--only: %w", err)
 		}
 	}
-	if o.Binary, err = os.Executable(); err != nil {
-		return nil, err
+	if f.rival != "" {
+		if o.Rival, err = filepath.Abs(f.rival); err == nil {
+			_, err = os.Stat(o.Rival)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--usvs: %w", err)
+		}
 	}
-	return o, nil
+	o.Binary, err = os.Executable()
+	return o, err
 }
 
 // earlier are the results that the directory of --out has.

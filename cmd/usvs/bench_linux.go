@@ -1,4 +1,45 @@
 package main
 
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"usvs/bench"
+	"usvs/bench/frames"
+	"usvs/bench/lab"
+)
+
 // platformSuites are those that need Linux.
-func platformSuites() []benchSuite { return nil }
+func platformSuites() []benchSuite {
+	var list []benchSuite
+	for _, s := range labSuites {
+		list = append(list, benchSuite{s.name, s.about, func(ctx context.Context, o *bench.Options) ([]bench.Figure, error) {
+			return lab.Enter(ctx, o, "bench", "inside", s.name)
+		}})
+	}
+	return list
+}
+
+// labSuites run in namespaces of their own.
+var labSuites = []benchSuite{
+	{"io", "frames a second through interfaces, of usvs and of the kernel", frames.Suite},
+}
+
+// newBenchInsideCmd is what lab.Enter starts.
+func newBenchInsideCmd() *cobra.Command {
+	return &cobra.Command{Use: "inside SUITE", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		for _, s := range labSuites {
+			if s.name == args[0] {
+				return lab.Inside(ctx, s.run, os.Stdin, os.Stdout, os.Stderr)
+			}
+		}
+		return fmt.Errorf("no suite %q", args[0])
+	}}
+}

@@ -1,0 +1,255 @@
+package frames
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"usvs/bench"
+	"usvs/bench/lab"
+	"usvs/bench/load"
+)
+
+// The length of a probe, and of one that only shows that it works.
+const (
+	probeTime = 250 * time.Millisecond
+	quickTime = 60 * time.Millisecond
+)
+
+// Suite measures. It must run in a process that lab.Enter started.
+func Suite(ctx context.Context, o *bench.Options) ([]bench.Figure, error) {
+	if err := lab.EnoughCores(); err != nil {
+		return nil, bench.Skip("%v", err)
+	}
+	r := &runner{o: o, stands: map[standKey]*stand{}, failed: map[standKey]error{}}
+	defer r.close()
+	var rows []*row
+	for _, sc := range scenes() {
+		rows = append(rows, rowsOf(o, &sc)...)
+	}
+	var err error
+	for n := 0; n < o.RoundCount() && err == nil; n++ {
+		err = r.round(ctx, rows, n)
+	}
+	return figures(o, rows), err
+}
+
+// row is an entry that is wanted, and what was measured of it.
+type row struct {
+	*scene
+	entry
+	values []pair
+	err    error
+}
+
+// pair is one round's result and its peer's.
+type pair struct{ own, peer result }
+
+func rowsOf(o *bench.Options, sc *scene) (rows []*row) {
+	if sc.full && !o.Full && o.Only == nil {
+		return nil
+	}
+	for _, e := range sc.entries {
+		candidates := []entry{e}
+		if o.Rival != "" && e.kind == usvs {
+			second := e.contender
+			second.rival = true
+			candidates = append(candidates, entry{contender: e.contender, of: second})
+		}
+		for _, e := range candidates {
+			r := &row{scene: sc, entry: e}
+			if slices.ContainsFunc(r.views(o), func(v view) bool { return o.Wants(v.Group, v.Name) }) {
+				rows = append(rows, r)
+			}
+		}
+	}
+	return rows
+}
+
+// standKey: what a line can be used again for.
+type standKey struct {
+	contender
+	plan *lab.Plan
+}
+
+// runner owns the lines.
+type runner struct {
+	o      *bench.Options
+	stands map[standKey]*stand
+	failed map[standKey]error
+}
+
+func (r *runner) close() {
+	for _, st := range r.stands {
+		st.program.Stop()
+		st.line.Close()
+	}
+}
+
+// round measures every row once. What several rows of a scene need is measured
+// once for all.
+func (r *runner) round(ctx context.Context, rows []*row, n int) error {
+	var sc *scene
+	var results map[contender]result
+	for _, w := range rows {
+		if w.scene != sc {
+			sc, results = w.scene, map[contender]result{}
+		}
+		if w.err != nil {
+			continue
+		}
+		var p pair
+		if p.peer, w.err = r.result(ctx, sc, w.of, results); w.err == nil {
+			p.own, w.err = r.result(ctx, sc, w.contender, results)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if w.err != nil {
+			r.o.Logf("%s, %s: %v", sc.name, w.entry.name, w.err)
+			continue
+		}
+		w.values = append(w.values, p)
+		r.o.Logf("round %d of %d: %s, %s: %.0f thousand frames/s, %.2f of %s", n+1, r.o.RoundCount(), sc.name, w.entry.name,
+			p.own.best/1e3, p.own.best/p.peer.best, w.of.name)
+	}
+	return nil
+}
+
+func (r *runner) result(ctx context.Context, sc *scene, c contender, results map[contender]result) (result, error) {
+	if got, ok := results[c]; ok {
+		return got, nil
+	}
+	st, err := r.stand(sc.plan, c)
+	if err != nil {
+		return result{}, err
+	}
+	got, err := st.measure(ctx, sc)
+	if err == nil {
+		results[c] = got
+	}
+	return got, err
+}
+
+// stand is the contender's line, made when it is first asked for.
+func (r *runner) stand(plan *lab.Plan, c contender) (*stand, error) {
+	key := standKey{c, plan}
+	if st, ok := r.stands[key]; ok || r.failed[key] != nil {
+		return st, r.failed[key]
+	}
+	st, err := r.build(plan, c)
+	if err != nil {
+		r.failed[key] = err
+		return nil, err
+	}
+	r.stands[key] = st
+	return st, nil
+}
+
+func (r *runner) build(plan *lab.Plan, c contender) (*stand, error) {
+	line, err := lab.NewLine(*plan)
+	if err != nil {
+		return nil, err
+	}
+	st := &stand{line: line, probe: probeTime, flows: map[int]*load.Flows{}, guess: map[string]float64{}}
+	if r.o.Quick {
+		st.probe = quickTime
+	}
+	if st.program, err = r.start(line, c); err != nil {
+		line.Close()
+		return nil, err
+	}
+	return st, nil
+}
+
+func (r *runner) start(line *lab.Line, c contender) (*lab.Program, error) {
+	switch c.kind {
+	case kernelDNAT:
+		return line.DNAT("udp")
+	case kernelForward:
+		return line.Forward()
+	}
+	u := lab.Usvs{Binary: r.o.Binary, IO: c.io, Method: c.method, Protocol: "-u", Interfaces: []string{"front", "back"}}
+	if c.rival {
+		u.Binary = r.o.Rival
+	}
+	var servers []netip.AddrPort
+	for _, s := range line.Servers {
+		servers = append(servers, netip.AddrPortFrom(s.Addr(), line.Service.Port()))
+	}
+	return u.Start(line.Director, line.Service, servers)
+}
+
+// view is a figure of a row, and how a round of it is read from a measurement.
+type view struct {
+	bench.Figure
+	read func(pair) bench.Round
+}
+
+// views are the row's figures without their rounds.
+func (w *row) views(o *bench.Options) []view {
+	name := w.scene.name + ", " + w.entry.name
+	of := w.of.name
+	if w.of.rival {
+		of = filepath.Base(o.Rival)
+		name += " beside " + of
+	}
+	figure := func(suffix, unit string, better bench.Better, floor, aim float64) bench.Figure {
+		return bench.Figure{
+			Group: group, Name: name + suffix, Unit: unit, Better: better, Of: of, Floor: target(floor), Aim: target(aim),
+		}
+	}
+	list := []view{
+		{figure("", "frames/s", bench.Higher, w.floor, w.aim), func(p pair) bench.Round {
+			return bench.Round{Value: p.own.best, Peer: p.peer.best}
+		}},
+		{figure(", without loss", "frames/s", bench.Higher, 0, 0), func(p pair) bench.Round {
+			return bench.Round{Value: p.own.sustained.delivered, Peer: p.peer.sustained.delivered}
+		}},
+	}
+	if w.pinned {
+		list = append(list, view{figure(", processor time", "ns/frame", bench.Lower, 0, 0), func(p pair) bench.Round {
+			return bench.Round{Value: 1e9 * p.own.sustained.cpu, Peer: 1e9 * p.peer.sustained.cpu}
+		}})
+	}
+	if w.pinned && w.entry.kind == usvs && !w.of.rival {
+		f := figure(", at twice its best rate", "frames/s", bench.Higher, w.flood[0], w.flood[1])
+		f.Of = "its best"
+		list = append(list, view{f, func(p pair) bench.Round {
+			return bench.Round{Value: p.own.flood, Peer: p.own.best}
+		}})
+	}
+	return list
+}
+
+func target(v float64) *float64 {
+	if v == 0 {
+		return nil
+	}
+	return &v
+}
+
+// figures turns rows into what is reported.
+func figures(o *bench.Options, rows []*row) (list []bench.Figure) {
+	for _, w := range rows {
+		for _, v := range w.views(o) {
+			if !o.Wants(v.Group, v.Name) {
+				continue
+			}
+			for _, p := range w.values {
+				v.Rounds = append(v.Rounds, v.read(p))
+			}
+			if len(v.Rounds) == 0 {
+				v.Skipped = cmp.Or(w.err, errInterrupted).Error()
+			}
+			list = append(list, v.Figure)
+		}
+	}
+	return list
+}
+
+var errInterrupted = errors.New("interrupted before its first round")

@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"usvs/link/netlab"
+)
+
+// The cores: one makes the load, the other is the director's.
+const (
+	LoadCore     = 0
+	DirectorCore = 1
+)
+
+// Cores is how many the machine must have.
+const Cores = 2
+
+// onCore calls f on a thread that stays on a core; processes that it starts do, too.
+func onCore(core int, f func() error) error {
+	var set unix.CPUSet
+	set.Set(core)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("stay on core %d: %w", core, err)
+	}
+	return f()
+}
+
+// StartOn starts a command in a namespace, on one core.
+func startOn(ns *netlab.Namespace, core int, start func() error) error {
+	return ns.Do(func() error { return onCore(core, start) })
+}
+
+// steer says which core handles what an interface receives (receive packet
+// steering); negative: the one it was sent on.
+func steer(ns *netlab.Namespace, ifname string, core int) error {
+	mask := "0"
+	if core >= 0 {
+		mask = fmt.Sprintf("%x", 1<<core)
+	}
+	return ns.Do(func() error {
+		// /sys shows the interfaces of the namespace it was mounted in.
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("see the interfaces of %s: %w", ns.Name(), err)
+		}
+		if err := unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return fmt.Errorf("see the interfaces of %s: %w", ns.Name(), err)
+		}
+		defer unix.Unmount("/sys", unix.MNT_DETACH)
+		path := "/sys/class/net/" + ifname + "/queues/rx-0/rps_cpus"
+		if err := os.WriteFile(path, []byte(mask), 0); err != nil {
+			return fmt.Errorf("steer what %s receives: %w", ifname, err)
+		}
+		return nil
+	})
+}
+
+// EnoughCores says why this machine cannot be measured on.
+func EnoughCores() error {
+	if n := runtime.NumCPU(); n < Cores {
+		return fmt.Errorf("there are %d cores: the load and the director need one each", n)
+	}
+	return nil
+}
