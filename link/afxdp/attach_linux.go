@@ -71,11 +71,23 @@ func (d *Device) attach(index int) error {
 		set.close()
 		return err
 	}
+	d.watch(set)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counted = 0
 	d.set.Store(set)
 	return nil
+}
+
+// watch says what ReadBatch waits for; nil: for the packet socket alone.
+func (d *Device) watch(set *queueSet) {
+	d.fds = append(d.fds[:0], unix.PollFd{}, unix.PollFd{Fd: int32(d.pkt.Descriptor()), Events: unix.POLLIN})
+	if set == nil {
+		return
+	}
+	for _, q := range set.queues {
+		d.fds = append(d.fds, unix.PollFd{Fd: int32(q.fd), Events: unix.POLLIN})
+	}
 }
 
 // chunkFor is the chunk that holds a frame of the MTU's size.
@@ -120,9 +132,6 @@ func (d *Device) fill(set *queueSet, chunk int) error {
 			return err
 		}
 		set.queues = append(set.queues, q)
-		if err := d.watch(q.fd); err != nil {
-			return err
-		}
 	}
 	if err := d.describe(set); err != nil {
 		return err
@@ -174,6 +183,7 @@ func (d *Device) detach(set *queueSet) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.countDroppedLocked()
+	d.watch(nil)
 	d.set.Store(nil)
 	set.close()
 }

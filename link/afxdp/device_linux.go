@@ -34,7 +34,6 @@ type Device struct {
 	wait    *waiter.Waiter
 	home    namespace
 	pkt     *afpacket.Device
-	epoll   int // readable when a socket is
 
 	maps     *maps
 	program  *ebpf.Program
@@ -48,9 +47,10 @@ type Device struct {
 	counted uint64  // guarded by mu: what the present set dropped and counters know
 
 	// Owned by the goroutine in ReadBatch.
-	turn    uint   // counts batches
-	pending bool   // an attempt to follow the interface failed
-	failure string // what of, as last logged
+	fds     []unix.PollFd // to wait for: the waiter's, the packet socket, the queues
+	turn    uint          // counts batches
+	pending bool          // an attempt to follow the interface failed
+	failure string        // what of, as last logged
 }
 
 var _ link.Device = (*Device)(nil)
@@ -82,7 +82,7 @@ func open(name string, opts Options) (*Device, error) {
 	// One thread means one namespace for all sockets.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	d := &Device{log: opts.Log, generic: opts.Generic, epoll: -1}
+	d := &Device{log: opts.Log, generic: opts.Generic}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -99,12 +99,6 @@ func (d *Device) build(name string) (err error) {
 		return err
 	}
 	if d.pkt, err = afpacket.Open(name, afpacket.Options{Ring: true, Log: d.log}); err != nil {
-		return err
-	}
-	if d.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return err
-	}
-	if err = d.watch(d.pkt.Descriptor()); err != nil {
 		return err
 	}
 	if err = d.load(); err != nil {
@@ -129,15 +123,6 @@ func (d *Device) load() (err error) {
 	return nil
 }
 
-// watch makes the device's epoll descriptor readable when fd is.
-func (d *Device) watch(fd int) error {
-	err := unix.EpollCtl(d.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
-	if err != nil {
-		return fmt.Errorf("epoll: %w", err)
-	}
-	return nil
-}
-
 // release frees everything. Nobody is inside any more.
 func (d *Device) release() {
 	if set := d.set.Load(); set != nil {
@@ -148,9 +133,6 @@ func (d *Device) release() {
 	}
 	if d.maps != nil {
 		d.maps.close()
-	}
-	if d.epoll >= 0 {
-		unix.Close(d.epoll)
 	}
 	if d.pkt != nil {
 		_ = d.pkt.Close()

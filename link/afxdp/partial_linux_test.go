@@ -2,10 +2,12 @@ package afxdp
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"usvs/link"
 	"usvs/link/vnet"
@@ -86,4 +88,39 @@ func FuzzMarkPartial(f *testing.F) {
 			t.Fatal("the field is outside the frame")
 		}
 	})
+}
+
+// What mayBePartial rules out the parser would rule out as well.
+func TestMayBePartial(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		proto := []uint8{wire.ProtoTCP, wire.ProtoUDP, wire.ProtoICMP}[rng.IntN(3)]
+		src, dst := cip, vip
+		if rng.IntN(2) == 0 {
+			src, dst = cip6, vip6
+		}
+		f := datagram(src, dst, wire.ProtoUDP, uint16(rng.Uint32()), uint16(rng.Uint32()), 40)
+		b := f.Bytes()
+		if rng.IntN(2) == 0 {
+			partial(f, wire.ProtoUDP)
+			f.Partial, f.CsumStart, f.CsumOffset = false, 0, 0
+		}
+		if rng.IntN(2) == 0 { // anything may be anywhere
+			b[12+rng.IntN(len(b)-12)] = byte(rng.Uint32())
+		}
+		if rng.IntN(4) == 0 && b[14] == 0x45 {
+			b[23] = proto
+		}
+		f.Truncate(1 + rng.IntN(f.Len()))
+		if mayBePartial(f.Bytes()) {
+			continue
+		}
+		var p wire.Packet
+		if p.Parse(f.Bytes(), wire.Ethernet) != wire.None || p.Fragment {
+			continue
+		}
+		at, data := map[uint8]int{wire.ProtoTCP: tcpChecksum, wire.ProtoUDP: udpChecksum}[p.Proto], p.Transport()
+		require.False(t, len(data) >= at+2 && binary.BigEndian.Uint16(data[at:]) == wire.Fold(wire.PseudoSum(p.Src, p.Dst, p.Proto, len(data))),
+			"%x", f.Bytes())
+	}
 }

@@ -98,6 +98,8 @@ func (q *queue) setUp() (err error) {
 	if q.tx, err = openRing[unix.XDPDesc](q.fd, unix.XDP_TX_RING, unix.XDP_PGOFF_TX_RING, off.Tx, sendChunks); err != nil {
 		return err
 	}
+	// One call may send as many as fit, not 32. Kernels before 6.18 do not know this.
+	_ = unix.SetsockoptInt(q.fd, unix.SOL_XDP, unix.XDP_MAX_TX_SKB_BUDGET, sendChunks)
 	q.deal()
 	return nil
 }

@@ -23,8 +23,9 @@ func (d *Device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
 	}
 	defer d.wait.Leave()
 	d.wait.Begin(wait)
+	others := wait == 0 // there is something, or might be, in the packet socket
 	for {
-		if n, err := d.receive(fs); n > 0 || err != nil {
+		if n, err := d.receive(fs, others); n > 0 || err != nil {
 			return n, err
 		}
 		left, more := d.wait.Left()
@@ -34,17 +35,23 @@ func (d *Device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
 		if d.lost() && (left < 0 || left > lookEvery) {
 			left = lookEvery
 		}
-		if d.wait.Wait(d.epoll, left) == waiter.Woken {
-			if d.wait.Closed() {
-				return 0, link.ErrClosed
-			}
-			return 0, nil
+		if d.wait.WaitAny(d.fds, left) == waiter.Woken {
+			return 0, d.closedErr()
 		}
+		others = d.fds[1].Revents != 0 || d.lost()
 	}
 }
 
-// receive takes what waits in the queues, and then in the packet socket.
-func (d *Device) receive(fs []*link.Frame) (n int, err error) {
+func (d *Device) closedErr() error {
+	if d.wait.Closed() {
+		return link.ErrClosed
+	}
+	return nil
+}
+
+// receive takes what waits in the queues, and then in the packet socket if it
+// may have something or has not been asked for a while.
+func (d *Device) receive(fs []*link.Frame, others bool) (n int, err error) {
 	d.turn++
 	if set := d.set.Load(); set != nil {
 		for i := range set.queues {
@@ -52,13 +59,13 @@ func (d *Device) receive(fs []*link.Frame) (n int, err error) {
 			n += q.receive(fs[n:], &d.counters)
 		}
 	}
-	if n == len(fs) || n > 0 && d.turn%otherEvery != 0 {
+	if n == len(fs) || !others && (n == 0 || d.turn%otherEvery != 0) {
 		return n, nil
 	}
-	others, err := d.pkt.ReadBatch(fs[n:], 0)
+	more, err := d.pkt.ReadBatch(fs[n:], 0)
 	d.down.Store(d.pkt.Down())
 	d.follow()
-	return n + others, err
+	return n + more, err
 }
 
 // lost reports whether the interface has to be looked for.

@@ -111,17 +111,24 @@ func (w *Waiter) Left() (time.Duration, bool) {
 // Wait waits for fd to become readable; negative, for no descriptor. A wake-up
 // comes before data, or data that nobody wants could hide it for ever.
 func (w *Waiter) Wait(fd int, patience time.Duration) Event {
+	w.fds = [2]unix.PollFd{{}, {Fd: int32(fd), Events: unix.POLLIN}}
+	return w.WaitAny(w.fds[:], patience)
+}
+
+// WaitAny waits for any of several descriptors, as Wait does. The first element
+// of fds is the waiter's own; the others say what happened to them.
+func (w *Waiter) WaitAny(fds []unix.PollFd, patience time.Duration) Event {
 	var ts *unix.Timespec
 	if patience >= 0 {
 		w.ts = unix.NsecToTimespec(int64(patience))
 		ts = &w.ts
 	}
-	w.fds = [2]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(w.wakeFd), Events: unix.POLLIN}}
-	n, err := unix.Ppoll(w.fds[:], ts, nil)
+	fds[0] = unix.PollFd{Fd: int32(w.wakeFd), Events: unix.POLLIN}
+	n, err := unix.Ppoll(fds, ts, nil)
 	switch {
 	case err != nil || n == 0:
 		return Nothing
-	case w.fds[1].Revents == 0:
+	case fds[0].Revents == 0:
 		return Ready
 	}
 	_, _ = unix.Read(w.wakeFd, w.word[:])

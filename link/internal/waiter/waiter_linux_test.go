@@ -41,6 +41,29 @@ func TestWait(t *testing.T) {
 	assert.True(t, w.Close())
 }
 
+// WaitAny says which of several descriptors is readable.
+func TestWaitAny(t *testing.T) {
+	w, err := New(func() {})
+	require.NoError(t, err)
+	defer w.Close()
+	var a, b [2]int
+	require.NoError(t, unix.Pipe(a[:]))
+	require.NoError(t, unix.Pipe(b[:]))
+	fds := []unix.PollFd{{}, {Fd: int32(a[0]), Events: unix.POLLIN}, {Fd: int32(b[0]), Events: unix.POLLIN}}
+	assert.Equal(t, Nothing, w.WaitAny(fds, 0))
+	_, err = unix.Write(b[1], []byte{1})
+	require.NoError(t, err)
+	assert.Equal(t, Ready, w.WaitAny(fds, -1))
+	assert.Zero(t, fds[1].Revents)
+	assert.NotZero(t, fds[2].Revents)
+	w.Wake()
+	assert.Equal(t, Woken, w.WaitAny(fds, -1), "a wake-up comes first")
+	assert.Equal(t, Ready, w.WaitAny(fds, -1))
+	for _, fd := range append(a[:], b[:]...) {
+		unix.Close(fd)
+	}
+}
+
 func TestLeft(t *testing.T) {
 	w, err := New(func() {})
 	require.NoError(t, err)
