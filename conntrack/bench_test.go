@@ -3,6 +3,7 @@ package conntrack
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,11 +26,13 @@ func filled(b *testing.B, n int) (*Table, []*ipvs.RealServer) {
 	return t, all
 }
 
+var sizes = []int{1000, 100_000, 1_000_000}
+
 // shuffled is an order in which caches do not help.
 func shuffled(n int) []int { return rand.New(rand.NewPCG(1, 1)).Perm(n) }
 
 func BenchmarkLookupHit(b *testing.B) {
-	for _, n := range []int{1000, 100_000, 1_000_000} {
+	for _, n := range sizes {
 		t, _ := filled(b, n)
 		order := shuffled(n)
 		b.Run(fmt.Sprintf("in/%d", n), func(b *testing.B) {
@@ -57,6 +60,54 @@ func BenchmarkLookupHit(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// usualPacket has a packet go the usual way.
+func usualPacket(t *Table, now clock.Instant, dir Dir, client netip.AddrPort) {
+	var c Conn
+	if dir == DirIn {
+		t.LookupIn(now, ipvs.TCP, client, testVIP, &c)
+	} else {
+		t.LookupOut(now, ipvs.TCP, testVIP, client, &c)
+	}
+	t.Packet(now, &c, dir, TCPEvent(16))
+}
+
+// BenchmarkHit has batches of packets of random connections go the probe's way.
+func BenchmarkHit(b *testing.B) {
+	const batch = 64
+	for _, n := range sizes {
+		t, _ := filled(b, n)
+		order := shuffled(n)
+		for _, dir := range []Dir{DirIn, DirOut} {
+			b.Run(fmt.Sprintf("%v/%d", [...]string{"in", "out"}[dir], n), func(b *testing.B) {
+				var probes [batch]Probe
+				vip, vport := uint32(pack(testVIP.Addr()).lo), testVIP.Port()
+				var h Hot
+				for i := range n { // opens all buckets, notes that servers answer
+					usualPacket(t, t0, dir, client(i))
+				}
+				b.ResetTimer()
+				for i := 0; i < b.N; i += batch {
+					now := t0 + clock.Instant(i)
+					for j := range probes {
+						c := order[(i+j)%n]
+						if dir == DirIn {
+							t.AimIn4(&probes[j], 6, 0xc0000000+uint32(c/60000), vip, uint16(1024+c%60000), vport)
+						} else {
+							t.AimOut4(&probes[j], 6, vip, 0xc0000000+uint32(c/60000), vport, uint16(1024+c%60000))
+						}
+					}
+					t.Touch(probes[:])
+					for j := range probes {
+						if !t.Hit(now, &probes[j], TCPEvent(16), &h) {
+							b.Fatal("declined")
+						}
+					}
+				}
+			})
+		}
 	}
 }
 

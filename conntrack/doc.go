@@ -34,6 +34,10 @@
 // As in the kernel, the hash covers the client's address and port and the
 // protocol only, so that one entry serves both directions (ipvs.md 2.1).
 //
+// A packet of an established connection has a shorter way (probe.go): batches of
+// probes search side by side, follow the list without proving each step, and
+// trust an entry whose control word was the same before and after it was compared.
+//
 // # Hostile clients
 //
 // The hash is keyed (SipHash-1-3), so nobody without the key can aim at a

@@ -175,6 +175,16 @@ var deeds = map[string]func(s *scene) (act func()){
 			s.table.Rearm(s.now, tmpl.Ref)
 		}
 	},
+	"packets of a batch": func(s *scene) func() {
+		c := s.add(1, Ref{})
+		s.table.Packet(s.now, &c, DirIn, TCPEvent(16))
+		return func() {
+			s.now = s.now.Add(tick)
+			var h Hot
+			hit(s.table, s.now, DirIn, ipvs.TCP, client(1), testVIP, TCPEvent(16), &h)
+			hit(s.table, s.now, DirOut, ipvs.TCP, client(1), testVIP, TCPEvent(16), &h)
+		}
+	},
 	"shorten": func(s *scene) func() {
 		c := s.add(1, Ref{})
 		s.table.Packet(s.now, &c, DirIn, TCPEvent(16))

@@ -166,22 +166,22 @@ func (t *Table) lookup(now clock.Instant, k *key, c *Conn) bool {
 // it to c. The server is known by its own address under Masquerade and by the
 // virtual one otherwise (ipvs.md 2.2).
 func (t *Table) LookupOut(now clock.Instant, proto ipvs.Protocol, server, client netip.AddrPort, c *Conn) bool {
-	k := t.key(proto, client, netip.AddrPort{}, false)
-	s := t.shard(k.hash)
-	from := t.bucket(s, k.hash)
-	want := pack(server.Addr())
-	first := key{order: k.order} // of the client's entries
+	var p Probe
+	t.aim(&p, DirOut, uint8(proto), pack(client.Addr()), pack(server.Addr()), client.Port(), server.Port())
+	s := t.shard(p.hash)
+	from := t.bucket(s, p.hash)
+	first := key{order: p.order} // of the client's entries
 	w := walk{t: t, s: s}
 again:
 	for w.seek(from, &first); ; w.advance() {
 		if !w.load() {
 			goto again
 		}
-		if w.e == nil || w.order != k.order {
+		if w.e == nil || w.order != p.order {
 			return false
 		}
 		step("list: answers")
-		if !w.e.answers(&k, want, server.Port()) {
+		if !w.e.answers(&p) { // it may have read two incarnations in one; take tells
 			continue
 		}
 		switch t.take(now, &w, c) {
@@ -191,23 +191,6 @@ again:
 			goto again
 		}
 	}
-}
-
-// answers reports whether packets from server to k's client are the entry's.
-// It may read two incarnations in one; take tells.
-func (e *entry) answers(k *key, server addr, port uint16) bool {
-	m := meta(e.meta.Load())
-	if m.clientPort() != k.meta.clientPort() || m.has(metaTemplate) ||
-		m.protocol() != k.meta.protocol() || m.has(metaClientV6) != k.client.v6 ||
-		e.clientLo.Load() != k.client.lo || e.clientHi.Load() != k.client.hi {
-		return false
-	}
-	if m.method() == ipvs.Masquerade {
-		return m.realPort() == port && m.has(metaRealV6) == server.v6 &&
-			e.realLo.Load() == server.lo && e.realHi.Load() == server.hi
-	}
-	return m.virtualPort() == port && m.has(metaVirtV6) == server.v6 &&
-		e.virtualLo.Load() == server.lo && e.virtualHi.Load() == server.hi
 }
 
 // What take found.

@@ -1,0 +1,232 @@
+package conntrack
+
+import (
+	"sync/atomic"
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
+
+// A packet of an established connection needs little: its entry found, counted
+// and given more time. The probe's way does only that, for a batch of packets
+// side by side, so that they wait for memory together:
+//
+//	AimIn4 ...   for each packet: where to search
+//	Touch        for all of them: bring the words a search reads
+//	Hit          for each packet, in order: count it and say where it goes
+//
+// Hit is LookupIn or LookupOut followed by Packet, or it reports false and has
+// changed nothing; then those are the way to go. It needs no addresses but as
+// words, and copies no Conn.
+
+// Probe is one packet's search. A zero Probe can be aimed; one that was, again.
+type Probe struct {
+	hash, order uint64
+	client      addr
+	peer        addr // the packet's other end: the virtual service's or the server's address
+	meta        meta // DirIn: the key's part; DirOut: that of the client
+	port        uint16
+	dir         Dir
+	first       link // where the bucket led when it was touched
+}
+
+// Words is an address in two words, as it stands in a header; one of IPv4 is
+// in the lower half of Lo.
+type Words struct{ Hi, Lo uint64 }
+
+// Hot is what forwarding a packet of an established connection takes.
+type Hot struct {
+	Ref         Ref
+	Server      *ipvs.RealServer // never nil, and available when looked at
+	Virtual     Words
+	Real        Words
+	Mark        uint32
+	VirtualPort uint16
+	RealPort    uint16
+	Method      ipvs.ForwardMethod
+	VirtualV6   bool
+	RealV6      bool
+}
+
+// AimIn4 aims at the connection of an IPv4 packet from client to virtual.
+func (t *Table) AimIn4(p *Probe, proto uint8, client, virtual uint32, clientPort, virtualPort uint16) {
+	t.aim(p, DirIn, proto, addr{lo: uint64(client)}, addr{lo: uint64(virtual)}, clientPort, virtualPort)
+}
+
+// AimIn6 is AimIn4 for IPv6.
+func (t *Table) AimIn6(p *Probe, proto uint8, client, virtual Words, clientPort, virtualPort uint16) {
+	t.aim(p, DirIn, proto, addr{client.Hi, client.Lo, true}, addr{virtual.Hi, virtual.Lo, true}, clientPort, virtualPort)
+}
+
+// AimOut4 aims at the connection of an IPv4 packet from server to client.
+func (t *Table) AimOut4(p *Probe, proto uint8, server, client uint32, serverPort, clientPort uint16) {
+	t.aim(p, DirOut, proto, addr{lo: uint64(client)}, addr{lo: uint64(server)}, clientPort, serverPort)
+}
+
+// AimOut6 is AimOut4 for IPv6.
+func (t *Table) AimOut6(p *Probe, proto uint8, server, client Words, serverPort, clientPort uint16) {
+	t.aim(p, DirOut, proto, addr{client.Hi, client.Lo, true}, addr{server.Hi, server.Lo, true}, clientPort, serverPort)
+}
+
+func (t *Table) aim(p *Probe, dir Dir, proto uint8, client, peer addr, clientPort, peerPort uint16) {
+	p.hash = t.seed.hash(client, clientPort, proto)
+	p.order = entryOrder(p.hash)
+	p.client, p.peer = client, peer
+	p.port, p.dir = peerPort, dir
+	p.meta = meta(clientPort)<<48 | meta(proto)<<24
+	if client.v6 {
+		p.meta |= metaClientV6
+	}
+	if dir == DirIn {
+		p.meta |= meta(peerPort) << 32
+		if peer.v6 {
+			p.meta |= metaVirtV6
+		}
+	}
+	p.first = 0
+}
+
+// Touch begins the searches of probes that were aimed. It compares nothing, so
+// that no search waits for another's memory.
+func (t *Table) Touch(probes []Probe) {
+	for i := range probes {
+		p := &probes[i]
+		if word := t.shard(p.hash).peek(p.hash); word != nil {
+			p.first = word.Load()
+		}
+	}
+	for i := range probes {
+		if n := uint32(probes[i].first & linkNumber); n != 0 && n&bucketBit == 0 {
+			e := t.entries.at(n)
+			e.order.Load()
+			e.expiry.Load()
+		}
+	}
+}
+
+// peek is the word of hash's bucket, or nil if there is none yet.
+func (s *shard) peek(hash uint64) *atomic.Uint64 {
+	b := uint32(hash) & (s.size.Load() - 1)
+	p := s.pieces[b>>pieceBits].Load()
+	if p == nil {
+		return nil
+	}
+	if word := &p[b&(pieceSize-1)]; linked(word.Load()) {
+		return word
+	}
+	return nil
+}
+
+// maxHops bounds how many entries Hit passes before it leaves the search to
+// others.
+const maxHops = 32
+
+// find returns the entry a probe meets. That its control word was the same
+// before and after it was compared proves that it was in the table, however
+// the search got there.
+func (t *Table) find(p *Probe) (uint32, *entry, control) {
+	l := p.first
+	for range maxHops {
+		n := uint32(l & linkNumber)
+		if n == 0 || n&bucketBit != 0 {
+			break
+		}
+		e := t.entries.at(n)
+		order := e.order.Load()
+		if order > p.order {
+			break
+		}
+		if order == p.order {
+			ctl := control(e.ctl.Load())
+			step("probe: compare")
+			if e.meets(p) {
+				return n, e, ctl
+			}
+		}
+		l = e.next.Load()
+	}
+	return 0, nil, 0
+}
+
+// meets reports whether the packet is the entry's.
+func (e *entry) meets(p *Probe) bool {
+	if p.dir == DirOut {
+		return e.answers(p)
+	}
+	return meta(e.meta.Load())>>metaKeyShift == p.meta>>metaKeyShift &&
+		e.clientLo.Load() == p.client.lo && e.virtualLo.Load() == p.peer.lo &&
+		e.clientHi.Load() == p.client.hi && e.virtualHi.Load() == p.peer.hi
+}
+
+// answers reports whether the packet, from a server to the entry's client, is
+// the entry's: the server is known by its own address under Masquerade and by
+// the virtual one otherwise (ipvs.md 2.2).
+func (e *entry) answers(p *Probe) bool {
+	m := meta(e.meta.Load())
+	if m.clientPort() != p.meta.clientPort() || m.has(metaTemplate) ||
+		m.protocol() != p.meta.protocol() || m.has(metaClientV6) != p.client.v6 ||
+		e.clientLo.Load() != p.client.lo || e.clientHi.Load() != p.client.hi {
+		return false
+	}
+	if m.method() == ipvs.Masquerade {
+		return m.realPort() == p.port && m.has(metaRealV6) == p.peer.v6 &&
+			e.realLo.Load() == p.peer.lo && e.realHi.Load() == p.peer.hi
+	}
+	return m.virtualPort() == p.port && m.has(metaVirtV6) == p.peer.v6 &&
+		e.virtualLo.Load() == p.peer.lo && e.virtualHi.Load() == p.peer.hi
+}
+
+// Hit counts a packet of an established connection, gives the connection its
+// timeout again and says in h where the packet goes. It reports false, having
+// changed nothing, if there is no such connection or anything unusual about it
+// or the packet: its state changes, its real server is gone or unknown, it
+// controls others, has a helper, or its client's port is not known yet.
+func (t *Table) Hit(now clock.Instant, p *Probe, ev Event, h *Hot) bool {
+	i, e, ctl := t.find(p)
+	if e == nil || ctl.life() != alive || ctl.controls() || ctl.has(ctlNoCPort) {
+		return false
+	}
+	m := meta(e.meta.Load())
+	proto := ipvs.Protocol(m.protocol())
+	if m.has(metaSide) || ctl.transition(proto, p.dir, ev, t.secure.Load()) != ctl {
+		return false
+	}
+	server := e.server.Load()
+	rs := t.servers.Get(uint32(server >> 32))
+	if rs == nil || !rs.Available() {
+		return false
+	}
+	h.Ref, h.Server, h.Mark, h.Method = makeRef(i, ctl.gen()), rs, uint32(server), m.method()
+	h.Virtual, h.VirtualPort, h.VirtualV6 = Words{e.virtualHi.Load(), e.virtualLo.Load()}, m.virtualPort(), m.has(metaVirtV6)
+	h.Real, h.RealPort, h.RealV6 = Words{e.realHi.Load(), e.realLo.Load()}, m.realPort(), m.has(metaRealV6)
+	controller := Ref{e.controller.Load()}
+	w := e.timeout.Load()
+	timeout := time.Duration(unstamp(w)) * time.Millisecond
+	if stampOf(w) != ctl.gen() || ev != EventNone && t.timeout(proto, ctl.state(), timeout) != timeout {
+		return false
+	}
+	if !e.prolong(now, ctl, timeout) {
+		return false
+	}
+	t.arm(now, i)
+	if ev == EventUDP && p.dir == DirOut {
+		t.assure(controller)
+	}
+	if p.dir == DirIn {
+		countPacket(e, ctl.gen())
+	}
+	return true
+}
+
+// prolong moves the expiry of an entry that is ctl, unless that changed or the
+// entry's time is over.
+func (e *entry) prolong(now clock.Instant, ctl control, timeout time.Duration) bool {
+	x := expiry(e.expiry.Load())
+	step("probe: prolong")
+	if control(e.ctl.Load()) != ctl || !x.of(ctl.gen()) || x.over(now) {
+		return false
+	}
+	to := expiryAt(ctl.gen(), now.Add(timeout))
+	return x == to || e.expiry.CompareAndSwap(uint64(x), uint64(to))
+}
