@@ -15,6 +15,6 @@
 // that it is given: All visits the keys in an order that repeats.
 //
 // Invariants: a branch of another generation than its Map's is never written
-// to; a leaf never is; no branch but a new root is empty; a cell has either a
-// branch or a leaf.
+// to; an entry of a leaf is written once, before a View shows it; no branch but a
+// new root is empty; a cell has either a branch or a leaf.
 package trie

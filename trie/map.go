@@ -1,5 +1,7 @@
 package trie
 
+import "slices"
+
 // leafMax is how many entries a leaf has before it becomes a branch.
 const leafMax = 8
 
@@ -41,17 +43,17 @@ func (m *Map[K, V]) Set(k K, val V) {
 	}
 }
 
-// put replaces the leaf of c by one in which k has a value.
+// put gives k a value in the leaf of c. A new entry goes behind those that Views
+// may see, which append leaves alone; an old one is never written to.
 func (m *Map[K, V]) put(c *cell[K, V], k K, val V) {
 	i := c.find(k)
 	if i < 0 {
-		i = len(c.leaf)
+		c.leaf = append(c.leaf, entry[K, V]{val, k})
 		m.n++
+		return
 	}
-	leaf := make([]entry[K, V], max(len(c.leaf), i+1))
-	copy(leaf, c.leaf)
-	leaf[i] = entry[K, V]{val, k}
-	c.leaf = leaf
+	c.leaf = slices.Clone(c.leaf)
+	c.leaf[i].val = val
 }
 
 // Delete removes k and reports whether it was there.
