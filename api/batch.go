@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
 
 	"usvs/ipvs"
@@ -31,24 +33,7 @@ type batchFailure struct {
 	Error *Error `json:"error"`
 }
 
-func toBatchChange(c *ipvsadm.Change) batchChange {
-	out := batchChange{Action: c.Action, Service: serviceID(c.Service)}
-	switch c.Action {
-	case ipvsadm.AddService, ipvsadm.EditService:
-		spec := serviceSpec(c.Spec)
-		out.Spec = &spec
-	case ipvsadm.AddServer, ipvsadm.EditServer:
-		spec := toServerSpec(c.ServerSpec)
-		out.ServerSpec = &spec
-		fallthrough
-	case ipvsadm.DeleteServer:
-		id := serverID(c.Server)
-		out.Server = &id
-	}
-	return out
-}
-
-// change is the reverse; what is missing is zero.
+// change is what is asked for; what is missing is zero.
 func (b *batchChange) change() ipvsadm.Change {
 	c := ipvsadm.Change{Action: b.Action, Service: ipvs.ServiceID(b.Service)}
 	if b.Spec != nil {
@@ -63,39 +48,70 @@ func (b *batchChange) change() ipvsadm.Change {
 	return c
 }
 
-// Batch makes changes in one exchange. If that fails, each of them fails so.
+// Batch makes changes in as few exchanges as they fit into. If one fails, each
+// of its changes fails so.
 func (c *Client) Batch(changes []ipvsadm.Change) []error {
-	q := batchRequest{make([]batchChange, len(changes))}
-	for i := range changes {
-		q.Changes[i] = toBatchChange(&changes[i])
-	}
-	var a batchReply
 	errs := make([]error, len(changes))
-	if err := c.post("batch", q, &a); err != nil {
+	var body []byte
+	for done := 0; done < len(changes); {
+		var n int
+		body, n = appendBatch(body[:0], changes[done:], maxBody)
+		c.batch(body, errs[done:done+n])
+		done += n
+	}
+	return errs
+}
+
+// batch makes the changes of a body, and puts into errs what failed.
+func (c *Client) batch(body []byte, errs []error) {
+	var a batchReply
+	if err := c.exchange(http.MethodPost, "batch", bytes.NewReader(body), &a); err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
-		return errs
+		return
 	}
 	for _, f := range a.Failed {
 		if f.Index >= 0 && f.Index < len(errs) && f.Error != nil {
 			errs[f.Index] = f.Error
 		}
 	}
-	return errs
 }
 
-var _ ipvsadm.Batcher = (*Client)(nil)
+// Begin is Batch without waiting: the function it returns does that.
+func (c *Client) Begin(changes []ipvsadm.Change) (wait func() []error) {
+	done := make(chan []error, 1)
+	go func() { done <- c.Batch(changes) }()
+	return func() []error { return <-done }
+}
+
+var _ ipvsadm.Pipeliner = (*Client)(nil)
 
 // serveBatch routes batches to b, which makes the changes together if it can.
 func serveBatch(mux *http.ServeMux, b ipvsadm.Backend) {
-	mux.Handle("POST /v1/batch", call(func(q batchRequest) (batchReply, error) {
-		changes := make([]ipvsadm.Change, len(q.Changes))
-		for i := range q.Changes {
-			changes[i] = q.Changes[i].change()
-		}
+	mux.Handle("POST /v1/batch", callRead(readBatch, func(changes []ipvsadm.Change) (batchReply, error) {
 		return failuresOf(makeChanges(b, changes))
 	}))
+}
+
+// readBatch reads a request's body, by a shorter way if it is as a Client sends it.
+func readBatch(w http.ResponseWriter, r *http.Request) ([]ipvsadm.Change, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil, badBody(err)
+	}
+	if changes, ok := parseBatch(body); ok {
+		return changes, nil
+	}
+	var q batchRequest
+	if err := decodeText(bytes.NewReader(body), &q); err != nil {
+		return nil, err
+	}
+	changes := make([]ipvsadm.Change, len(q.Changes))
+	for i := range q.Changes {
+		changes[i] = q.Changes[i].change()
+	}
+	return changes, nil
 }
 
 func makeChanges(b ipvsadm.Backend, changes []ipvsadm.Change) []error {

@@ -23,6 +23,7 @@
 //	proc.go     the files of /proc/net, at both ends
 //	stream.go   answers of unknown length: one JSON value per line
 //	batch.go    many changes in one exchange, at both ends
+//	batchtext.go their text, written and read by hand
 //	client.go   the other side of it all
 //
 // # Invariants

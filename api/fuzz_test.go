@@ -17,7 +17,7 @@ var endpoints = []string{
 	"GET info", "GET services", "GET connections", "GET timeouts", "GET daemons", "GET status", "GET trace",
 	"POST service/add", "POST service/edit", "POST service/delete", "POST service/get", "POST flush",
 	"POST server/add", "POST server/edit", "POST server/delete", "POST zero", "POST timeouts",
-	"POST daemon/start", "POST daemon/stop", "POST iptables", "POST reload",
+	"POST daemon/start", "POST daemon/stop", "POST iptables", "POST reload", "POST batch",
 }
 
 func ask(h http.Handler, endpoint, body string) *httptest.ResponseRecorder {
@@ -47,7 +47,7 @@ func TestGarbage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := &fake{}
 			h := newHandler(f, Handlers{})
-			for _, e := range []string{"POST service/add", "POST server/add", "POST zero", "POST flush", "GET info", "POST timeouts"} {
+			for _, e := range []string{"POST service/add", "POST server/add", "POST zero", "POST flush", "GET info", "POST timeouts", "POST batch"} {
 				w := ask(h, e, body)
 				require.Equal(t, http.StatusBadRequest, w.Code, e)
 				var got failure

@@ -192,10 +192,13 @@ func change[Q any](f func(Q) error) http.Handler {
 }
 
 // call makes a handler of a function from a request's body to an answer's.
-func call[Q, A any](f func(Q) (A, error)) http.Handler {
+func call[Q, A any](f func(Q) (A, error)) http.Handler { return callRead(decode[Q], f) }
+
+// callRead is call with a function that reads the body.
+func callRead[Q, A any](read func(http.ResponseWriter, *http.Request) (Q, error), f func(Q) (A, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var q Q
-		if err := decode(w, r, &q); err != nil {
+		q, err := read(w, r)
+		if err != nil {
 			answerError(w, err)
 			return
 		}
@@ -209,8 +212,12 @@ func call[Q, A any](f func(Q) (A, error)) http.Handler {
 }
 
 // decode reads the one JSON value of a body; no body at all is an empty one.
-func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+func decode[Q any](w http.ResponseWriter, r *http.Request) (q Q, err error) {
+	return q, decodeText(http.MaxBytesReader(w, r.Body, maxBody), &q)
+}
+
+func decodeText(text io.Reader, into any) error {
+	d := json.NewDecoder(text)
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if errors.Is(err, io.EOF) {
@@ -220,10 +227,12 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 		err = errors.New("more than one value")
 	}
 	if err != nil {
-		return fmt.Errorf("request body: %v: %w", err, ipvs.ErrInvalid)
+		return badBody(err)
 	}
 	return nil
 }
+
+func badBody(err error) error { return fmt.Errorf("request body: %v: %w", err, ipvs.ErrInvalid) }
 
 func answer(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)

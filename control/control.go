@@ -86,7 +86,7 @@ type Control struct {
 	backup   bool                      // a backup daemon runs
 	daemons  [2]atomic.Pointer[daemon] // master and backup; changed under mu
 
-	isScratch bool // nothing is published, ever: own and index are left alone
+	isScratch bool // nothing is published, ever: own, index and the registry are left alone
 	own       ownership
 	index     *director.Index
 	views     []*director.Service // of services that were published, oldest first

@@ -63,7 +63,7 @@ func (c *Control) newServerLocked(svc *service, id ipvs.ServerID, spec ipvs.Serv
 		return nil, err
 	}
 	srv := &server{rs: ipvs.NewRealServer(id, svc.vs, spec)}
-	if !c.cfg.Servers.Add(srv.rs) {
+	if !c.isScratch && !c.cfg.Servers.Add(srv.rs) {
 		return nil, errFull
 	}
 	return srv, nil

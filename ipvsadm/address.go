@@ -75,6 +75,9 @@ func parseHost(s string, r Resolver) (netip.Addr, bool) {
 
 // parseIPv6 reads what inet_pton(3) accepts for AF_INET6: no zone.
 func parseIPv6(s string) (netip.Addr, bool) {
+	if strings.IndexByte(s, ':') == strings.LastIndexByte(s, ':') {
+		return netip.Addr{}, false // it has two at least; an error would cost more
+	}
 	a, err := netip.ParseAddr(s)
 	return a, err == nil && a.Is6() && a.Zone() == ""
 }
@@ -83,6 +86,13 @@ func parseIPv6(s string) (netip.Addr, bool) {
 // octal or hexadecimal, of which the last fills the bytes that are left, and
 // anything at all after white space.
 func parseInetAton(s string) (netip.Addr, bool) {
+	if a, ok := parseDotted(s); ok {
+		return a, true
+	}
+	return parseAnyAton(s)
+}
+
+func parseAnyAton(s string) (netip.Addr, bool) {
 	if i := strings.IndexAny(s, space); i >= 0 {
 		s = s[:i]
 	}
@@ -108,6 +118,26 @@ func parseInetAton(s string) (netip.Addr, bool) {
 		sum |= n << (24 - 8*i)
 	}
 	return netip.AddrFrom4([4]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}), true
+}
+
+// parseDotted reads the usual form: four decimal numbers.
+func parseDotted(s string) (netip.Addr, bool) {
+	var b [4]byte
+	for i := range b {
+		n, digits := 0, 0
+		for ; digits < len(s) && digits < 3 && s[digits]-'0' <= 9; digits++ {
+			n = n*10 + int(s[digits]-'0')
+		}
+		end := digits == len(s)
+		if digits == 0 || n > 255 || digits > 1 && s[0] == '0' || end != (i == 3) || !end && s[digits] != '.' {
+			return netip.Addr{}, false
+		}
+		b[i] = byte(n)
+		if !end {
+			s = s[digits+1:]
+		}
+	}
+	return netip.AddrFrom4(b), true
 }
 
 // parseAtonPart reads a number of at most the given bits in C notation.

@@ -3,14 +3,21 @@ package ipvsadm
 import "io"
 
 // maxBatch is how many changes are made at once.
-const maxBatch = 1000
+const maxBatch = 4000
 
 // queue has the changes of restore input that were read and not yet made. They
 // are made when there are many, when a line has to come after them, and before
 // anything is waited for: to who types lines, or writes them to a pipe, each
 // takes effect at once.
 type queue struct {
-	backend  Batcher
+	backend Batcher
+	batch
+	sent batch // that is being made meanwhile, if wait is not nil
+	wait func() []error
+}
+
+// batch is changes with the commands that they come from.
+type batch struct {
 	changes  []Change
 	commands []command
 }
@@ -31,14 +38,38 @@ func (s *session) enqueue(q *request) bool {
 // flush makes the queued changes and reports what failed. It returns the verdict
 // that ends the restore, if any.
 func (s *session) flush() (final *verdict) {
-	if len(s.queue.changes) == 0 {
+	if final := s.dispatch(); final != nil {
+		return final
+	}
+	return s.settle()
+}
+
+// dispatch has the queued changes made, while what comes after them is read if
+// the backend can do that.
+func (s *session) dispatch() (final *verdict) {
+	if final := s.settle(); final != nil || len(s.queue.changes) == 0 {
+		return final
+	}
+	q := &s.queue
+	q.batch, q.sent = batch{q.sent.changes[:0], q.sent.commands[:0]}, q.batch
+	if p, ok := q.backend.(Pipeliner); ok {
+		q.wait = p.Begin(q.sent.changes)
 		return nil
 	}
-	errs := s.queue.backend.Batch(s.queue.changes)
-	commands := s.queue.commands
-	s.queue.changes, s.queue.commands = s.queue.changes[:0], commands[:0]
+	errs := q.backend.Batch(q.sent.changes)
+	q.wait = func() []error { return errs }
+	return nil
+}
+
+// settle waits for changes that are being made and reports what failed.
+func (s *session) settle() (final *verdict) {
+	if s.queue.wait == nil {
+		return nil
+	}
+	errs := s.queue.wait()
+	s.queue.wait = nil
 	for i, err := range errs {
-		v := writeFailed(commands[i], err)
+		v := writeFailed(s.queue.sent.commands[i], err)
 		if v != nil && v.final {
 			return v
 		}

@@ -26,6 +26,24 @@ func (b *batching) Batch(changes []Change) []error {
 	return errs
 }
 
+// pipelining makes them meanwhile.
+type pipelining struct {
+	batching
+	t    *testing.T
+	busy bool
+}
+
+func (p *pipelining) Begin(changes []Change) (wait func() []error) {
+	require.False(p.t, p.busy, "the batch before has ended")
+	p.busy = true
+	done := make(chan []error)
+	go func() { done <- p.Batch(changes) }()
+	return func() []error {
+		p.busy = false
+		return <-done
+	}
+}
+
 var restoreLines = []string{
 	"-A -t 10.0.0.%d:80 -s rr", "-A -t 10.0.0.%d:80", "-E -t 10.0.0.%d:80 -s wlc", "-D -t 10.0.0.%d:80",
 	"-a -t 10.0.0.%d:80 -r 10.1.0.1 -m", "-a -t 10.0.0.%d:80 -r 10.1.0.2", "-e -t 10.0.0.%d:80 -r 10.1.0.1 -w 5", "-d -t 10.0.0.%d:80 -r 10.1.0.2",
@@ -53,6 +71,10 @@ func TestRestoreInBatches(t *testing.T) {
 		gotOut, gotErrs, gotStatus := play(together, input.String(), "-R")
 		require.Equal(t, []any{out, errs, status}, []any{gotOut, gotErrs, gotStatus}, "seed %d:\n%s", seed, input.String())
 		require.Equal(t, alone.calls, together.calls, "seed %d:\n%s", seed, input.String())
+		meanwhile := &pipelining{batching: batching{model: newModel()}, t: t}
+		gotOut, gotErrs, gotStatus = play(meanwhile, input.String(), "-R")
+		require.Equal(t, []any{out, errs, status}, []any{gotOut, gotErrs, gotStatus}, "seed %d:\n%s", seed, input.String())
+		require.Equal(t, alone.calls, meanwhile.calls, "seed %d:\n%s", seed, input.String())
 	}
 }
 
@@ -64,6 +86,21 @@ func TestBatchesAreBounded(t *testing.T) {
 	require.Equal(t, strings.Repeat("Service not defined\n", 2*maxBatch+1), errs)
 	require.Equal(t, statusWrite, status)
 	require.Equal(t, []int{maxBatch, maxBatch, 1}, b.sizes)
+}
+
+// TestBatchesOverlap: what is read goes on while a batch is being made, and is
+// told of in its order.
+func TestBatchesOverlap(t *testing.T) {
+	p := &pipelining{batching: batching{model: newModel()}, t: t}
+	lines := strings.Repeat("-A -t 1.2.3.4:80\n", 2*maxBatch+3) + "-D -t 1.2.3.5:80\n-Z\n-A -t 1.2.3.4:0\n-C\n"
+	_, errs, status := play(p, lines, "-R")
+	require.Equal(t, strings.Repeat("Service already exists\n", 2*maxBatch+2)+"No such service\nZero port specified for non-persistent service\n", errs)
+	require.Equal(t, statusUsage, status)
+	require.Equal(t, []int{maxBatch, maxBatch, 4}, p.sizes)
+	p.fail = fmt.Errorf("%w: gone", ErrUnreachable)
+	_, errs, status = play(p, lines, "-R")
+	require.Equal(t, 1, strings.Count(errs, "Can't initialize ipvs"))
+	require.Equal(t, statusUsage, status)
 }
 
 // lineByLine is an input that is typed: the next line comes when the effect of

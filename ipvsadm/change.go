@@ -36,6 +36,14 @@ type Batcher interface {
 	Batch([]Change) []error
 }
 
+// Pipeliner is a Batcher that makes changes while more of them are prepared.
+// Begin is Batch, except that the changes are its own, and it returns what Batch
+// would have only when wait is called. No other call comes before that.
+type Pipeliner interface {
+	Batcher
+	Begin([]Change) (wait func() []error)
+}
+
 // Apply makes the change.
 func (c *Change) Apply(b Backend) error {
 	switch c.Action {

@@ -52,12 +52,26 @@ var tunnelNames = [...]string{ipvs.IPIP: "ipip", ipvs.GUE: "gue", ipvs.GRE: "gre
 
 // checkMatrix compares the options given with the command's rule.
 func checkMatrix(c command, given optionSet) *verdict {
-	return commandRules[c].check(given, 0, optCount, "'"+commandNames[c]+"' command")
+	r := commandRules[c]
+	if r.allows(given) {
+		return nil
+	}
+	return r.check(given, 0, optCount, "'"+commandNames[c]+"' command")
 }
 
 // checkTunnel compares the tunnel options given with the tunnel type's rule.
 func checkTunnel(t ipvs.TunnelType, given optionSet) *verdict {
-	return tunnelRules[t].check(given, optTunType, optCount, "'"+tunnelNames[t]+"' tunnel type")
+	r := tunnelRules[t]
+	if r.allows(given & tunnelOptions) {
+		return nil
+	}
+	return r.check(given, optTunType, optCount, "'"+tunnelNames[t]+"' tunnel type")
+}
+
+// allows reports whether check has nothing to say about the options.
+func (r rule) allows(given optionSet) bool {
+	exclusive := given & r.exclusive
+	return r.required&^given == 0 && given&^(r.required|r.optional|r.exclusive) == 0 && exclusive&(exclusive-1) == 0
 }
 
 // check looks at the options from first to last in their fixed order; the

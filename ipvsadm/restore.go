@@ -8,10 +8,9 @@ import (
 	"strings"
 )
 
-const (
-	maxLine   = 1 << 20  // bytes of a line of restore input
-	readAhead = 64 << 10 // bytes that are read at once
-)
+// maxLine is how many bytes a line of restore input may have, and how many are
+// read at once.
+const maxLine = 1 << 20
 
 // Words splits a line of restore input into the words of a command line. There
 // are no quotes, escapes or comments. The word "ipvsadm" is dropped wherever
@@ -34,7 +33,7 @@ func (s *session) restore() *verdict {
 	s.queue.backend, _ = s.backend.(Batcher)
 	input := &flushing{session: s}
 	in := bufio.NewScanner(input)
-	in.Buffer(make([]byte, readAhead), maxLine)
+	in.Buffer(make([]byte, maxLine), maxLine)
 	for in.Scan() {
 		line := in.Text()
 		args := Words(line)
@@ -68,7 +67,7 @@ func (s *session) line(args []string) (end bool, v *verdict) {
 		if len(s.queue.changes) < maxBatch {
 			return false, nil
 		}
-		v = s.flush()
+		v = s.dispatch()
 		return v != nil, v
 	}
 	if final := s.flush(); final != nil {

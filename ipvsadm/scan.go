@@ -100,20 +100,23 @@ func (s *scanner) argument(w *word) (token, bool, *verdict) {
 	return token{word: w, arg: s.last(), hasArg: true}, true, nil
 }
 
-func longWord(name string) *word {
-	for i := range words {
-		if name != "" && words[i].long == name {
-			return &words[i]
-		}
-	}
-	return nil
-}
+func longWord(name string) *word { return longWords[name] }
 
-func shortWord(c byte) *word {
+func shortWord(c byte) *word { return shortWords[c] }
+
+// longWords and shortWords are words by name.
+var longWords, shortWords = wordsByName()
+
+func wordsByName() (long map[string]*word, short [256]*word) {
+	long = make(map[string]*word, len(words))
 	for i := range words {
-		if c != 0 && words[i].short == c {
-			return &words[i]
+		w := &words[i]
+		if w.long != "" {
+			long[w.long] = w
+		}
+		if w.short != 0 {
+			short[w.short] = w
 		}
 	}
-	return nil
+	return long, short
 }
