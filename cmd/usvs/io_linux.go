@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 
 	"usvs/director"
 	"usvs/link"
 	"usvs/link/afpacket"
 	"usvs/link/afxdp"
+	"usvs/route"
 )
 
 // ioMethod is how frames of an interface are received.
@@ -62,37 +65,63 @@ func (n *node) openXDP(name, why string) (link.Device, error) {
 	return d, nil
 }
 
-// applyTaken tells the XDP programs what is the director's. The director knows
-// already: it would hand what it does not know to the host, which might reset it.
+// applyTaken tells the XDP programs what changed about what is the director's.
+// The director knows already: it would hand what it does not know to the host,
+// which might reset it.
 func (n *node) applyTaken(s *director.Snapshot) {
 	if len(n.takers) == 0 {
 		return
 	}
-	wanted := wantedBy(s)
+	add, drop := takenChange(cmp.Or(n.taken, &nothingTaken), s)
+	n.taken = s
 	for _, d := range n.takers {
-		if err := d.SetWanted(wanted); err != nil {
+		if err := d.Change(add, drop); err != nil {
 			n.log.Warn("some packets take the slower way", "err", err)
 		}
 	}
 }
 
-// wantedBy is what the host's stack is kept from, as far as single addresses and
-// ports say it. The rest the device receives too, but not by XDP.
-func wantedBy(s *director.Snapshot) afxdp.Wanted {
-	w := afxdp.Wanted{Locals: s.Routes.Locals()}
-	if s.Hidden == nil {
-		return w
-	}
-	for a := range s.Hidden.Addrs.All() {
-		w.Addrs = append(w.Addrs, a)
-	}
-	w.Services, w.Servers = endpointsOf(&s.Hidden.Services), endpointsOf(&s.Hidden.Servers)
-	return w
+// nothingTaken is what is known at first.
+var nothingTaken = director.Snapshot{Routes: route.New(route.Config{})}
+
+// takenChange is the difference of what two snapshots keep the host's stack
+// from, as far as single addresses and ports say it. The rest the device
+// receives too, but not by XDP. It takes as long as there is to change.
+func takenChange(old, is *director.Snapshot) (add, drop afxdp.Wanted) {
+	add.Locals, drop.Locals = localsBut(is.Routes, old.Routes), localsBut(old.Routes, is.Routes)
+	was, now := hiddenOf(old), hiddenOf(is)
+	director.DiffAddrs(&was.Addrs, &now.Addrs,
+		func(a netip.Addr) { drop.Addrs = append(drop.Addrs, a) },
+		func(a netip.Addr) { add.Addrs = append(add.Addrs, a) })
+	add.Services, drop.Services = endpointsChange(&was.Services, &now.Services)
+	add.Servers, drop.Servers = endpointsChange(&was.Servers, &now.Servers)
+	return add, drop
 }
 
-func endpointsOf(set *director.EndpointSet) (list []afxdp.Endpoint) {
-	for e := range set.All() {
-		list = append(list, afxdp.Endpoint{Protocol: uint8(e.Protocol), Addr: e.Addr, Port: e.Port})
+// localsBut are the host's addresses in one table that another does not have.
+func localsBut(routes, other *route.Table) (list []netip.Addr) {
+	if routes == other {
+		return nil
+	}
+	for _, a := range routes.Locals() {
+		if !other.IsLocal(a) {
+			list = append(list, a)
+		}
 	}
 	return list
+}
+
+func hiddenOf(s *director.Snapshot) *director.Hidden {
+	return cmp.Or(s.Hidden, new(director.Hidden))
+}
+
+func endpointsChange(old, is *director.EndpointSet) (add, drop []afxdp.Endpoint) {
+	director.DiffEndpoints(old, is, func(e director.Endpoint) {
+		to := &drop
+		if is.Has(e) {
+			to = &add
+		}
+		*to = append(*to, afxdp.Endpoint{Protocol: uint8(e.Protocol), Addr: e.Addr, Port: e.Port})
+	})
+	return add, drop
 }

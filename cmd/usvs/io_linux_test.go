@@ -27,19 +27,39 @@ func TestParseIO(t *testing.T) {
 	}
 }
 
-func TestWantedBy(t *testing.T) {
+func TestTakenChange(t *testing.T) {
 	vip, rip, host := netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.1")
 	service := director.Endpoint{Protocol: ipvs.TCP, Addr: host, Port: 80}
 	server := director.Endpoint{Protocol: ipvs.UDP, Addr: rip, Port: 53}
-	s := &director.Snapshot{Routes: route.New(route.Config{Locals: []netip.Addr{host}})}
-	assert.Equal(t, afxdp.Wanted{Locals: []netip.Addr{host}}, wantedBy(s))
-	s.Hidden = &director.Hidden{
+	bare := &director.Snapshot{Routes: route.New(route.Config{Locals: []netip.Addr{host}})}
+	full := &director.Snapshot{Routes: bare.Routes, Hidden: &director.Hidden{
 		Addrs: director.AddrsOf(vip), Services: director.EndpointsOf(service), Servers: director.EndpointsOf(server),
-	}
-	assert.Equal(t, afxdp.Wanted{
+	}}
+	nothing := afxdp.Wanted{}
+	locals := afxdp.Wanted{Locals: []netip.Addr{host}}
+	rules := afxdp.Wanted{
 		Addrs:    []netip.Addr{vip},
 		Services: []afxdp.Endpoint{{Protocol: 6, Addr: host, Port: 80}},
 		Servers:  []afxdp.Endpoint{{Protocol: 17, Addr: rip, Port: 53}},
-		Locals:   []netip.Addr{host},
-	}, wantedBy(s))
+	}
+	all := rules
+	all.Locals = locals.Locals
+	other := &director.Snapshot{Routes: route.New(route.Config{Locals: []netip.Addr{host, vip}}), Hidden: full.Hidden}
+	for _, tc := range []struct {
+		name      string
+		old, is   *director.Snapshot
+		add, drop afxdp.Wanted
+	}{
+		{"the first", &nothingTaken, bare, locals, nothing},
+		{"the first with rules", &nothingTaken, full, all, nothing},
+		{"rules", bare, full, rules, nothing},
+		{"no more rules", full, bare, nothing, rules},
+		{"the same", full, full, nothing, nothing},
+		{"another address", full, other, afxdp.Wanted{Locals: []netip.Addr{vip}}, nothing},
+		{"an address less", other, full, nothing, afxdp.Wanted{Locals: []netip.Addr{vip}}},
+	} {
+		add, drop := takenChange(tc.old, tc.is)
+		assert.Equal(t, tc.add, add, tc.name)
+		assert.Equal(t, tc.drop, drop, tc.name)
+	}
 }

@@ -46,7 +46,8 @@ type node struct {
 	devices  []link.Device
 	pumps    []*link.Pump
 	capture  *pcap.File
-	takers   []*afxdp.Device // those of devices that have an XDP program
+	takers   []*afxdp.Device    // those of devices that have an XDP program
+	taken    *director.Snapshot // what they know
 	hide     *host.Suppressor
 	handoff  *host.Handoff
 	watcher  *host.Watcher

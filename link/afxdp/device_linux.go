@@ -56,7 +56,7 @@ type Device struct {
 var _ link.Device = (*Device)(nil)
 
 // Open opens a device on the interface called name in the calling thread's
-// network namespace. It takes nothing until SetWanted.
+// network namespace. It takes nothing until Change.
 func Open(name string, opts Options) (*Device, error) {
 	d, err := open(name, opts)
 	if err != nil {
@@ -171,17 +171,19 @@ func (d *Device) Mode() string {
 	return "no interface"
 }
 
-// SetWanted changes which packets are taken, and makes changes of the MAC and of
-// the MTU known to the program. What finds no room in its tables reaches the
-// device by the packet socket.
-func (d *Device) SetWanted(w Wanted) error {
+// Change makes the device take what add says, too, and no longer what drop
+// says. Everything dropped was added before; what was added twice, as an endpoint
+// of every protocol and of one, must be dropped twice. It also makes changes of
+// the MAC and of the MTU known to the program. What finds no room in its tables
+// reaches the device by the packet socket, until a later change makes room.
+func (d *Device) Change(add, drop Wanted) error {
 	if !d.wait.Enter() {
 		return link.ErrClosed
 	}
 	defer d.wait.Leave()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.tables.set(w)
+	err := d.tables.change(add, drop)
 	if set := d.set.Load(); set != nil {
 		err = errors.Join(err, d.describe(set))
 	}

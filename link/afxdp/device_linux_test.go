@@ -211,7 +211,7 @@ func TestWaitWakeClose(t *testing.T) {
 		assert.ErrorIs(t, a.Close(), link.ErrClosed)
 		_, err := w.WriteBatch([]*link.Frame{toVIP(macB, 1, 60)})
 		assert.ErrorIs(t, err, link.ErrClosed)
-		assert.ErrorIs(t, a.SetWanted(Wanted{}), link.ErrClosed)
+		assert.ErrorIs(t, a.Change(Wanted{}, Wanted{}), link.ErrClosed)
 		a.Wake()
 		_ = a.Stats()
 		openIn(t, nsA, "eth0", Options{}) // everything is free again

@@ -65,7 +65,7 @@ func newTriangle(t *testing.T, lab *netnstest.Lab) *triangle {
 		for _, a := range []string{"10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2"} {
 			ends = append(ends, netip.MustParseAddr(a))
 		}
-		require.NoError(t, tr.devs[i].SetWanted(Wanted{Addrs: ends}))
+		require.NoError(t, tr.devs[i].Change(Wanted{Addrs: ends}, Wanted{}))
 	}
 	for i, d := range tr.devs {
 		p := link.NewPump(link.PumpConfig{

@@ -71,7 +71,7 @@ func wirePair(t testing.TB, lab *netnstest.Lab, opts Options) (nsA, nsB *netnste
 	veth(lab, nsA, nsB)
 	a, b = openIn(t, nsA, "eth0", opts), openIn(t, nsB, "eth0", opts)
 	for _, d := range []*Device{a, b} {
-		require.NoError(t, d.SetWanted(Wanted{Addrs: []netip.Addr{vip, vip6}}))
+		require.NoError(t, d.Change(Wanted{Addrs: []netip.Addr{vip, vip6}}, Wanted{}))
 	}
 	return nsA, nsB, a, b
 }

@@ -66,7 +66,7 @@ func TestOpenedWhileDown(t *testing.T) {
 		veth(lab, nsA, nsB)
 		nsA.SetDown("eth0")
 		a, b := openIn(t, nsA, "eth0", Options{}), openIn(t, nsB, "eth0", Options{})
-		require.NoError(t, a.SetWanted(Wanted{Addrs: []netip.Addr{vip}}))
+		require.NoError(t, a.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{}))
 		keepReading(t, a)
 		nsA.SetUp("eth0")
 		reaches(t, b, a)
@@ -93,9 +93,9 @@ func TestDeletedAndRecreated(t *testing.T) {
 			recreate(t, lab, nsA, nsB, a)
 		}
 		assert.True(t, log.has("XDP sockets are back"))
-		require.NoError(t, a.SetWanted(Wanted{Addrs: []netip.Addr{vip}})) // the MAC changed after the interface came
+		require.NoError(t, a.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{})) // the MAC changed after the interface came
 		b := openIn(t, nsB, "eth0", Options{})
-		require.NoError(t, b.SetWanted(Wanted{Addrs: []netip.Addr{vip}}))
+		require.NoError(t, b.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{}))
 		keepReading(t, b)
 		reaches(t, b, a)
 		reaches(t, a, b)
@@ -125,7 +125,7 @@ func TestComesBackUnfit(t *testing.T) {
 		eventually(t, "the frame arrives", func() bool { return a.Stats().RxFrames > before })
 		nsA.SetMTU("eth0", 1500)
 		eventually(t, "it is tried again", func() bool { return a.Mode() != "no interface" })
-		require.NoError(t, a.SetWanted(Wanted{Addrs: []netip.Addr{vip}}))
+		require.NoError(t, a.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{}))
 		reaches(t, b, a)
 	})
 }
@@ -135,10 +135,10 @@ func TestMTUAndMACChange(t *testing.T) {
 		nsA, nsB, a, b := wirePair(t, lab, Options{})
 		keepReading(t, b)
 		nsB.SetMAC("eth0", macA)
-		require.NoError(t, b.SetWanted(Wanted{Addrs: []netip.Addr{vip}}))
+		require.NoError(t, b.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{}))
 		reaches(t, a, b)
 		nsA.SetMTU("eth0", 1000)
-		require.NoError(t, a.SetWanted(Wanted{Addrs: []netip.Addr{vip}}))
+		require.NoError(t, a.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{}))
 		sent, err := a.NewWriter().WriteBatch([]*link.Frame{toVIP(macA, 1, 1200)})
 		assert.Zero(t, sent)
 		assert.Error(t, err)

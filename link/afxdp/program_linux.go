@@ -235,16 +235,19 @@ type maps struct {
 	sockets  *ebpf.Map // queue: XDP socket
 }
 
-// maxEntries bounds each table. What finds no room is left to the packet
-// socket.
-const maxEntries = 1 << 16
+// The sizes of the tables. What finds no room is left to the packet socket.
+const (
+	maxAddrs    = 1 << 16
+	maxServices = 1 << 17
+	maxServers  = 1 << 18
+)
 
 func newMaps() (*maps, error) {
 	m := &maps{}
-	table := func(name string, keyLen uint32) *ebpf.MapSpec {
+	table := func(name string, keyLen, size uint32) *ebpf.MapSpec {
 		return &ebpf.MapSpec{
 			Name: name, Type: ebpf.Hash, KeySize: keyLen, ValueSize: 1,
-			MaxEntries: maxEntries, Flags: unix.BPF_F_NO_PREALLOC,
+			MaxEntries: size, Flags: unix.BPF_F_NO_PREALLOC,
 		}
 	}
 	for _, want := range []struct {
@@ -252,10 +255,10 @@ func newMaps() (*maps, error) {
 		spec *ebpf.MapSpec
 	}{
 		{&m.settings, &ebpf.MapSpec{Name: "usvs_settings", Type: ebpf.Array, KeySize: 4, ValueSize: settingsLen, MaxEntries: 1}},
-		{&m.addrs, table("usvs_addrs", addrLen)},
-		{&m.services, table("usvs_services", keyLen)},
-		{&m.servers, table("usvs_servers", keyLen)},
-		{&m.locals, table("usvs_locals", addrLen)},
+		{&m.addrs, table("usvs_addrs", addrLen, maxAddrs)},
+		{&m.services, table("usvs_services", keyLen, maxServices)},
+		{&m.servers, table("usvs_servers", keyLen, maxServers)},
+		{&m.locals, table("usvs_locals", addrLen, maxAddrs)},
 		{&m.sockets, &ebpf.MapSpec{Name: "usvs_sockets", Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: maxQueues}},
 	} {
 		made, err := ebpf.NewMap(want.spec)

@@ -72,7 +72,7 @@ var site = Wanted{
 
 func siteDevice(t *testing.T, lab *netnstest.Lab) *Device {
 	_, _, _, b := wirePair(t, lab, Options{})
-	require.NoError(t, b.SetWanted(site))
+	require.NoError(t, b.Change(site, Wanted{Addrs: []netip.Addr{vip, vip6}})) // of which one is left
 	return b
 }
 
@@ -186,31 +186,76 @@ func randomFrame(rng *rand.Rand) []byte {
 }
 
 // What is no longer wanted is left to the host again.
-func TestSetWanted(t *testing.T) {
+func TestChange(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		d := siteDevice(t, lab)
-		frame := datagram(cip, vip, wire.ProtoTCP, 1, 2, 0).Bytes()
-		assert.True(t, verdict(t, d, frame))
-		require.NoError(t, d.SetWanted(site))
-		assert.True(t, verdict(t, d, frame), "the same again changes nothing")
-		require.NoError(t, d.SetWanted(Wanted{Addrs: []netip.Addr{vip6}}))
-		assert.False(t, verdict(t, d, frame))
-		assert.True(t, verdict(t, d, datagram(cip6, vip6, wire.ProtoTCP, 1, 2, 0).Bytes()))
-		require.NoError(t, d.SetWanted(Wanted{}))
-		assert.False(t, verdict(t, d, datagram(cip6, vip6, wire.ProtoTCP, 1, 2, 0).Bytes()))
+		four, six := datagram(cip, vip, wire.ProtoTCP, 1, 2, 0).Bytes(), datagram(cip6, vip6, wire.ProtoTCP, 1, 2, 0).Bytes()
+		assert.True(t, verdict(t, d, four))
+		require.NoError(t, d.Change(Wanted{}, Wanted{}))
+		assert.True(t, verdict(t, d, four), "no change changes nothing")
+		require.NoError(t, d.Change(Wanted{}, Wanted{Addrs: []netip.Addr{vip}}))
+		assert.False(t, verdict(t, d, four))
+		assert.True(t, verdict(t, d, six))
+		require.NoError(t, d.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{Addrs: []netip.Addr{vip6}}))
+		assert.True(t, verdict(t, d, four))
+		assert.False(t, verdict(t, d, six))
 	})
 }
 
-// More than the tables hold is said, and what fits works.
+// An endpoint of every protocol is others' as well: the program takes what any
+// of those that are left names.
+func TestChangeOfWhatOverlaps(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		_, _, _, d := wirePair(t, lab, Options{})
+		rip := netip.MustParseAddr("10.0.0.11")
+		every, tcp, udp := Endpoint{0, rip, 80}, Endpoint{wire.ProtoTCP, rip, 80}, Endpoint{wire.ProtoUDP, rip, 80}
+		rng := rand.New(rand.NewPCG(1, 1))
+		var have []Endpoint
+		for i := range 200 {
+			var add, drop Wanted
+			for _, e := range []Endpoint{every, tcp, udp} {
+				if rng.IntN(2) == 0 {
+					continue
+				}
+				if at := slices.Index(have, e); at >= 0 {
+					have = slices.Delete(have, at, at+1)
+					drop.Servers = append(drop.Servers, e)
+				} else {
+					have = append(have, e)
+					add.Servers = append(add.Servers, e)
+				}
+			}
+			require.NoError(t, d.Change(add, drop))
+			for _, proto := range []uint8{wire.ProtoTCP, wire.ProtoUDP, wire.ProtoSCTP} {
+				want := matches(have, proto, rip, 80)
+				require.Equal(t, want, verdict(t, d, datagram(rip, cip, proto, 80, 9, 0).Bytes()), "%d: %v, protocol %d", i, have, proto)
+			}
+		}
+	})
+}
+
+// More than the tables hold is said, what fits works, and what did not fit comes
+// when there is room.
 func TestTableFull(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
-		d := siteDevice(t, lab)
+		_, _, _, d := wirePair(t, lab, Options{})
+		require.NoError(t, d.Change(Wanted{}, Wanted{Addrs: []netip.Addr{vip, vip6}}))
 		var w Wanted
-		for i := range maxEntries + 10 {
+		for i := range maxAddrs + 10 {
 			w.Addrs = append(w.Addrs, netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}))
 		}
-		assert.ErrorContains(t, d.SetWanted(w), "of 65546 entries")
-		require.NoError(t, d.SetWanted(site))
+		assert.ErrorContains(t, d.Change(w, Wanted{}), "10 of 65546 entries")
+		assert.ErrorContains(t, d.Change(Wanted{Addrs: []netip.Addr{vip}}, Wanted{}), "11 of 65547 entries")
+		taken := 0
+		for _, a := range w.Addrs[:20] {
+			if verdict(t, d, datagram(cip, a, wire.ProtoTCP, 1, 2, 0).Bytes()) {
+				taken++
+			}
+		}
+		assert.GreaterOrEqual(t, taken, 9)
+		require.NoError(t, d.Change(Wanted{}, Wanted{Addrs: w.Addrs[:11]}))
 		assert.True(t, verdict(t, d, datagram(cip, vip, wire.ProtoTCP, 1, 2, 0).Bytes()))
+		assert.False(t, verdict(t, d, datagram(cip, w.Addrs[0], wire.ProtoTCP, 1, 2, 0).Bytes()))
+		assert.True(t, verdict(t, d, datagram(cip, w.Addrs[11], wire.ProtoTCP, 1, 2, 0).Bytes()))
 	})
 }

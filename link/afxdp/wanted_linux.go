@@ -1,6 +1,7 @@
 package afxdp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,6 +38,11 @@ const (
 	keyLen   = 20
 )
 
+type (
+	addrKey     [addrLen]byte
+	endpointKey [keyLen]byte
+)
+
 // The entry of the settings table.
 const (
 	settingsMAC    = 0
@@ -51,83 +57,120 @@ func settingsOf(mac wire.MAC, maxLen int) []byte {
 	return b
 }
 
-func addrKeys(list []netip.Addr) map[string]struct{} {
-	keys := map[string]struct{}{}
-	for _, a := range list {
-		b := a.As16()
-		keys[string(b[:])] = struct{}{}
+func addrKeys(list []netip.Addr) []addrKey {
+	keys := make([]addrKey, len(list))
+	for i, a := range list {
+		keys[i] = a.As16()
 	}
 	return keys
 }
 
-func endpointKeys(list []Endpoint) map[string]struct{} {
-	keys := map[string]struct{}{}
+// endpointKeys may name a key more than once: an endpoint of every protocol is
+// three keys, which may be other endpoints' as well.
+func endpointKeys(list []Endpoint) []endpointKey {
+	keys := make([]endpointKey, 0, len(list))
 	for _, e := range list {
 		protocols := []uint8{e.Protocol}
 		if e.Protocol == 0 {
 			protocols = []uint8{wire.ProtoTCP, wire.ProtoUDP, wire.ProtoSCTP}
 		}
 		for _, p := range protocols {
+			var k endpointKey
 			b := e.Addr.As16()
-			key := binary.BigEndian.AppendUint16(b[:], e.Port)
-			key = binary.NativeEndian.AppendUint16(key, uint16(p))
-			keys[string(key)] = struct{}{}
+			copy(k[:], b[:])
+			binary.BigEndian.PutUint16(k[keyPort:], e.Port)
+			binary.NativeEndian.PutUint16(k[keyProto:], uint16(p))
+			keys = append(keys, k)
 		}
 	}
 	return keys
 }
 
-// table is one of the program's tables and what it holds.
-type table struct {
-	m    *ebpf.Map
-	have map[string]struct{}
+// table is one of the program's tables and what it is to hold.
+type table[K comparable] struct {
+	m       *ebpf.Map
+	wanted  map[K]int      // how often
+	missing map[K]struct{} // those of them that are not in the program's table
 }
 
-// set makes the table hold exactly want. New keys come first, so that nothing
-// wanted is missing meanwhile.
-func (t *table) set(want map[string]struct{}) error {
-	var errs []error
-	for key := range want {
-		if _, ok := t.have[key]; ok {
-			continue
+func newTable[K comparable](m *ebpf.Map) *table[K] {
+	return &table[K]{m, map[K]int{}, map[K]struct{}{}}
+}
+
+// change makes the table hold what is added, and no longer what is dropped as
+// often as it was added. New keys come first, so that nothing wanted is missing
+// meanwhile, unless they need the room of old ones.
+func (t *table[K]) change(add, drop []K) error {
+	for _, k := range add {
+		if t.wanted[k]++; t.wanted[k] == 1 {
+			t.missing[k] = struct{}{}
 		}
-		if err := t.m.Put([]byte(key), uint8(1)); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		t.have[key] = struct{}{}
 	}
-	for key := range t.have {
-		if _, ok := want[key]; ok {
+	var gone []K
+	for _, k := range drop {
+		if t.wanted[k]--; t.wanted[k] > 0 {
 			continue
 		}
-		if err := t.m.Delete([]byte(key)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			errs = append(errs, err)
-			continue
+		delete(t.wanted, k)
+		if _, ok := t.missing[k]; !ok {
+			gone = append(gone, k)
 		}
-		delete(t.have, key)
+		delete(t.missing, k)
 	}
-	if len(errs) > 0 {
-		return fmt.Errorf("%d of %d entries: %w", len(errs), len(want), errs[0])
+	err := t.put()
+	if len(gone) == 0 {
+		return err
+	}
+	return errors.Join(t.remove(gone), t.put())
+}
+
+// put adds what is missing, as far as there is room.
+func (t *table[K]) put() error {
+	if len(t.missing) == 0 {
+		return nil
+	}
+	keys := make([]K, 0, len(t.missing))
+	for k := range t.missing {
+		keys = append(keys, k)
+	}
+	n, err := t.m.BatchUpdate(keys, bytes.Repeat([]byte{1}, len(keys)), nil)
+	if err != nil {
+		err = fmt.Errorf("%d of %d entries: %w", len(keys)-n, len(t.wanted), err)
+	}
+	for _, k := range keys[:n] {
+		delete(t.missing, k)
+	}
+	return err
+}
+
+// remove removes keys that the table holds.
+func (t *table[K]) remove(keys []K) error {
+	if n, err := t.m.BatchDelete(keys, nil); err != nil {
+		return fmt.Errorf("%d of %d entries not removed: %w", len(keys)-n, len(keys), err)
 	}
 	return nil
 }
 
 // tables are the program's tables by what they are for.
-type tables struct{ addrs, services, servers, locals table }
-
-func newTables(m *maps) *tables {
-	of := func(m *ebpf.Map) table { return table{m, map[string]struct{}{}} }
-	return &tables{of(m.addrs), of(m.services), of(m.servers), of(m.locals)}
+type tables struct {
+	addrs, locals     *table[addrKey]
+	services, servers *table[endpointKey]
 }
 
-// set makes the program take what w says. The host's addresses come first, so
-// that no new server's packet to them is taken.
-func (t *tables) set(w Wanted) error {
+func newTables(m *maps) *tables {
+	return &tables{
+		addrs: newTable[addrKey](m.addrs), locals: newTable[addrKey](m.locals),
+		services: newTable[endpointKey](m.services), servers: newTable[endpointKey](m.servers),
+	}
+}
+
+// change makes the program take what add says, and leave what drop says. The
+// host's addresses come first, so that no new server's packet to them is taken.
+func (t *tables) change(add, drop Wanted) error {
 	return errors.Join(
-		t.locals.set(addrKeys(w.Locals)),
-		t.addrs.set(addrKeys(w.Addrs)),
-		t.services.set(endpointKeys(w.Services)),
-		t.servers.set(endpointKeys(w.Servers)),
+		t.locals.change(addrKeys(add.Locals), addrKeys(drop.Locals)),
+		t.addrs.change(addrKeys(add.Addrs), addrKeys(drop.Addrs)),
+		t.services.change(endpointKeys(add.Services), endpointKeys(drop.Services)),
+		t.servers.change(endpointKeys(add.Servers), endpointKeys(drop.Servers)),
 	)
 }
