@@ -9,6 +9,8 @@
 //	text.go     a table for the terminal
 //	markdown.go RESULTS.md
 //	svg.go      results.svg
+//	part.go     what has to be a process of its own
+//	time.go, process.go  how long, how much memory
 //
 // # What makes a figure worth quoting
 //
@@ -20,6 +22,7 @@
 //     be reached, the aim what is wanted.
 //   - What could not be measured is listed, with the reason.
 //
-// The package opens no socket and changes nothing of the machine. Reports
+// The package opens no socket and changes nothing of the machine, and starts no
+// process but its own program again. Reports
 // depend on their figures only: the same figures give the same bytes.
 package bench

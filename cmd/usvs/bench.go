@@ -19,6 +19,7 @@ import (
 
 	"usvs/bench"
 	benchsim "usvs/bench/sim"
+	"usvs/bench/table"
 )
 
 // benchSuite is a suite under its name.
@@ -30,9 +31,13 @@ type benchSuite struct {
 // benchSuites lists what this platform can measure, in the order of reports.
 func benchSuites() []benchSuite {
 	return append([]benchSuite{
+		{"table", "the connection table: lookups, writers, memory, longest waits", table.Suite},
 		{"sim", "frames a second of the simulated network", benchsim.Suite},
 	}, platformSuites()...)
 }
+
+// benchParts are what the suites have processes of their own do.
+var benchParts = map[string]bench.Part{table.Part: table.Flood}
 
 // Names that stand for all suites.
 const (
@@ -71,6 +76,7 @@ func newBenchCmd() *cobra.Command {
 			return f.run(ctx, suites, full, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	cmd.AddCommand(newBenchPartCmd())
 	fl := cmd.Flags()
 	fl.IntVar(&f.rounds, "rounds", bench.DefaultRounds, "how often each figure is measured")
 	fl.StringVar(&f.only, "only", "", "only figures whose `group/name` matches this regular expression")
@@ -81,6 +87,17 @@ func newBenchCmd() *cobra.Command {
 	fl.BoolVar(&f.json, "json", false, "print JSON instead of tables")
 	cmd.AddCommand(newBenchInsideCmd())
 	return cmd
+}
+
+// newBenchPartCmd is how a suite calls the program again.
+func newBenchPartCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:    "part NAME JSON",
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return bench.ServePart(cmd.Context(), benchParts, args, cmd.OutOrStdout())
+		},
+	}
 }
 
 func benchHelp() string {

@@ -14,6 +14,23 @@ import (
 	"usvs/bench"
 )
 
+// TestMain makes the test binary the program that suites call again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "bench" && os.Args[2] == "part" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestBenchQuick: every suite that needs no privilege works, its parts included.
+func TestBenchQuick(t *testing.T) {
+	out, _, err := usvsBench(t, "table", "--quick")
+	require.NoError(t, err)
+	require.Contains(t, out, "memory, 20,000 connections, IPv4")
+	require.Contains(t, out, "lookup, client to server, 10,000 flows")
+}
+
 // usvsBench runs usvs bench.
 func usvsBench(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
@@ -38,9 +55,11 @@ func TestBenchRefuses(t *testing.T) {
 		_, _, err := usvsBench(t, args...)
 		require.ErrorContains(t, err, want)
 	}
+	_, _, err := usvsBench(t, "part", "mars", "1")
+	require.ErrorContains(t, err, `no part "mars"`)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, bench.JSONFile), []byte("no"), 0o644))
-	_, _, err := usvsBench(t, "sim", "--quick", "--out", dir)
+	_, _, err = usvsBench(t, "sim", "--quick", "--out", dir)
 	require.ErrorContains(t, err, bench.JSONFile, "before anything is measured")
 }
 

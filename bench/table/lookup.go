@@ -1,0 +1,227 @@
+package table
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"usvs/bench"
+	"usvs/bench/testbed"
+	"usvs/clock"
+	"usvs/conntrack"
+	"usvs/ipvs"
+	"usvs/wire"
+)
+
+// t0 is when the tables are filled.
+const t0 = clock.Instant(time.Hour)
+
+// serverCount is how many real servers the connections share.
+const serverCount = 16
+
+var virtual = netip.AddrPortFrom(testbed.Virtual(0), testbed.Port)
+
+// filled is a table with connections, and its servers.
+type filled struct {
+	*conntrack.Table
+	servers []*ipvs.RealServer
+	conn    conntrack.Conn
+}
+
+// newFilled makes n established connections.
+func newFilled(n, room int) (*filled, error) {
+	reg := new(ipvs.Registry)
+	t := &filled{Table: conntrack.New(conntrack.Config{Seed: 1, Servers: reg, MaxEntries: n + room})}
+	for i := range serverCount {
+		rs := ipvs.NewRealServer(ipvs.ServerID{Addr: testbed.Server(i), Port: testbed.Port}, nil, ipvs.ServerSpec{Method: ipvs.DirectRoute, Weight: 1})
+		reg.Add(rs)
+		t.servers = append(t.servers, rs)
+	}
+	for i := range uint32(n) {
+		if err := t.open(t0, i, &t.conn); err != nil {
+			return nil, err
+		}
+		t.Packet(t0, &t.conn, conntrack.DirIn, ack)
+	}
+	return t, nil
+}
+
+var (
+	syn = conntrack.TCPEvent(wire.FlagSYN)
+	ack = conntrack.TCPEvent(wire.FlagACK)
+)
+
+// open inserts the connection of flow i.
+func (t *filled) open(now clock.Instant, i uint32, c *conntrack.Conn) error {
+	rs := t.servers[i%serverCount]
+	spec := conntrack.Spec{
+		Protocol: ipvs.TCP, Client: testbed.Client(i), Virtual: virtual, Real: netip.AddrPortFrom(rs.ID.Addr, rs.ID.Port),
+		Method: ipvs.DirectRoute, Server: rs,
+	}
+	if r := t.Insert(now, &spec, c); r != conntrack.Inserted {
+		return fmt.Errorf("connection %d of %d: %v", i, t.Len(), r)
+	}
+	return nil
+}
+
+// maxKeys is how many of the flows are looked up: enough that their entries do
+// not fit into caches.
+const maxKeys = 1 << 20
+
+// world is what the lookups of one size need, made when first used.
+type world struct {
+	flows  int
+	order  []netip.AddrPort
+	table  *filled
+	gomap  map[key]uint64
+	shared *sync.Map
+}
+
+// key is a connection's as the maps have it, with IPv4 addresses.
+type key [13]byte
+
+func keyOf(proto uint8, client, virtual netip.AddrPort) (k key) {
+	c, v := client.Addr().As4(), virtual.Addr().As4()
+	copy(k[:], c[:])
+	copy(k[4:], v[:])
+	binary.BigEndian.PutUint16(k[8:], client.Port())
+	binary.BigEndian.PutUint16(k[10:], virtual.Port())
+	k[12] = proto
+	return k
+}
+
+// prepare chooses the flows that are looked up.
+func (w *world) prepare() {
+	if w.order == nil {
+		for _, i := range testbed.Shuffled(w.flows, maxKeys) {
+			w.order = append(w.order, testbed.Client(i))
+		}
+	}
+}
+
+// conns is the table with all flows.
+func (w *world) conns() (t *filled, err error) {
+	if w.prepare(); w.table == nil {
+		w.table, err = newFilled(w.flows, 0)
+	}
+	return w.table, err
+}
+
+// plain is a Go map with all flows.
+func (w *world) plain() map[key]uint64 {
+	if w.prepare(); w.gomap == nil {
+		w.gomap = make(map[key]uint64)
+		for i := range uint32(w.flows) {
+			w.gomap[keyOf(wire.ProtoTCP, testbed.Client(i), virtual)] = uint64(i)
+		}
+	}
+	return w.gomap
+}
+
+// syncMap is a sync.Map with all flows.
+func (w *world) syncMap() *sync.Map {
+	if w.prepare(); w.shared == nil {
+		w.shared = new(sync.Map)
+		for i := range uint32(w.flows) {
+			w.shared.Store(keyOf(wire.ProtoTCP, testbed.Client(i), virtual), uint64(i))
+		}
+	}
+	return w.shared
+}
+
+// mostForSyncMap is where filling a sync.Map takes longer than measuring it.
+const mostForSyncMap = 1_000_000
+
+// lookups are the figures of one size.
+func lookups(o *bench.Options, s size) []bench.Case {
+	w := &world{flows: s.flows}
+	cases := []bench.Case{
+		w.lookup(o, "lookup, client to server", s.floor, (*world).in),
+		w.lookup(o, "lookup, server to client", s.floor, (*world).out),
+		w.lookup(o, "lookup, state and timer", nil, (*world).packets),
+		w.lookup(o, "for comparison: Go map", nil, (*world).inMap),
+	}
+	if s.flows <= mostForSyncMap {
+		cases = append(cases, w.lookup(o, "for comparison: sync.Map", nil, (*world).inSyncMap))
+	}
+	return cases
+}
+
+// lookup is the figure of one way of looking up.
+func (w *world) lookup(o *bench.Options, name string, floor *float64, f func(*world) (func(n int) error, error)) bench.Case {
+	return bench.Case{
+		Figure: bench.Figure{Group: group, Name: name + ", " + count(w.flows) + " flows", Unit: "ns", Better: bench.Lower, Floor: floor},
+		Round: func(context.Context) (bench.Round, error) {
+			run, err := f(w)
+			if err != nil {
+				return bench.Round{}, err
+			}
+			ns, err := o.PerOperation(run)
+			return bench.Round{Value: ns}, err
+		},
+	}
+}
+
+func (w *world) in() (func(int) error, error) {
+	t, err := w.conns()
+	return func(n int) error {
+		for i := range n {
+			if from := w.order[i%len(w.order)]; !t.LookupIn(t0, ipvs.TCP, from, virtual, &t.conn) {
+				return fmt.Errorf("connection of %v is lost", from)
+			}
+		}
+		return nil
+	}, err
+}
+
+func (w *world) out() (func(int) error, error) {
+	t, err := w.conns()
+	return func(n int) error {
+		for i := range n {
+			if to := w.order[i%len(w.order)]; !t.LookupOut(t0, ipvs.TCP, virtual, to, &t.conn) {
+				return fmt.Errorf("connection of %v is lost", to)
+			}
+		}
+		return nil
+	}, err
+}
+
+func (w *world) packets() (func(int) error, error) {
+	t, err := w.conns()
+	return func(n int) error {
+		for i := range n {
+			now := t0 + clock.Instant(i)
+			if from := w.order[i%len(w.order)]; !t.LookupIn(now, ipvs.TCP, from, virtual, &t.conn) || !t.Packet(now, &t.conn, conntrack.DirIn, ack) {
+				return fmt.Errorf("connection of %v is lost", from)
+			}
+		}
+		return nil
+	}, err
+}
+
+func (w *world) inMap() (func(int) error, error) {
+	m := w.plain()
+	return func(n int) error {
+		for i := range n {
+			if _, ok := m[keyOf(wire.ProtoTCP, w.order[i%len(w.order)], virtual)]; !ok {
+				return fmt.Errorf("flow %d is lost", i)
+			}
+		}
+		return nil
+	}, nil
+}
+
+func (w *world) inSyncMap() (func(int) error, error) {
+	m := w.syncMap()
+	return func(n int) error {
+		for i := range n {
+			if _, ok := m.Load(keyOf(wire.ProtoTCP, w.order[i%len(w.order)], virtual)); !ok {
+				return fmt.Errorf("flow %d is lost", i)
+			}
+		}
+		return nil
+	}, nil
+}

@@ -1,0 +1,63 @@
+package table
+
+import (
+	"context"
+	"fmt"
+
+	"usvs/bench"
+)
+
+// group is what the figures are listed under.
+const group = "table"
+
+// sizes are what figures are taken at.
+type sizes struct {
+	lookup []size // flows in the table
+	churn  int    // connections inserted and ended in a round
+	flood  int    // connections of a flood
+}
+
+// size is a number of flows and how long a lookup may take among them, in
+// nanoseconds.
+type size struct {
+	flows int
+	floor *float64
+}
+
+var (
+	usual = sizes{
+		lookup: []size{{1000, nil}, {100_000, new(60.0)}, {1_000_000, new(100.0)}, {10_000_000, new(160.0)}},
+		churn:  1_000_000, flood: 10_000_000,
+	}
+	quick = sizes{lookup: []size{{1000, nil}, {10_000, nil}}, churn: 10_000, flood: 20_000}
+)
+
+// Suite measures the table.
+func Suite(ctx context.Context, o *bench.Options) ([]bench.Figure, error) {
+	s := usual
+	if o.Quick {
+		s = quick
+	}
+	var parts [][]bench.Case
+	for _, size := range s.lookup {
+		parts = append(parts, lookups(o, size))
+	}
+	parts = append(parts, writing(o, s.churn), floods(o, s.flood))
+	var figures []bench.Figure
+	for _, cases := range parts { // in turn, for each needs much memory
+		got, err := bench.Measure(ctx, o, cases)
+		figures = append(figures, got...)
+		if err != nil {
+			return figures, err
+		}
+	}
+	return figures, nil
+}
+
+// count writes a number of flows.
+func count(n int) string {
+	if n >= 1_000_000 && n%1_000_000 == 0 {
+		return fmt.Sprintf("%d M", n/1_000_000)
+	}
+	return bench.Number(float64(n))
+}
