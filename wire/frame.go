@@ -88,6 +88,19 @@ func (f *Frame) Reset() {
 	*f = Frame{buf: f.buf, off: Headroom, Pieces: f.Pieces[:0]}
 }
 
+// SpaceBehind is Space with the n bytes in front of it, for a device that reads
+// a header of its own there.
+func (f *Frame) SpaceBehind(n int) []byte { return f.buf[Headroom-n:] }
+
+// BytesBehind is the packet with the n bytes in front of it, where a device may
+// put a header of its own; nil if there are not as many. See Room.
+func (f *Frame) BytesBehind(n int) []byte {
+	if n > f.off {
+		return nil
+	}
+	return f.buf[f.off-n : f.off+f.n]
+}
+
 // SetLen says that the packet is the first n bytes behind the headroom.
 func (f *Frame) SetLen(n int) { f.off, f.n = Headroom, n }
 

@@ -317,6 +317,18 @@ func TestFrame(t *testing.T) {
 	require.Equal(t, []any{0, uint32(0), false, Headroom}, []any{g.Len(), g.Mark, g.Partial, g.Room()})
 }
 
+// A device's own header comes to stand right in front of the packet.
+func TestFrameBehindHeader(t *testing.T) {
+	f := NewFrame(20)
+	copy(f.SpaceBehind(3), "hdrpayload")
+	f.SetLen(7)
+	require.Equal(t, "payload", string(f.Bytes()))
+	require.Equal(t, "hdrpayload", string(f.BytesBehind(3)))
+	f.Prepend(Headroom - 3)
+	require.Len(t, f.BytesBehind(3), Headroom+7)
+	require.Nil(t, f.BytesBehind(4), "no room")
+}
+
 func TestParseDoesNotAllocate(t *testing.T) {
 	v4, v6 := tcp4(), tcp6()
 	var p Packet

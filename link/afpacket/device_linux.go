@@ -101,7 +101,7 @@ func open(name string, opts Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	tx, err := openSender(opts)
+	tx, err := openSender(ifi.Index, opts)
 	if err != nil {
 		rx.close()
 		return nil, err

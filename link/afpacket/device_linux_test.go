@@ -209,6 +209,25 @@ func TestRefusedFramesAreSkipped(t *testing.T) {
 
 // A queue that drains at 1 kB/s stays full: frames are dropped and counted,
 // and the writer returns all the same.
+// A frame that has no room left for the device's header in front of it goes out
+// all the same.
+func TestSendWithoutRoom(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		_, _, a, b := wirePair(t, lab, Options{}, Options{})
+		f := raw(macA, macB, 7, 100)
+		whole := append([]byte(nil), f.Bytes()...)
+		f.SetLen(0)
+		f.Prepend(wire.Headroom)
+		f.Truncate(100)
+		copy(f.Bytes(), whole)
+		require.Zero(t, f.Room())
+		sent, err := a.NewWriter().WriteBatch([]*link.Frame{f})
+		require.NoError(t, err)
+		assert.Equal(t, 1, sent)
+		assert.Equal(t, []int{7}, readRaw(t, b, 1))
+	})
+}
+
 func TestFullQueues(t *testing.T) {
 	for _, tc := range []struct {
 		name       string

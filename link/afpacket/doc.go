@@ -4,8 +4,8 @@
 // # Sockets
 //
 // A device has two. The receiving one is bound to the interface with ETH_P_ALL.
-// The sending one is bound to nothing and names the interface with each batch,
-// so that all writers share it, whatever happens to the interface. Both live in
+// The sending one is bound to it, too, so that the kernel need not look it up for
+// each frame, but receives nothing; all writers share it. Both live in
 // the network namespace in which Open was called, and so does all the device
 // does later, on whatever thread: the device looks the interface up through its
 // sockets only.

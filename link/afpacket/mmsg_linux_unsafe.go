@@ -54,32 +54,20 @@ func (s *receiveSlot) aim(h *unix.Msghdr, space []byte) {
 	h.SetControllen(controlLen)
 }
 
-// sendSlot is one frame to be sent: the header and, behind it, the frame.
-type sendSlot struct {
-	vnet [vnet.HeaderLen]byte
-	iov  [2]unix.Iovec
-}
-
-// newSendSlots returns n slots and the message headers that point at them, all
-// with the same address.
-func newSendSlots(n int, to *unix.RawSockaddrLinklayer) ([]sendSlot, []unix.Mmsghdr) {
-	slots, msgs := make([]sendSlot, n), make([]unix.Mmsghdr, n)
-	for i := range slots {
-		s, h := &slots[i], &msgs[i].Hdr
-		s.iov[0].Base = &s.vnet[0]
-		s.iov[0].SetLen(len(s.vnet))
-		h.Iov = &s.iov[0]
-		h.SetIovlen(len(s.iov))
-		h.Name = (*byte)(unsafe.Pointer(to))
-		h.Namelen = addrLen
+// newSendSlots returns n message headers and the piece of memory each points at.
+func newSendSlots(n int) ([]unix.Iovec, []unix.Mmsghdr) {
+	iovs, msgs := make([]unix.Iovec, n), make([]unix.Mmsghdr, n)
+	for i := range msgs {
+		msgs[i].Hdr.Iov = &iovs[i]
+		msgs[i].Hdr.SetIovlen(1)
 	}
-	return slots, msgs
+	return iovs, msgs
 }
 
-// aim makes packet the frame to be sent.
-func (s *sendSlot) aim(packet []byte) {
-	s.iov[1].Base = unsafe.SliceData(packet)
-	s.iov[1].SetLen(len(packet))
+// aim makes iov say where b is.
+func aim(iov *unix.Iovec, b []byte) {
+	iov.Base = unsafe.SliceData(b)
+	iov.SetLen(len(b))
 }
 
 func recvmmsg(fd int, msgs []unix.Mmsghdr) (int, unix.Errno) {

@@ -1,6 +1,8 @@
 package afpacket
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"usvs/wire"
@@ -40,7 +42,7 @@ func (d *Device) rebind() bool {
 	defer d.mu.Unlock()
 	index, err := interfaceIndex(d.rx, d.name)
 	if err == nil {
-		err = bindTo(d.rx, index)
+		err = errors.Join(bindTo(d.tx, index, nothing), bindTo(d.rx, index, everything))
 	}
 	if err != nil {
 		if !d.gone {

@@ -9,7 +9,7 @@ import (
 // receiveRing takes what the kernel has put into the ring, in its order.
 func (d *Device) receiveRing(fs []*link.Frame) int {
 	n, seen, bytes := 0, 0, 0
-	for ; seen < maxSeen && n < len(fs); seen++ {
+	for ; seen < maxSeen && n < len(fs) && bytes < maxBatchBytes; seen++ {
 		s, filled := d.ring.peek()
 		if !filled {
 			break
@@ -33,6 +33,10 @@ func (d *Device) receiveRing(fs []*link.Frame) int {
 // maxSeen bounds how many slots one batch looks at, so that frames nobody wants
 // do not hold up the rest.
 const maxSeen = 4 * link.BatchSize
+
+// maxBatchBytes ends a batch of super-frames while the processor's second-level
+// cache still holds them: they are about to be sent.
+const maxBatchBytes = 256 << 10
 
 // take copies one slot's frame to f, or says why not.
 func (d *Device) take(f *link.Frame, s slotView) (why link.Drop, ok bool) {

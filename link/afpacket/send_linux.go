@@ -20,8 +20,7 @@ const (
 // writer sends frames through the device's shared socket.
 type writer struct {
 	d     *Device
-	to    unix.RawSockaddrLinklayer
-	slots []sendSlot
+	iovs  []unix.Iovec
 	msgs  []unix.Mmsghdr
 	room  [1]unix.PollFd
 	pause unix.Timespec
@@ -30,8 +29,7 @@ type writer struct {
 // NewWriter implements link.Device.
 func (d *Device) NewWriter() link.Writer {
 	w := &writer{d: d}
-	w.to.Family = unix.AF_PACKET
-	w.slots, w.msgs = newSendSlots(link.BatchSize, &w.to)
+	w.iovs, w.msgs = newSendSlots(link.BatchSize)
 	return w
 }
 
@@ -41,7 +39,6 @@ func (w *writer) WriteBatch(fs []*link.Frame) (sent int, err error) {
 		return 0, link.ErrClosed
 	}
 	defer w.d.wait.Leave()
-	w.to.Ifindex = w.d.index.Load()
 	for len(fs) > 0 {
 		batch := fs[:min(len(fs), len(w.msgs))]
 		n, errno := w.send(batch)
@@ -58,8 +55,7 @@ func (w *writer) WriteBatch(fs []*link.Frame) (sent int, err error) {
 // on behind it.
 func (w *writer) send(fs []*link.Frame) (sent int, last unix.Errno) {
 	for i, f := range fs {
-		vnet.Encode(w.slots[i].vnet[:], f)
-		w.slots[i].aim(f.Bytes())
+		aim(&w.iovs[i], withHeader(f))
 	}
 	bytes, retries := 0, 0
 	for at := 0; at < len(fs); {
@@ -82,6 +78,16 @@ func (w *writer) send(fs []*link.Frame) (sent int, last unix.Errno) {
 	}
 	w.d.counters.Sent(sent, bytes)
 	return sent, last
+}
+
+// withHeader is the frame and in front of it, in one piece, its virtio header.
+func withHeader(f *link.Frame) []byte {
+	b := f.BytesBehind(vnet.HeaderLen)
+	if b == nil { // a frame with so many headers that there is no room for another
+		b = append(make([]byte, vnet.HeaderLen), f.Bytes()...)
+	}
+	vnet.Encode(b, f)
+	return b
 }
 
 // passing errors are worth another try.

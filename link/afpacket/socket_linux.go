@@ -103,9 +103,8 @@ func setUpReceiver(fd, index int, opts Options) (*ring, error) {
 	return openRing(fd, cmp.Or(max(opts.ReceiveBuffer, 0), defaultReceiveBuffer))
 }
 
-// openSender returns a socket that is bound to nothing, so it receives nothing
-// and sends where each message says.
-func openSender(opts Options) (fd int, err error) {
+// openSender returns a socket that sends on the interface and receives nothing.
+func openSender(index int, opts Options) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
@@ -113,6 +112,10 @@ func openSender(opts Options) (fd int, err error) {
 	if err := setPacketOption(fd, unix.PACKET_VNET_HDR); err != nil {
 		unix.Close(fd)
 		return -1, err
+	}
+	if err := bindTo(fd, index, nothing); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("bind: %w", err)
 	}
 	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, opts.SendBuffer, defaultSendBuffer)
 	return fd, nil
@@ -179,10 +182,16 @@ func boundTo(fd int) (binding, error) {
 	return binding{index: ll.Ifindex, hatype: ll.Hatype, mac: wire.MAC(ll.Addr[:6])}, nil
 }
 
-// bindTo binds a packet socket to an interface for all protocols.
-func bindTo(fd, index int) error {
-	all := binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}) // network byte order
-	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index})
+// What a bound socket receives, as the kernel's protocol numbers.
+const (
+	everything = unix.ETH_P_ALL
+	nothing    = 0
+)
+
+// bindTo binds a packet socket to an interface.
+func bindTo(fd, index int, receive uint8) error {
+	proto := binary.NativeEndian.Uint16([]byte{0, receive}) // network byte order
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: index})
 }
 
 // The interface queries below go through a socket, and so to its namespace.
