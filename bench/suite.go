@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 )
 
 // DefaultRounds is how often a figure is measured if nobody says.
@@ -38,6 +39,22 @@ type skip struct{ reason string }
 
 func (s *skip) Error() string { return s.reason }
 func (s *skip) Unwrap() error { return ErrSkip }
+
+// Reason is an error as the reason why a figure was not measured: one line. An
+// error of nil means that it was not its turn yet.
+func Reason(err error) string {
+	if err == nil {
+		return "interrupted before its first round"
+	}
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if len(text) > maxReason {
+		text = text[:maxReason] + "..."
+	}
+	return text
+}
+
+// maxReason is how long a reason may be, in bytes.
+const maxReason = 300
 
 // RoundCount is how often each figure is to be measured.
 func (o *Options) RoundCount() int {

@@ -61,7 +61,7 @@ func (sc *scene) core() int {
 	if sc.pinned {
 		return lab.DirectorCore
 	}
-	return -1 // the sender's
+	return lab.AnyCore // the sender's
 }
 
 // minFrame is the shortest Ethernet frame without its frame check sequence.

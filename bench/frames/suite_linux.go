@@ -1,7 +1,6 @@
 package frames
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -110,7 +109,7 @@ func (r *runner) round(ctx context.Context, rows []*row, n int) error {
 			return err
 		}
 		if w.err != nil {
-			r.o.Logf("%s, %s: %v", sc.name, w.entry.name, w.err)
+			r.o.Logf("%s, %s: %s", sc.name, w.entry.name, bench.Reason(w.err))
 			continue
 		}
 		w.values = append(w.values, p)
@@ -173,15 +172,15 @@ func (r *runner) start(line *lab.Line, c contender) (*lab.Program, error) {
 	case kernelForward:
 		return line.Forward()
 	}
-	u := lab.Usvs{Binary: r.o.Binary, IO: c.io, Method: c.method, Protocol: "-u", Interfaces: []string{"front", "back"}}
+	u := lab.Usvs{Binary: r.o.Binary, IO: c.io, Method: c.method, Protocol: "-u", Interfaces: []string{"front", "back"}, Core: lab.DirectorCore}
 	if c.rival {
 		u.Binary = r.o.Rival
 	}
-	var servers []netip.AddrPort
+	service := lab.Service{Address: line.Service}
 	for _, s := range line.Servers {
-		servers = append(servers, netip.AddrPortFrom(s.Addr(), line.Service.Port()))
+		service.Servers = append(service.Servers, netip.AddrPortFrom(s.Addr(), line.Service.Port()))
 	}
-	return u.Start(line.Director, line.Service, servers)
+	return u.Start(line.Director, service)
 }
 
 // view is a figure of a row, and how a round of it is read from a measurement.
@@ -233,6 +232,14 @@ func target(v float64) *float64 {
 	return &v
 }
 
+// why is why a figure of the row has no rounds.
+func (w *row) why() error {
+	if w.err == nil && len(w.values) > 0 {
+		return errors.New("no rate was without loss")
+	}
+	return w.err
+}
+
 // figures turns rows into what is reported.
 func figures(o *bench.Options, rows []*row) (list []bench.Figure) {
 	for _, w := range rows {
@@ -241,15 +248,15 @@ func figures(o *bench.Options, rows []*row) (list []bench.Figure) {
 				continue
 			}
 			for _, p := range w.values {
-				v.Rounds = append(v.Rounds, v.read(p))
+				if r := v.read(p); r.Peer > 0 { // it may be that no rate was without loss
+					v.Rounds = append(v.Rounds, r)
+				}
 			}
 			if len(v.Rounds) == 0 {
-				v.Skipped = cmp.Or(w.err, errInterrupted).Error()
+				v.Skipped = bench.Reason(w.why())
 			}
 			list = append(list, v.Figure)
 		}
 	}
 	return list
 }
-
-var errInterrupted = errors.New("interrupted before its first round")

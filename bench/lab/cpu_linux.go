@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -33,4 +34,25 @@ func busyOf(line string) (time.Duration, error) {
 	}
 	ticks := n[0] + n[1] + n[2] + n[5] + n[6]
 	return time.Duration(ticks) * (time.Second / ticksPerSecond), nil
+}
+
+// processCPU is how much processor time a process has had, all of its threads
+// together (/proc/PID/task/TID/schedstat counts nanoseconds).
+func processCPU(pid int) (total time.Duration, err error) {
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(paths) == 0 {
+		return 0, fmt.Errorf("process %d: no schedstat in /proc", pid)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // that thread has ended
+		}
+		var ns int64
+		if _, err := fmt.Sscan(string(text), &ns); err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		total += time.Duration(ns)
+	}
+	return total, nil
 }

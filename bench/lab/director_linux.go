@@ -35,6 +35,12 @@ func (p *Program) Stop() {
 	}
 }
 
+// Service is a virtual service and its real servers.
+type Service struct {
+	Address netip.AddrPort
+	Servers []netip.AddrPort
+}
+
 // Usvs is how usvs is run.
 type Usvs struct {
 	Binary     string // empty: this program
@@ -42,38 +48,45 @@ type Usvs struct {
 	Method     Method
 	Protocol   string // -u or -t
 	Interfaces []string
-	Args       []string // further ones
+	Core       int // AnyCore, or the one it has to stay on
 }
 
-// Start starts usvs as a user would, on the director's core.
-func (u *Usvs) Start(ns *netlab.Namespace, service netip.AddrPort, servers []netip.AddrPort) (*Program, error) {
+// Start starts usvs as a user would.
+func (u *Usvs) Start(ns *netlab.Namespace, services ...Service) (*Program, error) {
 	args := []string{"run", "--io", u.IO, "--rules", "-"}
 	for _, name := range u.Interfaces {
 		args = append(args, "-i", name)
 	}
-	cmd := netlab.Self("usvs", append(args, u.Args...)...)
-	if u.Binary != "" {
-		cmd.Path = u.Binary
+	cmd := usvs(u.Binary, args...)
+	cmd.Stdin = strings.NewReader(u.rules(services))
+	return start(ns, cmd, u.Core, "the director", "director is running")
+}
+
+// usvs is a command of usvs.
+func usvs(binary string, args ...string) *exec.Cmd {
+	cmd := netlab.Self("usvs", args...)
+	if binary != "" {
+		cmd.Path = binary
 	}
-	cmd.Stdin = strings.NewReader(u.rules(service, servers))
-	return start(ns, cmd, "the director", "director is running")
+	return cmd
 }
 
 // rules are what ipvsadm-restore would read.
-func (u *Usvs) rules(service netip.AddrPort, servers []netip.AddrPort) string {
+func (u *Usvs) rules(services []Service) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "-A %s %v -s wlc\n", u.Protocol, service)
-	for _, s := range servers {
-		fmt.Fprintf(&b, "-a %s %v -r %v %s\n", u.Protocol, service, s, u.Method)
+	for _, s := range services {
+		fmt.Fprintf(&b, "-A %s %v -s wlc\n", u.Protocol, s.Address)
+		for _, server := range s.Servers {
+			fmt.Fprintf(&b, "-a %s %v -r %v %s\n", u.Protocol, s.Address, server, u.Method)
+		}
 	}
 	return b.String()
 }
 
-// start starts a program on the director's core and waits until it says that it
-// works.
-func start(ns *netlab.Namespace, cmd *exec.Cmd, what, ready string) (*Program, error) {
+// start starts a program and waits until it says that it works.
+func start(ns *netlab.Namespace, cmd *exec.Cmd, core int, what, ready string) (*Program, error) {
 	var p *netlab.Process
-	err := startOn(ns, DirectorCore, func() (err error) {
+	err := OnCore(ns, core, func() (err error) {
 		p, err = netlab.Start(cmd)
 		return err
 	})
@@ -103,24 +116,30 @@ func (l *Line) DNAT(protocol string) (*Program, error) {
 	if err := forwarding(l.Director); err != nil {
 		return nil, err
 	}
-	return &Program{}, nft(l.Director, dnat(l.Service, l.Servers, protocol))
+	return &Program{}, nft(l.Director, dnat([]netip.AddrPort{l.Service}, l.Servers, protocol))
 }
 
-func dnat(service netip.AddrPort, servers []netip.Prefix, protocol string) string {
-	family := "ip"
-	if service.Addr().Is6() {
-		family = "ip6"
-	}
+// dnat is a ruleset that chooses a server for each connection.
+func dnat(services []netip.AddrPort, servers []netip.Prefix, protocol string) string {
 	var choice []string
 	for i, s := range servers {
 		choice = append(choice, fmt.Sprintf("%d : %v", i, s.Addr()))
 	}
-	return fmt.Sprintf(`table %[1]s bench {
-	chain prerouting {
-		type nat hook prerouting priority dstnat;
-		%[1]s daddr %[2]v %[3]s dport %[4]d dnat to jhash %[1]s saddr . %[3]s sport mod %[5]d map { %[6]s }
+	var b strings.Builder
+	fmt.Fprintf(&b, "table %s bench {\n\tchain prerouting {\n\t\ttype nat hook prerouting priority dstnat;\n", familyOf(services[0]))
+	for _, s := range services {
+		fmt.Fprintf(&b, "\t\t%[1]s daddr %[2]v %[3]s dport %[4]d dnat to jhash %[1]s saddr . %[3]s sport mod %[5]d map { %[6]s }\n",
+			familyOf(s), s.Addr(), protocol, s.Port(), len(servers), strings.Join(choice, ", "))
 	}
-}`, family, service.Addr(), protocol, service.Port(), len(servers), strings.Join(choice, ", "))
+	b.WriteString("\t}\n}\n")
+	return b.String()
+}
+
+func familyOf(a netip.AddrPort) string {
+	if a.Addr().Is6() {
+		return "ip6"
+	}
+	return "ip"
 }
 
 func forwarding(ns *netlab.Namespace) error {
@@ -129,6 +148,14 @@ func forwarding(ns *netlab.Namespace) error {
 	}
 	ns.TrySysctls("net/ipv6/conf/all/forwarding=1")
 	return nil
+}
+
+// CPU is how much processor time it has had. The kernel's work is not in it.
+func (p *Program) CPU() (time.Duration, error) {
+	if p.process == nil {
+		return 0, nil
+	}
+	return processCPU(p.process.PID())
 }
 
 // Log is what it has written.

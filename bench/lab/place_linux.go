@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"usvs/bench/load"
 	"usvs/link/netlab"
 )
 
@@ -19,26 +20,27 @@ const (
 // Cores is how many the machine must have.
 const Cores = 2
 
-// onCore calls f on a thread that stays on a core; processes that it starts do, too.
-func onCore(core int, f func() error) error {
-	var set unix.CPUSet
-	set.Set(core)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("stay on core %d: %w", core, err)
-	}
-	return f()
-}
+// AnyCore leaves it to the scheduler.
+const AnyCore = -1
 
-// StartOn starts a command in a namespace, on one core.
-func startOn(ns *netlab.Namespace, core int, start func() error) error {
-	return ns.Do(func() error { return onCore(core, start) })
+// OnCore calls f on a thread that is in a namespace and stays on a core, as do
+// the processes that it starts.
+func OnCore(ns *netlab.Namespace, core int, f func() error) error {
+	return ns.Do(func() error {
+		if core != AnyCore {
+			if err := load.StayOn(core); err != nil {
+				return err
+			}
+		}
+		return f()
+	})
 }
 
 // steer says which core handles what an interface receives (receive packet
-// steering); negative: the one it was sent on.
+// steering); AnyCore: the one it was sent on.
 func steer(ns *netlab.Namespace, ifname string, core int) error {
 	mask := "0"
-	if core >= 0 {
+	if core != AnyCore {
 		mask = fmt.Sprintf("%x", 1<<core)
 	}
 	return ns.Do(func() error {

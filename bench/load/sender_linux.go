@@ -54,7 +54,7 @@ func (s *Sender) Run(ctx context.Context, f *Flows, cpu int, perSecond float64, 
 	var sent Sent
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := onCPU(cpu)
+		err := StayOn(cpu)
 		if err == nil {
 			sent = s.run(ctx, f, Pace{PerSecond: perSecond}, long)
 		}
@@ -64,8 +64,8 @@ func (s *Sender) Run(ctx context.Context, f *Flows, cpu int, perSecond float64, 
 	return sent, err
 }
 
-// onCPU keeps the calling thread on a core.
-func onCPU(cpu int) error {
+// StayOn keeps the calling thread on a core.
+func StayOn(cpu int) error {
 	var set unix.CPUSet
 	set.Set(cpu)
 	if err := unix.SchedSetaffinity(0, &set); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usvs/bench"
+	"usvs/bench/conns"
 	"usvs/bench/frames"
 	"usvs/bench/lab"
 )
@@ -28,6 +29,7 @@ func platformSuites() []benchSuite {
 // labSuites run in namespaces of their own.
 var labSuites = []benchSuite{
 	{"io", "frames a second through interfaces, of usvs and of the kernel", frames.Suite},
+	{"tcp", "TCP through usvs, the kernel and proxies: bulk data, requests, delays", conns.Suite},
 }
 
 // newBenchInsideCmd is what lab.Enter starts.

@@ -61,8 +61,10 @@ bench/sim                  -> bench netsim
 bench/testbed              -> control
 bench/table                -> bench bench/testbed
 bench/load                 -> wire
-bench/lab                  -> bench bench/load link/netlab
+bench/traffic              ->
+bench/lab                  -> bench bench/load bench/traffic link/netlab
 bench/frames               -> bench/lab
+bench/conns                -> bench/lab
 integration                ->
 properties                 ->
 link/internal/waiter       ->
@@ -71,7 +73,7 @@ ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> bench/sim bench/table bench/frames api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
+cmd/usvs                   -> bench/sim bench/table bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
@@ -84,7 +86,7 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    bench bench/load bench/lab differential/stage differential/uml link/afpacket link/afxdp link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/sys                    bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
 golang.org/x/net                    link/afpacket host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host

@@ -73,6 +73,9 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err is how it ended, once Done is closed.
 func (p *Process) Err() error { return p.err }
 
+// PID is its number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Output is what it has written so far.
 func (p *Process) Output() string { return p.out.String() }
 

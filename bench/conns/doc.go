@@ -1,0 +1,12 @@
+// Package conns is the suite tcp: bulk data, requests, connections and delays
+// of TCP through usvs and its peers.
+//
+//	targets.go        what is measured, of whom, and what is to be reached
+//	trials_linux.go   how each thing is measured
+//	suite_linux.go    rounds, and figures of them
+//
+// Clients, director and servers share the machine's cores, and nothing is pinned
+// to any: what a director costs its neighbours counts. In every round each thing
+// is measured of all contenders one after the other. A contender that does not
+// work is listed with the reason, and the others go on.
+package conns
