@@ -198,31 +198,6 @@ func TestTunnelledSuperFrameDoesNotAllocate(t *testing.T) {
 	}))
 }
 
-func BenchmarkEstablished(b *testing.B) {
-	for name, method := range map[string]ipvs.ForwardMethod{"DR": ipvs.DirectRoute, "NAT": ipvs.Masquerade, "TUN": ipvs.Tunnel} {
-		b.Run(name, func(b *testing.B) {
-			t := newTestbed(b)
-			t.service(tcpID(vip, 80), method, "10.2.0.11:80")
-			data := segment(ap(cip, 40000), ap(vip, 80), wire.FlagSYN, 0)
-			t.handle(0, data)
-			data = segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 0)
-			batch := make([]*link.Frame, link.BatchSize)
-			for i := range batch {
-				batch[i] = wire.NewFrame(2000)
-			}
-			b.ResetTimer()
-			for i := 0; i < b.N; i += len(batch) {
-				for _, f := range batch {
-					f.Reset()
-					f.SetBytes(data)
-				}
-				t.out.Reset()
-				t.w.Handle(t.now, batch, &t.out)
-			}
-		})
-	}
-}
-
 // Several workers on the same service: what they share costs most.
 func BenchmarkEstablishedParallel(b *testing.B) {
 	t := newTestbed(b)
