@@ -31,12 +31,11 @@ func (s State) String() string { return stateNames[s] }
 // word packs MAC (48 bits), state (8) and tries (8), to change as one.
 type word uint64
 
+// macMask is where a word has the MAC, as wire.MAC's Word.
+const macMask = 1<<48 - 1
+
 func makeWord(mac wire.MAC, s State, tries int) word {
-	w := word(s)<<48 | word(tries)<<56
-	for i, b := range mac {
-		w |= word(b) << (8 * i)
-	}
-	return w
+	return word(mac.Word()) | word(s)<<48 | word(tries)<<56
 }
 
 func (w word) state() State { return State(w >> 48) }
@@ -47,7 +46,7 @@ func (w word) mac() wire.MAC {
 }
 
 func (w word) with(s State, tries int) word {
-	return w&(1<<48-1) | word(s)<<48 | word(tries)<<56
+	return w&macMask | word(s)<<48 | word(tries)<<56
 }
 
 // usable reports whether frames may be sent to the MAC.
@@ -71,6 +70,9 @@ type Neighbour struct {
 	timer     atomic.Int64  // Incomplete, Delay, Probe: when to act
 	queue     atomic.Pointer[queue]
 }
+
+// Gone reports whether the neighbour has left the table, for good.
+func (n *Neighbour) Gone() bool { return n.queue.Load() == closed }
 
 func (n *Neighbour) word() word { return word(n.w.Load()) }
 

@@ -15,15 +15,35 @@ func (c *Cache) Lookup(now clock.Instant, port int, addr netip.Addr) (wire.MAC, 
 	if n == nil {
 		return wire.MAC{}, false
 	}
+	w, ok := c.use(now, n)
+	return w.mac(), ok
+}
+
+// Find returns a next hop's neighbour to Use, or nil. It may know no MAC yet.
+func (c *Cache) Find(port int, addr netip.Addr) *Neighbour { return c.find(port, addr) }
+
+// Use is Lookup for a neighbour that was found before; the MAC is as wire.MAC's
+// Word says it. It reports false, too, if the neighbour is nil or has left the
+// table: then it is to be found again.
+func (c *Cache) Use(now clock.Instant, n *Neighbour) (mac uint64, ok bool) {
+	if n == nil || n.Gone() {
+		return 0, false
+	}
+	w, ok := c.use(now, n)
+	return uint64(w) & macMask, ok
+}
+
+// use notes that a frame is about to be sent to n, and whether it can be.
+func (c *Cache) use(now clock.Instant, n *Neighbour) (word, bool) {
 	w := n.word()
 	if !w.usable() {
-		return wire.MAC{}, false
+		return 0, false
 	}
 	n.touch(now)
 	if s := w.state(); s == Stale || s == Reachable && !n.fresh(now) {
 		c.doubt(now, n, w)
 	}
-	return w.mac(), true
+	return w, true
 }
 
 // doubt starts the delay after which a stale neighbour in use is probed.

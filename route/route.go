@@ -70,7 +70,7 @@ type Table struct {
 // ranges maps disjoint, sorted address ranges to hops: entry i covers
 // starts[i] up to, not including, starts[i+1].
 type ranges struct {
-	starts []netip.Addr
+	starts []wire.Words
 	hops   []Hop
 }
 
@@ -105,27 +105,47 @@ func (t *Table) IsLocal(a netip.Addr) bool {
 
 // Lookup returns the hop for dst by the longest matching prefix.
 func (t *Table) Lookup(dst netip.Addr) Hop {
-	r := &t.v4
-	if !dst.Is4() {
-		r = &t.v6
+	v6 := !dst.Is4()
+	i := t.Search(v6, wire.WordsOf(dst))
+	hop := *t.At(v6, i)
+	if i >= 0 && !hop.Via.IsValid() {
+		hop.Via = dst
 	}
-	lo, hi := 0, len(r.starts)
+	return hop
+}
+
+// Search returns the number of the range that an address is in, which is all
+// that decides about its hop; -1: none.
+func (t *Table) Search(v6 bool, dst wire.Words) int {
+	starts := t.of(v6).starts
+	lo, hi := 0, len(starts)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		if r.starts[mid].Compare(dst) <= 0 {
+		if s := &starts[mid]; s.Hi < dst.Hi || s.Hi == dst.Hi && s.Lo <= dst.Lo {
 			lo = mid + 1
 		} else {
 			hi = mid
 		}
 	}
-	if lo == 0 {
-		return Hop{}
+	return lo - 1
+}
+
+// At is the hop of a range. Its Via is invalid if destinations there are
+// neighbours themselves.
+func (t *Table) At(v6 bool, i int) *Hop {
+	if i < 0 {
+		return &noHop
 	}
-	hop := r.hops[lo-1]
-	if !hop.Via.IsValid() {
-		hop.Via = dst
+	return &t.of(v6).hops[i]
+}
+
+var noHop Hop
+
+func (t *Table) of(v6 bool) *ranges {
+	if v6 {
+		return &t.v6
 	}
-	return hop
+	return &t.v4
 }
 
 // flatten turns nested prefixes of one family into disjoint ranges: sorted by
@@ -180,11 +200,12 @@ func (t *Table) flatten(routes []Route, v4 bool) ranges {
 
 // set starts a range at a, replacing one that starts there already.
 func (r *ranges) set(a netip.Addr, h Hop) {
-	if n := len(r.starts); n > 0 && r.starts[n-1] == a {
+	start := wire.WordsOf(a)
+	if n := len(r.starts); n > 0 && r.starts[n-1] == start {
 		r.hops[n-1] = h
 		return
 	}
-	r.starts = append(r.starts, a)
+	r.starts = append(r.starts, start)
 	r.hops = append(r.hops, h)
 }
 

@@ -69,6 +69,12 @@ func (m MAC) IsZero() bool { return m == MAC{} }
 // IsMulticast reports whether m is a group address; broadcast is one of them.
 func (m MAC) IsMulticast() bool { return m[0]&1 != 0 }
 
+// Word is m as a number, its first byte the lowest: what Frame headers are
+// compared with and written from in one step.
+func (m MAC) Word() uint64 {
+	return uint64(m[0]) | uint64(m[1])<<8 | uint64(m[2])<<16 | uint64(m[3])<<24 | uint64(m[4])<<32 | uint64(m[5])<<40
+}
+
 // String formats m as colon-separated lower-case hex.
 func (m MAC) String() string {
 	const hex = "0123456789abcdef"
@@ -94,10 +100,18 @@ type EthernetHeader []byte
 
 func (h EthernetHeader) Dst() MAC         { return MAC(h[0:6]) }
 func (h EthernetHeader) Src() MAC         { return MAC(h[6:12]) }
+func (h EthernetHeader) DstWord() uint64  { return binary.LittleEndian.Uint64(h) & (1<<48 - 1) }
 func (h EthernetHeader) Type() uint16     { return be16(h[12:]) }
 func (h EthernetHeader) SetDst(m MAC)     { copy(h[0:6], m[:]) }
 func (h EthernetHeader) SetSrc(m MAC)     { copy(h[6:12], m[:]) }
 func (h EthernetHeader) SetType(t uint16) { put16(h[12:], t) }
+
+// SetStations sets both addresses, given as MAC.Word does.
+func (h EthernetHeader) SetStations(dst, src uint64) {
+	_ = h[11]
+	binary.LittleEndian.PutUint64(h, dst|src<<48)
+	binary.LittleEndian.PutUint32(h[8:], uint32(src>>16))
+}
 
 // IPv4 is a view of an IPv4 packet (RFC 791).
 type IPv4 []byte
