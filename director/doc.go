@@ -7,6 +7,8 @@
 // meets, in this order, and the file it is in:
 //
 //	worker.go    Handle and Tick; which frames concern the director at all
+//	lane.go      batches of ordinary frames of established connections
+//	way.go       the next hops that a worker remembers for those
 //	gather.go    fragments become datagrams, or their senders are told
 //	input.go     client to virtual service: lookup, port reuse, state, counters
 //	schedule.go  new connections: eligibility, persistence, scheduler, insertion

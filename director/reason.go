@@ -84,6 +84,9 @@ type counters struct {
 // cycle of the bus is needed.
 func bump(c *atomic.Uint64) { c.Store(c.Load() + 1) }
 
+// add is bump for n at once.
+func add(c *atomic.Uint64, n int) { c.Store(c.Load() + uint64(n)) }
+
 // MarshalText gives an Event in JSON its reason by name.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 

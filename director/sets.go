@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"usvs/ipvs"
+	"usvs/wire"
 )
 
 // AddrSet is an immutable set of addresses.
@@ -22,6 +23,14 @@ func AddrsOf(addrs ...netip.Addr) AddrSet {
 
 // Has reports whether a is in the set.
 func (s *AddrSet) Has(a netip.Addr) bool { return s.set.Has(Endpoint{Addr: a}) }
+
+// HasWords is Has for an address in words.
+func (s *AddrSet) HasWords(v6 bool, a wire.Words) bool {
+	if v6 {
+		return s.Has(a.Addr(true))
+	}
+	return s.set.v4.Has(a.Lo << 32)
+}
 
 // Len is the number of addresses.
 func (s *AddrSet) Len() int { return s.set.Len() }

@@ -2,13 +2,23 @@ package director
 
 import "usvs/ipvs"
 
-// tally is what a worker has counted and not yet added to the counters that all
-// workers share: everything of one real server since another was counted, and
-// of all servers since the batch began.
+// tallySlots is how many real servers a worker counts for side by side.
+const tallySlots = 64
+
+// tally is what a worker has counted since the batch began and not yet added to
+// the counters that all workers share. A real server has its slot by its number;
+// another one that wants it has it settled.
 type tally struct {
+	slots [tallySlots]account
+	used  [tallySlots]uint8 // slots in use, in the order of their first use
+	n     int
+	total [2]sum // of all servers: in, out
+}
+
+// account is what was counted of one real server.
+type account struct {
 	server  *ipvs.RealServer
 	in, out sum
-	total   [2]sum // in, out
 }
 
 type sum struct{ packets, bytes int }
@@ -18,59 +28,81 @@ func (s *sum) add(bytes int) {
 	s.bytes += bytes
 }
 
+func (s *sum) merge(o sum) {
+	s.packets += o.packets
+	s.bytes += o.bytes
+}
+
 // countIn counts a packet from a client. Nothing is counted for a server that
 // was deleted (ipvs.md 4.6).
 func (w *Worker) countIn(rs *ipvs.RealServer, bytes int) {
-	if w.tallies(rs) {
-		w.tally.in.add(bytes)
-		w.tally.total[0].add(bytes)
+	if rs != nil && rs.Available() {
+		w.tally.of(rs).in.add(bytes)
 	}
 }
 
 // countOut counts a packet to a client, as countIn does.
 func (w *Worker) countOut(rs *ipvs.RealServer, bytes int) {
-	if w.tallies(rs) {
-		w.tally.out.add(bytes)
-		w.tally.total[1].add(bytes)
+	if rs != nil && rs.Available() {
+		w.tally.of(rs).out.add(bytes)
 	}
 }
 
-// tallies makes the tally rs's, if something is to be counted for it.
-func (w *Worker) tallies(rs *ipvs.RealServer) bool {
-	if rs == nil || !rs.Available() {
-		return false
+// of is the server's account.
+func (t *tally) of(rs *ipvs.RealServer) *account {
+	i := rs.Index % tallySlots
+	a := &t.slots[i]
+	if a.server == rs {
+		return a
 	}
-	if w.tally.server != rs {
-		w.tally.settle()
-		w.tally.server = rs
+	if a.server != nil {
+		t.settle()
 	}
-	return true
+	a.server = rs
+	t.used[t.n] = uint8(i)
+	t.n++
+	return a
 }
 
-// settle adds what was counted of the server to its counters and its service's.
+// settle adds what was counted of servers to their counters and their services'.
 func (t *tally) settle() {
-	if t.server == nil {
-		return
+	var vs *ipvs.VirtualService // of the last servers, and what it has of them
+	var in, out sum
+	for _, i := range t.used[:t.n] {
+		a := &t.slots[i]
+		addTo(&a.server.Counters, a.in, a.out)
+		if s := a.server.Service(); s != vs {
+			settleService(vs, in, out)
+			vs, in, out = s, sum{}, sum{}
+		}
+		in.merge(a.in)
+		out.merge(a.out)
+		t.total[0].merge(a.in)
+		t.total[1].merge(a.out)
+		*a = account{}
 	}
-	t.in.addTo((*ipvs.Counters).In, &t.server.Counters)
-	t.out.addTo((*ipvs.Counters).Out, &t.server.Counters)
-	if vs := t.server.Service(); vs != nil {
-		t.in.addTo((*ipvs.Counters).In, &vs.Counters)
-		t.out.addTo((*ipvs.Counters).Out, &vs.Counters)
+	settleService(vs, in, out)
+	t.n = 0
+}
+
+func settleService(vs *ipvs.VirtualService, in, out sum) {
+	if vs != nil {
+		addTo(&vs.Counters, in, out)
 	}
-	t.server, t.in, t.out = nil, sum{}, sum{}
 }
 
 // settle ends a batch's counting.
 func (w *Worker) settle() {
 	w.tally.settle()
-	w.tally.total[0].addTo((*ipvs.Counters).In, &w.d.Totals)
-	w.tally.total[1].addTo((*ipvs.Counters).Out, &w.d.Totals)
+	addTo(&w.d.Totals, w.tally.total[0], w.tally.total[1])
 	w.tally.total = [2]sum{}
 }
 
-func (s sum) addTo(add func(c *ipvs.Counters, packets, bytes int), c *ipvs.Counters) {
-	if s.packets > 0 {
-		add(c, s.packets, s.bytes)
+func addTo(c *ipvs.Counters, in, out sum) {
+	if in.packets > 0 {
+		c.In(in.packets, in.bytes)
+	}
+	if out.packets > 0 {
+		c.Out(out.packets, out.bytes)
 	}
 }

@@ -32,6 +32,7 @@ type Worker struct {
 	seen Reason // how the last frame ended
 
 	tally tally
+	lane  lane
 
 	ousted       *ipvs.RealServer // of a connection that makes way, still counted
 	oustedActive bool
@@ -65,12 +66,20 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 	w.d.Table.Tick(now, tickBudget)
 	next := w.keepUp()
 	obs := w.d.observers.Load()
-	for _, f := range batch {
-		if obs != nil {
+	switch {
+	case obs != nil:
+		for _, f := range batch {
 			w.observed(*obs, f)
-			continue
 		}
-		w.frame(f)
+	case !w.laneOpen():
+		for _, f := range batch {
+			w.frame(f)
+		}
+	default:
+		for ; len(batch) > link.BatchSize; batch = batch[link.BatchSize:] {
+			w.laneBatch(batch[:link.BatchSize])
+		}
+		w.laneBatch(batch)
 	}
 	w.settle()
 	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline()).Min(w.d.fragments.Deadline()).Min(next)

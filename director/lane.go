@@ -1,0 +1,310 @@
+package director
+
+import (
+	"net/netip"
+
+	"usvs/conntrack"
+	"usvs/forward"
+	"usvs/ipvs"
+	"usvs/link"
+	"usvs/wire"
+)
+
+// The fast lane is for what nearly all frames are: plain packets (wire.Plain) of
+// established connections whose next hop is known. It looks at a batch at once,
+// so that all of it waits for memory together:
+//
+//	survey   parses headers and aims a probe for each frame that may qualify
+//	Touch    has the table bring what the probes will read
+//	then, frame by frame and in order, toServer or toClient
+//
+// It does to a frame exactly what Worker.frame does, or nothing. Whatever is not
+// plain is left to frame in its place in the order. These conditions hold by
+// construction:
+//
+//   - Nobody asks why (recorder, observers), no synchronisation master listens,
+//     no mark rules are in force for the family; the frame has no mark.
+//   - The director is active for the family and, for clients' packets, not on
+//     standby.
+//   - The packet is no fragment, needs neither options nor extension headers
+//     read, is whole, and its TTL is above 1.
+//   - It is no SYN of a client's: those may end a connection for a new one.
+//   - Its connection is in the table and alive, has a server that is available,
+//     no helper, controls no other, and does not change its state: that is
+//     conntrack's Hit. So there is nothing to schedule, expect or expire.
+//   - Its server, or client, is another host, in the family of the packet, by an
+//     Ethernet interface; the packet fits that way's MTU.
+//
+// Hit is the point of no return: the packet is counted and its connection's
+// timer restarted. What turns out unusual after that, a next hop to be asked
+// for, another forwarding method, is finished by finishIn or finishOut, which
+// enter the general way behind that point.
+type lane struct {
+	off   bool // frames go the general way: a test compares
+	snap  *Snapshot
+	epoch uint64 // counts snapshots seen
+
+	// What snap says, by family: IPv4, IPv6.
+	input, output [2]bool // packets of clients, of servers may qualify
+
+	frames [link.BatchSize]glance
+	probes [link.BatchSize]conntrack.Probe // of those that are to meet a connection
+	hot    conntrack.Hot
+
+	in    [waysIn]way
+	out   [waysOut]way
+	owned [ownedSlots]ownedAddr
+
+	forwarded, others int // frames that ended so, of the batch
+}
+
+// glance is what survey made of a frame.
+type glance struct {
+	kind  kind
+	plain wire.Plain
+}
+
+type kind uint8
+
+const (
+	general kind = iota // not for the fast lane
+	foreign             // for another station
+	request             // from a client: perhaps of a connection
+	reply               // from a server: perhaps of a connection
+)
+
+// laneBatch handles at most link.BatchSize frames.
+func (w *Worker) laneBatch(batch []*link.Frame) {
+	w.d.Table.Touch(w.lane.probes[:w.survey(batch)])
+	n := 0
+	for i, f := range batch {
+		g := &w.lane.frames[i]
+		done := false
+		switch g.kind {
+		case foreign:
+			w.out.Pass = append(w.out.Pass, f)
+			w.lane.others++
+			w.seen, done = NotForUs, true
+		case request:
+			done = w.toServer(f, &g.plain, &w.lane.probes[n])
+			n++
+		case reply:
+			done = w.toClient(f, &g.plain, &w.lane.probes[n])
+			n++
+		}
+		if !done {
+			w.frame(f)
+		}
+	}
+	w.lane.settle(&w.count)
+}
+
+// laneOpen reports whether there is a fast lane at all for this batch.
+func (w *Worker) laneOpen() bool {
+	l := &w.lane
+	if l.off || w.recorder != nil || w.d.master.Load() != nil {
+		return false
+	}
+	if l.snap != w.snap {
+		l.follow(w.snap)
+	}
+	return true
+}
+
+// follow makes the lane one of another snapshot.
+func (l *lane) follow(s *Snapshot) {
+	l.snap = s
+	l.epoch++
+	l.output = [2]bool{s.active(4) && s.Marks4 == nil, s.active(6) && s.Marks6 == nil}
+	l.input = [2]bool{l.output[0] && !s.Standby, l.output[1] && !s.Standby}
+	l.owned = [ownedSlots]ownedAddr{}
+}
+
+// survey decides which frames may qualify, and aims their probes. It returns
+// how many those are.
+func (w *Worker) survey(batch []*link.Frame) int {
+	n := 0
+	port, station := -1, uint64(0)
+	for i, f := range batch {
+		g := &w.lane.frames[i]
+		g.kind = general
+		b := f.Bytes()
+		if f.Medium != wire.Ethernet || f.FragSize != 0 || f.Mark != 0 || !g.plain.Parse(b) {
+			continue
+		}
+		if f.Port != port {
+			port, station = f.Port, w.mac(f.Port).Word()
+		}
+		if wire.EthernetHeader(b).DstWord() != station {
+			g.kind = foreign
+			continue
+		}
+		if g.kind = w.direction(&g.plain); g.kind != general {
+			w.aim(&g.plain, &w.lane.probes[n], g.kind)
+			n++
+		}
+	}
+	return n
+}
+
+// direction reports what the packet may be to a connection.
+func (w *Worker) direction(p *wire.Plain) kind {
+	l, family := &w.lane, 0
+	if p.V6 {
+		family = 1
+	}
+	switch {
+	case p.TTL <= 1:
+		return general
+	case !w.owns(p):
+		if l.output[family] {
+			return reply
+		}
+	case l.input[family] && p.TCPFlags&wire.FlagSYN == 0:
+		return request
+	}
+	return general
+}
+
+func (w *Worker) aim(p *wire.Plain, probe *conntrack.Probe, k kind) {
+	t := w.d.Table
+	switch {
+	case k == request && p.V6:
+		t.AimIn6(probe, p.Proto, conntrack.Words(p.Src), conntrack.Words(p.Dst), p.SrcPort, p.DstPort)
+	case k == request:
+		t.AimIn4(probe, p.Proto, uint32(p.Src.Lo), uint32(p.Dst.Lo), p.SrcPort, p.DstPort)
+	case p.V6:
+		t.AimOut6(probe, p.Proto, conntrack.Words(p.Src), conntrack.Words(p.Dst), p.SrcPort, p.DstPort)
+	default:
+		t.AimOut4(probe, p.Proto, uint32(p.Src.Lo), uint32(p.Dst.Lo), p.SrcPort, p.DstPort)
+	}
+}
+
+// ownedSlots is how many owned addresses the lane remembers.
+const ownedSlots = 16
+
+// ownedAddr is an address that the snapshot owns.
+type ownedAddr struct {
+	addr      wire.Words
+	v6, valid bool
+}
+
+// owns reports whether the packet is to an owned address.
+func (w *Worker) owns(p *wire.Plain) bool {
+	known := &w.lane.owned[(p.Dst.Lo^p.Dst.Lo>>8)%ownedSlots]
+	if known.valid && known.addr == p.Dst && known.v6 == p.V6 {
+		return true
+	}
+	if !w.snap.Owned.HasWords(p.V6, p.Dst) {
+		return false
+	}
+	*known = ownedAddr{p.Dst, p.V6, true}
+	return true
+}
+
+// plainEvent is Worker.event for a plain packet.
+func plainEvent(p *wire.Plain) conntrack.Event {
+	if p.Proto == wire.ProtoTCP {
+		return conntrack.TCPEvent(p.TCPFlags)
+	}
+	return conntrack.EventUDP
+}
+
+// toServer is input for a packet of an established connection. It reports
+// false, having changed nothing, if there is no such connection.
+func (w *Worker) toServer(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) bool {
+	h := &w.lane.hot
+	if !w.d.Table.Hit(w.now, probe, plainEvent(p), h) {
+		return false
+	}
+	f.Truncate(int(p.End))
+	n := p.IPLen()
+	w.countIn(h.Server, n)
+	y := w.wayTo(h)
+	if !y.leads(h, p.V6) || n > y.mtu {
+		w.finishIn(f, h)
+		return true
+	}
+	mac, ok := w.d.Neighbours.Use(w.now, y.next)
+	b := f.Bytes()
+	switch {
+	case !ok:
+		w.finishIn(f, h)
+		return true
+	case h.Method == ipvs.DirectRoute:
+		forward.PlainHop(b, p)
+	case h.Method != ipvs.Masquerade || !forward.PlainDst(f, b, p, y.real, h.RealPort):
+		w.finishIn(f, h)
+		return true
+	}
+	w.depart(f, b, y, mac)
+	return true
+}
+
+// finishIn transmits a packet that was counted.
+func (w *Worker) finishIn(f *link.Frame, h *conntrack.Hot) {
+	w.expand(f, h)
+	w.transmit(f)
+}
+
+// toClient is output for a packet of an established, masqueraded connection. It
+// reports false, having changed nothing, if there is no such connection.
+func (w *Worker) toClient(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) bool {
+	y := w.wayBack(p)
+	n := p.IPLen()
+	if !y.usable || n > y.mtu {
+		return false
+	}
+	h := &w.lane.hot
+	if !w.d.Table.Hit(w.now, probe, plainEvent(p), h) {
+		return false
+	}
+	f.Truncate(int(p.End))
+	w.countOut(h.Server, n)
+	mac, ok := w.d.Neighbours.Use(w.now, y.next)
+	b := f.Bytes()
+	if !ok || h.Method != ipvs.Masquerade || h.VirtualV6 != p.V6 ||
+		!forward.PlainSrc(f, b, p, wire.Words(h.Virtual), h.VirtualPort) {
+		w.finishOut(f, h, y)
+		return true
+	}
+	w.depart(f, b, y, mac)
+	return true
+}
+
+// finishOut sends a packet that was counted on its way y, or leaves it to the
+// host.
+func (w *Worker) finishOut(f *link.Frame, h *conntrack.Hot, y *way) {
+	w.expand(f, h)
+	if h.Method != ipvs.Masquerade {
+		w.pass(f)
+		return
+	}
+	forward.DecrementTTL(&w.p)
+	forward.RewriteSrc(f, &w.p, w.c.Virtual)
+	hop := y.hopTo(w.p.Dst)
+	w.send(f, &hop, false)
+}
+
+// expand parses the packet, and makes the connection found the current one, as
+// the general way has them.
+func (w *Worker) expand(f *link.Frame, h *conntrack.Hot) {
+	p := &w.p
+	p.Parse(f.Bytes(), f.Medium)
+	w.c = conntrack.Conn{
+		Ref: h.Ref, Protocol: ipvs.Protocol(p.Proto), Method: h.Method, Server: h.Server, Mark: h.Mark,
+		Virtual: netip.AddrPortFrom(wire.Words(h.Virtual).Addr(h.VirtualV6), h.VirtualPort),
+		Real:    netip.AddrPortFrom(wire.Words(h.Real).Addr(h.RealV6), h.RealPort),
+	}
+}
+
+// settle ends a batch's counting of frames that all ended alike.
+func (l *lane) settle(c *counters) {
+	if l.forwarded > 0 {
+		add(&c.reason[Forwarded], l.forwarded)
+	}
+	if l.others > 0 {
+		add(&c.reason[NotForUs], l.others)
+	}
+	l.forwarded, l.others = 0, 0
+}
