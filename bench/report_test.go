@@ -106,6 +106,12 @@ func TestNumber(t *testing.T) {
 	}
 }
 
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1_000_000: "1 M", 1_500_000: "1,500,000", 10_000_000: "10 M"} {
+		require.Equal(t, want, Count(n))
+	}
+}
+
 func TestAddReplacesWhatWasMeasuredAgain(t *testing.T) {
 	r := sample()
 	again := Figure{Group: "io", Name: "AF_XDP", Unit: "kpps", Better: Higher, Of: "nft DNAT", Rounds: []Round{{900, 1000}}}

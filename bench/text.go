@@ -23,6 +23,14 @@ func Number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 2, 64)
 }
 
+// Count writes a number of things, millions as such.
+func Count(n int) string {
+	if n >= 1_000_000 && n%1_000_000 == 0 {
+		return strconv.Itoa(n/1_000_000) + " M"
+	}
+	return grouped(strconv.Itoa(n))
+}
+
 // grouped puts commas between a whole number's thousands.
 func grouped(digits string) string {
 	sign := ""

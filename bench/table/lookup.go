@@ -13,6 +13,7 @@ import (
 	"usvs/clock"
 	"usvs/conntrack"
 	"usvs/ipvs"
+	"usvs/link"
 	"usvs/wire"
 )
 
@@ -142,6 +143,7 @@ func lookups(o *bench.Options, s size) []bench.Case {
 		w.lookup(o, "lookup, client to server", s.floor, (*world).in),
 		w.lookup(o, "lookup, server to client", s.floor, (*world).out),
 		w.lookup(o, "lookup, state and timer", nil, (*world).packets),
+		w.lookup(o, "the same in batches of 64", s.floor, (*world).probes),
 		w.lookup(o, "for comparison: Go map", nil, (*world).inMap),
 	}
 	if s.flows <= mostForSyncMap {
@@ -153,7 +155,7 @@ func lookups(o *bench.Options, s size) []bench.Case {
 // lookup is the figure of one way of looking up.
 func (w *world) lookup(o *bench.Options, name string, floor *float64, f func(*world) (func(n int) error, error)) bench.Case {
 	return bench.Case{
-		Figure: bench.Figure{Group: group, Name: name + ", " + count(w.flows) + " flows", Unit: "ns", Better: bench.Lower, Floor: floor},
+		Figure: bench.Figure{Group: group, Name: name + ", " + bench.Count(w.flows) + " flows", Unit: "ns", Better: bench.Lower, Floor: floor},
 		Round: func(context.Context) (bench.Round, error) {
 			run, err := f(w)
 			if err != nil {
@@ -193,13 +195,50 @@ func (w *world) packets() (func(int) error, error) {
 	t, err := w.conns()
 	return func(n int) error {
 		for i := range n {
-			now := t0 + clock.Instant(i)
-			if from := w.order[i%len(w.order)]; !t.LookupIn(now, ipvs.TCP, from, virtual, &t.conn) || !t.Packet(now, &t.conn, conntrack.DirIn, ack) {
+			if from := w.order[i%len(w.order)]; !t.packet(t0+clock.Instant(i), from) {
 				return fmt.Errorf("connection of %v is lost", from)
 			}
 		}
 		return nil
 	}, err
+}
+
+// packet is the long way of one packet of a connection.
+func (t *filled) packet(now clock.Instant, from netip.AddrPort) bool {
+	return t.LookupIn(now, ipvs.TCP, from, virtual, &t.conn) && t.Packet(now, &t.conn, conntrack.DirIn, ack)
+}
+
+// probes do what packets does, for a batch side by side, and like the director
+// go the long way where a probe declines.
+func (w *world) probes() (func(int) error, error) {
+	t, err := w.conns()
+	var (
+		batch [link.BatchSize]conntrack.Probe
+		hot   conntrack.Hot
+	)
+	vip, vport := word4(virtual.Addr()), virtual.Port()
+	return func(n int) error {
+		for i := 0; i < n; i += len(batch) {
+			now := t0 + clock.Instant(i)
+			for j := range batch {
+				from := w.order[(i+j)%len(w.order)]
+				t.AimIn4(&batch[j], wire.ProtoTCP, word4(from.Addr()), vip, from.Port(), vport)
+			}
+			t.Touch(batch[:])
+			for j := range batch {
+				if from := w.order[(i+j)%len(w.order)]; !t.Hit(now, &batch[j], ack, &hot) && !t.packet(now, from) {
+					return fmt.Errorf("connection of %v is lost", from)
+				}
+			}
+		}
+		return nil
+	}, err
+}
+
+// word4 is an IPv4 address as a number.
+func word4(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
 }
 
 func (w *world) inMap() (func(int) error, error) {

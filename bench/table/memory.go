@@ -49,12 +49,12 @@ func over(a, b uint64) float64 { return float64(max(a, b) - b) }
 // floods are the figures of what very many connections cost.
 func floods(o *bench.Options, n int) []bench.Case {
 	v4, v6 := &run{o: o, order: floodOrder{Conns: n}}, &run{o: o, order: floodOrder{Conns: n / 5, IPv6: true}}
-	conns := count(n) + " connections"
+	conns := bench.Count(n) + " connections"
 	return []bench.Case{
 		v4.figure(bench.Figure{Name: "memory, " + conns + ", IPv4", Unit: "GiB", Floor: new(1.0),
 			Note: "the process's, less that of the same process before it had a director"},
 			func(f *flood) bench.Round { return bench.Round{Value: over(f.Full, f.Empty) / gibibyte} }),
-		v6.figure(bench.Figure{Name: "memory, one connection of " + count(n/5) + ", IPv6", Unit: "bytes"},
+		v6.figure(bench.Figure{Name: "memory, one connection of " + bench.Count(n/5) + ", IPv6", Unit: "bytes"},
 			func(f *flood) bench.Round { return bench.Round{Value: over(f.Full, f.Empty) / float64(n/5)} }),
 		v4.figure(bench.Figure{Name: "memory after a flood of " + conns, Unit: "MiB", Of: "during it", Floor: new(0.25)},
 			func(f *flood) bench.Round {

@@ -2,7 +2,6 @@ package table
 
 import (
 	"context"
-	"fmt"
 
 	"usvs/bench"
 )
@@ -52,12 +51,4 @@ func Suite(ctx context.Context, o *bench.Options) ([]bench.Figure, error) {
 		}
 	}
 	return figures, nil
-}
-
-// count writes a number of flows.
-func count(n int) string {
-	if n >= 1_000_000 && n%1_000_000 == 0 {
-		return fmt.Sprintf("%d M", n/1_000_000)
-	}
-	return bench.Number(float64(n))
 }

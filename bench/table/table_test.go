@@ -34,7 +34,7 @@ func TestQuick(t *testing.T) {
 	figures, err := Suite(t.Context(), options(t))
 	require.NoError(t, err)
 	require.NoError(t, (&bench.Report{Runs: []bench.Run{{Figures: figures}}}).Check())
-	require.Len(t, figures, 20)
+	require.Len(t, figures, 22)
 	for _, f := range figures {
 		if f.Skipped == "" && f.Of == "" {
 			require.Positive(t, f.Result().Median, f.Name)

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usvs/bench"
+	"usvs/bench/engine"
 	benchsim "usvs/bench/sim"
 	"usvs/bench/table"
 )
@@ -31,6 +32,7 @@ type benchSuite struct {
 // benchSuites lists what this platform can measure, in the order of reports.
 func benchSuites() []benchSuite {
 	return append([]benchSuite{
+		{"engine", "the director without devices: nanoseconds a frame, very many services, edits", engine.Suite},
 		{"table", "the connection table: lookups, writers, memory, longest waits", table.Suite},
 		{"sim", "frames a second of the simulated network", benchsim.Suite},
 	}, platformSuites()...)

@@ -25,10 +25,11 @@ func TestMain(m *testing.M) {
 
 // TestBenchQuick: every suite that needs no privilege works, its parts included.
 func TestBenchQuick(t *testing.T) {
-	out, _, err := usvsBench(t, "table", "--quick")
+	out, _, err := usvsBench(t, "engine", "table", "--quick")
 	require.NoError(t, err)
 	require.Contains(t, out, "memory, 20,000 connections, IPv4")
 	require.Contains(t, out, "lookup, client to server, 10,000 flows")
+	require.Contains(t, out, "DR, 1,000 flows")
 }
 
 // usvsBench runs usvs bench.

@@ -60,6 +60,7 @@ bench                      ->
 bench/sim                  -> bench netsim
 bench/testbed              -> control
 bench/table                -> bench bench/testbed
+bench/engine               -> bench bench/testbed
 bench/load                 -> wire
 bench/traffic              ->
 bench/lab                  -> bench bench/load bench/traffic link/netlab
@@ -73,7 +74,7 @@ ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> bench/sim bench/table bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
+cmd/usvs                   -> bench/sim bench/table bench/engine bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"usvs/bench"
+	"usvs/bench/testbed"
+)
+
+func TestQuick(t *testing.T) {
+	figures, err := Suite(t.Context(), &bench.Options{Quick: true})
+	require.NoError(t, err)
+	require.NoError(t, (&bench.Report{Runs: []bench.Run{{Figures: figures}}}).Check())
+	require.Len(t, figures, 22)
+	for _, f := range figures {
+		switch f.Unit {
+		case "allocations", "frames":
+			require.Zero(t, f.Result().Median, f.Name)
+		default:
+			require.Positive(t, f.Result().Median, f.Name)
+		}
+	}
+}
+
+// TestTargets: the usual sizes have the targets they should have.
+func TestTargets(t *testing.T) {
+	floors := map[string]float64{}
+	o := &bench.Options{}
+	for _, cases := range [][]bench.Case{established(o, usual), opening(o, usual), services(o, usual)} {
+		for _, c := range cases {
+			if c.Floor != nil {
+				floors[c.Name] = *c.Floor
+			}
+		}
+	}
+	require.Equal(t, map[string]float64{
+		"DR, 100,000 flows": 60, "DR, 1 M flows": 150, "NAT, 100,000 flows": 80, "NAT, 1 M flows": 180,
+		"allocations per batch, DR, 100,000 flows": 0, "allocations per batch, NAT, 100,000 flows": 0, "allocations per batch, TUN, 100,000 flows": 0,
+		"new connection, wlc, 10 servers":                       400,
+		"DR, 100,000 flows among 10,000 services":               1.1,
+		"new connection among 10,000 services":                  1.1,
+		"rules of 10,000 services with 10 servers each, loaded": 1000,
+		"longest of 300 edits among 10,000 services":            5,
+		"frames lost by edits among 10,000 services":            0,
+	}, floors)
+}
+
+// TestLostNoticesLostFrames: frames to a service that is gone are lost.
+func TestLostNoticesLostFrames(t *testing.T) {
+	e := &editor{crowd: newOpener(testbed.Rules(1, perService, "wlc", routed), 0, quick), o: &bench.Options{Quick: true}, s: quick}
+	require.NoError(t, e.crowd.ready())
+	require.NoError(t, e.crowd.Control.Flush())
+	e.s.services = 1 // edits of a service that is gone fail
+	lost, err := e.lost()
+	require.Error(t, err)
+	require.Positive(t, lost)
+	_, err = e.longest()
+	require.Error(t, err)
+}
+
+func TestOpenEndsWhatItOpened(t *testing.T) {
+	x := newOpener(testbed.Rules(1, 3, "wlc", routed), 0, quick)
+	for range 12 { // longer than an established connection lasts without frames
+		ns, err := x.open()
+		require.NoError(t, err)
+		require.Positive(t, ns)
+		require.Equal(t, quick.few, x.Table.Len())
+	}
+}
+
+func TestPerFrame(t *testing.T) {
+	calls := 0
+	ns, err := perFrame(&bench.Options{}, func() (time.Duration, int, error) { calls++; return 100 * time.Millisecond, 1000, nil })
+	require.NoError(t, err)
+	require.Equal(t, 3, calls, "until it took long enough")
+	require.InDelta(t, 100_000, ns, 0.1)
+}
+
+func TestBadRules(t *testing.T) {
+	b := &bed{rules: "-A -t nowhere", flows: 1}
+	_, err := b.forward(&bench.Options{Quick: true})
+	require.ErrorContains(t, err, "rules:1")
+	_, err = load("-A -t nowhere")
+	require.Error(t, err)
+}
