@@ -10,7 +10,7 @@ DESTDIR  ?=
 # at the page of usvs sim --html.
 DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium vsftpd sip-tester ipvsadm keepalived
 
-.PHONY: all build deps test check lint parkpoints fuzz simfuzz properties mutants hashes differential demo bench install uninstall clean
+.PHONY: all build deps test check lint parkpoints bytes fuzz simfuzz properties mutants hashes differential demo bench install uninstall clean
 
 all: build
 
@@ -42,6 +42,12 @@ parkpoints:
 RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills)$$
 race:
 	$(GO) test -race -short -timeout 20m -skip '$(RACE_SKIP)' ./...
+
+# A gigabyte up and one down over every way in and out of a director and in
+# every forwarding mode, with equal hashes at both ends. make test moves 64 MiB.
+BYTES ?= 1024
+bytes:
+	USVS_BYTES=$(BYTES) $(GO) test -timeout 60m -parallel 1 -v -run '^TestBytes$$' ./integration
 
 # A short fuzz of every parser. FUZZTIME=10m make fuzz for a long one.
 FUZZTIME ?= 5s

@@ -74,7 +74,7 @@ func awaitPings(t *testing.T, ns *netnstest.Namespace, addr string) {
 func TestARP(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "arping", "ping")
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachBackend(t, packetBackends, func(t *testing.T, lab *netnstest.Lab) {
 		s := directRoute(t, lab)
 		s.realServersUp(vip4, "dr")
 		d := startDirector(t, s.director, "-i eth0")

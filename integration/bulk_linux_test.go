@@ -8,10 +8,13 @@ import (
 	"hash"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -19,27 +22,34 @@ import (
 	"usvs/link/netnstest"
 )
 
-// bulkMode is a forwarding mode as the bulk tests need it.
+// bulkMode is a forwarding mode as the tests of whole connections need it.
 type bulkMode struct {
-	name, flag, interfaces, vip string
-	servers                     []string
-	site                        func(*testing.T, *netnstest.Lab) *site
-	prepare                     string // mode of `usvs realserver up`
-	repliesPass                 bool   // through the director
+	name, flag, interfaces string
+	vip, dip               string // the director's address is the one on the client's LAN
+	servers                []string
+	site                   func(*testing.T, *netnstest.Lab) *site
+	prepare                string // mode of `usvs realserver up`
+	repliesPass            bool   // through the director
 }
 
 var bulkModes = []bulkMode{
-	{"DirectRoute", "-g", "-i eth0", "10.10.100.107", []string{"10.10.100.111", "10.10.100.112"}, directRoute, "dr", false},
-	{"Masquerade", "-m", "-i eth0 -i eth1", "10.1.1.77", []string{"10.1.1.78", "10.1.1.79"}, masquerade, "", true},
-	{"Tunnel", "-i", "-i eth0", "10.10.100.107", []string{"172.16.52.61", "172.16.52.62"}, tunnel, "tun", false},
+	{"DirectRoute", "-g", "-i eth0", "10.10.100.107", "10.10.100.1", []string{"10.10.100.111", "10.10.100.112"}, directRoute, "dr", false},
+	{"Masquerade", "-m", "-i eth0 -i eth1", "10.1.1.77", "192.168.40.1", []string{"10.1.1.78", "10.1.1.79"}, masquerade, "", true},
+	{"Tunnel", "-i", "-i eth0", "10.10.100.107", "10.10.100.1", []string{"172.16.52.61", "172.16.52.62"}, tunnel, "tun", false},
+}
+
+var bulkModes6 = []bulkMode{
+	{"DirectRoute6", "-g", "-i eth0", "2001:db8::80", "2001:db8::1", []string{"2001:db8::11", "2001:db8::12"}, directRoute6, "dr", false},
+	{"Masquerade6", "-m", "-i eth0 -i eth1", "2001:db8::80", "2001:db8:1::1", []string{"2001:db8::11", "2001:db8::12"}, masquerade6, "", true},
+	{"Tunnel6", "-i", "-i eth0", "2001:db8::80", "2001:db8::1", []string{"2001:db8:2::11", "2001:db8:2::12"}, tunnel6, "tun", false},
 }
 
 // service adds a service with all of the mode's servers.
 func (m *bulkMode) service(d *director, port int, options string) {
 	d.t.Helper()
-	d.ipvsadm(fmt.Sprintf("-A -t %s:%d %s", m.vip, port, options))
+	d.ipvsadm(fmt.Sprintf("-A -t %s %s", m.endpoint(port), options))
 	for _, rs := range m.servers {
-		d.ipvsadm(fmt.Sprintf("-a -t %s:%d -r %s %s", m.vip, port, rs, m.flag))
+		d.ipvsadm(fmt.Sprintf("-a -t %s -r %s %s", m.endpoint(port), net.JoinHostPort(rs, fmt.Sprint(port)), m.flag))
 	}
 }
 
@@ -50,27 +60,41 @@ func (m *bulkMode) start(t *testing.T, lab *netnstest.Lab) (*site, *director) {
 	if m.prepare != "" {
 		s.realServersUp(m.vip, m.prepare)
 	}
+	if receives == tunDevice {
+		return s, m.startOnTUN(t, s)
+	}
 	return s, startDirector(t, s.director, m.interfaces)
 }
 
-// bulkBytes is how much a transfer moves.
-func bulkBytes() int64 {
-	if testing.Short() || raceEnabled {
-		return 20 << 20
+// bytesEnv is how much a transfer moves, in MiB, if not a short slice of it.
+const bytesEnv = "USVS_BYTES"
+
+func bulkBytes(t *testing.T) int64 {
+	text := os.Getenv(bytesEnv)
+	if text == "" {
+		if testing.Short() || raceEnabled {
+			return 16 << 20
+		}
+		return 64 << 20
 	}
-	return 200 << 20
+	n, err := strconv.ParseInt(text, 10, 64)
+	require.NoError(t, err, bytesEnv)
+	return n << 20
 }
 
-func TestBulk(t *testing.T) {
+// Every byte arrives as it was sent, whichever way it takes.
+func TestBytes(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl", "nstat")
 	for _, m := range bulkModes {
 		t.Run(m.name, func(t *testing.T) {
-			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) { testBulk(t, lab, &m) })
+			t.Parallel()
+			eachBackend(t, m.backends(), func(t *testing.T, lab *netnstest.Lab) { testBytes(t, lab, &m) })
 		})
 	}
 }
 
-func testBulk(t *testing.T, lab *netnstest.Lab, m *bulkMode) {
+func testBytes(t *testing.T, lab *netnstest.Lab, m *bulkMode) {
 	s, d := m.start(t, lab)
 	var dirs []string
 	for _, rs := range s.servers {
@@ -78,24 +102,31 @@ func testBulk(t *testing.T, lab *netnstest.Lab, m *bulkMode) {
 	}
 	m.service(d, 80, "-s rr")
 	health := watchTCP(t, s.ends()...)
-	blob, want := makeBlob(t, bulkBytes())
+	size := bulkBytes(t)
+	blob, want := makeBlob(t, size)
 	for _, dir := range dirs {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, "www"), 0o755))
 		require.NoError(t, os.Link(blob, filepath.Join(dir, "www", "blob")))
 	}
 
+	began := time.Now()
 	down := sha256.New()
 	curl(t, s.client, down, "http://"+m.vip+"/www/blob")
 	assert.Equal(t, want, hex.EncodeToString(down.Sum(nil)), "downloaded")
+	downloaded := time.Now()
 	curl(t, s.client, io.Discard, "--upload-file", blob, "http://"+m.vip+"/up/blob")
+	uploaded := time.Now()
 	assert.Equal(t, want, hashUpload(t, dirs), "uploaded")
 
 	rows := d.counted(m.vip+":80", 2)
 	eventually(t, "all bytes are counted", func() bool {
 		rows = d.stats()
 		row := rows[m.vip+":80"]
-		return row.inBytes >= uint64(bulkBytes()) && (!m.repliesPass || row.outBytes >= uint64(bulkBytes()))
+		return row.inBytes >= uint64(size) && (!m.repliesPass || row.outBytes >= uint64(size))
 	})
+	row := rows[m.vip+":80"]
+	t.Logf("%s, %s: %d bytes down in %.1f s, up in %.1f s; counted %d in, %d out", m.name, receives, size,
+		downloaded.Sub(began).Seconds(), uploaded.Sub(downloaded).Seconds(), row.inBytes, row.outBytes)
 	if !m.repliesPass { // ICMP errors about the tunnel's MTU count
 		assert.Less(t, rows[m.vip+":80"].outBytes, uint64(10_000))
 	}

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -48,18 +47,15 @@ func startDirector(t *testing.T, ns *netnstest.Namespace, args string) *director
 	t.Helper()
 	d := launchDirector(t, ns, strings.Fields(args)...)
 	eventually(t, "the director is running: "+args, func() bool { return d.ended() || d.logged("director is running") })
+	if d.ended() && d.logged("CAP_BPF") {
+		netnstest.Skip(t, "%s", d.proc.Output())
+	}
 	if d.ended() {
 		t.Fatalf("usvs run %s ended: %s", args, d.proc.Output())
 	}
 	t.Cleanup(func() { d.stop() })
 	return d
 }
-
-// ioEnv chooses how the directors under test receive: a word of --io.
-const ioEnv = "USVS_TEST_IO"
-
-// runWords begin the command line of a director.
-func runWords() []string { return []string{"run", "--io", cmp.Or(os.Getenv(ioEnv), "mmsg")} }
 
 // launchDirector starts `usvs run` and waits for nothing.
 func launchDirector(t *testing.T, ns *netnstest.Namespace, args ...string) *director {

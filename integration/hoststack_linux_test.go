@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +18,7 @@ import (
 // does: no reset, no ICMP, no second copy of a packet.
 func TestHostStackKeepsQuiet(t *testing.T) {
 	netnstest.NeedCommands(t, "nginx", "curl", "tcpdump")
-	if os.Getenv(ioEnv) == "xdp" {
+	if receives == "xdp" {
 		t.Skip("tcpdump does not see what an XDP socket sends")
 	}
 	for _, m := range bulkModes[:2] {
@@ -184,10 +183,11 @@ func TestMasqueradeNeighbourhood(t *testing.T) {
 
 // Datagrams that come and go in fragments.
 func TestFragments(t *testing.T) {
+	t.Parallel()
 	for _, m := range bulkModes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) { testFragments(t, lab, &m) })
+			eachBackend(t, m.backends(), func(t *testing.T, lab *netnstest.Lab) { testFragments(t, lab, &m) })
 		})
 	}
 }

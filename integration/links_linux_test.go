@@ -13,7 +13,7 @@ import (
 func TestLinkChanges(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl")
-	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachBackend(t, packetBackends, func(t *testing.T, lab *netnstest.Lab) {
 		s := directRoute(t, lab)
 		for _, rs := range s.servers {
 			startNginx(t, rs, 80)
@@ -27,7 +27,10 @@ func TestLinkChanges(t *testing.T) {
 				_, err := s.client.Try("curl", "--silent", "--fail", "--connect-timeout", "1", "--noproxy", "*", "http://"+vip4+"/")
 				return err == nil
 			})
-			assert.Equal(t, map[string]int{"rs1": 4, "rs2": 4}, shares(browse(t, s.client, vip4, 8)))
+			// A SYN that waited all the time for its way may take a turn.
+			for server, n := range shares(browse(t, s.client, vip4, 8)) {
+				assert.InDelta(t, 4, n, 1, server)
+			}
 			assert.False(t, d.ended())
 		}
 		resumes(t)

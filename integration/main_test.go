@@ -1,10 +1,13 @@
 package integration
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
@@ -47,7 +50,19 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	os.Setenv(binaryEnv, program)
+	runMoreAtOnce()
 	return m.Run()
+}
+
+// runMoreAtOnce lets twice as many parallel tests run as there are processors:
+// they mostly wait.
+func runMoreAtOnce() {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked && !raceEnabled {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // program is the path of the usvs under test.

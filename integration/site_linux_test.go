@@ -104,6 +104,54 @@ func tunnel(t *testing.T, lab *netnstest.Lab) *site {
 	return s
 }
 
+// The same in IPv6.
+
+func directRoute6(t *testing.T, lab *netnstest.Lab) *site {
+	t.Helper()
+	s := newSite(t, lab, "lan0")
+	s.client = s.machine("client", "lan0 2001:db8::2/64")
+	s.director = s.machine("director", "lan0 2001:db8::1/64")
+	s.servers = []*netnstest.Namespace{
+		s.machine("rs1", "lan0 2001:db8::11/64"),
+		s.machine("rs2", "lan0 2001:db8::12/64"),
+	}
+	return s
+}
+
+func masquerade6(t *testing.T, lab *netnstest.Lab) *site {
+	t.Helper()
+	s := newSite(t, lab, "lan0", "lan1")
+	s.client = s.machine("client", "lan0 2001:db8:1::2/64")
+	s.director = s.machine("director", "lan0 2001:db8:1::1/64", "lan1 2001:db8::1/64")
+	s.servers = []*netnstest.Namespace{
+		s.machine("rs1", "lan1 2001:db8::11/64"),
+		s.machine("rs2", "lan1 2001:db8::12/64"),
+	}
+	s.client.AddRoute("default", "2001:db8:1::1")
+	for _, rs := range s.servers {
+		rs.AddRoute("default", "2001:db8::1")
+	}
+	return s
+}
+
+func tunnel6(t *testing.T, lab *netnstest.Lab) *site {
+	t.Helper()
+	s := newSite(t, lab, "lan0", "lan1")
+	s.client = s.machine("client", "lan0 2001:db8::2/64")
+	s.director = s.machine("director", "lan0 2001:db8::1/64")
+	s.router = s.machine("router", "lan0 2001:db8::fe/64", "lan1 2001:db8:2::fe/64")
+	s.router.Sysctl("net.ipv6.conf.all.forwarding", "1")
+	s.director.AddRoute("default", "2001:db8::fe")
+	s.servers = []*netnstest.Namespace{
+		s.machine("rs1", "lan1 2001:db8:2::11/64"),
+		s.machine("rs2", "lan1 2001:db8:2::12/64"),
+	}
+	for _, rs := range s.servers {
+		rs.AddRoute("default", "2001:db8:2::fe")
+	}
+	return s
+}
+
 // realServersUp prepares every real server for a VIP.
 func (s *site) realServersUp(vip, mode string) {
 	s.t.Helper()

@@ -100,10 +100,12 @@ func (d *director) entries() uint64 { return d.status()["connections"]["entries"
 // A director dies; the one that was told of its connections takes its addresses
 // over, and no connection notices.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl", "arping")
 	for name, build := range map[string]func(*testing.T, *netnstest.Lab) *pair{"DR": directRoutePair, "NAT": masqueradePair} {
 		t.Run(name, func(t *testing.T) {
-			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) { testFailover(t, build(t, lab)) })
+			t.Parallel()
+			eachBackend(t, packetBackends, func(t *testing.T, lab *netnstest.Lab) { testFailover(t, build(t, lab)) })
 		})
 	}
 }

@@ -64,7 +64,7 @@ func testThroughput(t *testing.T, lab *netnstest.Lab, m *bulkMode) {
 					}
 				}
 				servers.listen(t, s.servers)
-				runIperf(t, s.client, m.vip, direction)
+				runIperf(t, s.client, m.vip, direction, "--time", iperfSecs())
 				servers.awaitEnd(t)
 				health.assertUnchanged(damage...) // iperf3 itself ends connections by resets
 				assertChecksums(t, dumps)
@@ -105,9 +105,9 @@ func (s iperfServers) awaitEnd(t *testing.T) {
 }
 
 // runIperf measures once and checks that data arrived.
-func runIperf(t *testing.T, ns *netnstest.Namespace, vip, direction string) {
+func runIperf(t *testing.T, ns *netnstest.Namespace, vip, direction string, amount ...string) {
 	t.Helper()
-	args := []string{"--client", vip, "--time", iperfSecs(), "--json"}
+	args := append([]string{"--client", vip, "--json"}, amount...)
 	if direction == "Down" {
 		args = append(args, "--reverse")
 	}
