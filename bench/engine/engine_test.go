@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -69,6 +70,14 @@ func TestOpenEndsWhatItOpened(t *testing.T) {
 		require.Positive(t, ns)
 		require.Equal(t, quick.few, x.Table.Len())
 	}
+}
+
+func TestExercise(t *testing.T) {
+	require.NoError(t, Exercise(t.Context(), routed, 100, time.Millisecond))
+	require.ErrorContains(t, Exercise(t.Context(), "-z", 100, time.Millisecond), `method "-z"`)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, Exercise(ctx, routed, 100, time.Hour), context.Canceled)
 }
 
 func TestPerFrame(t *testing.T) {

@@ -61,6 +61,7 @@ bench/sim                  -> bench netsim
 bench/testbed              -> control
 bench/table                -> bench bench/testbed
 bench/engine               -> bench bench/testbed
+bench/flame                ->
 bench/load                 -> wire
 bench/traffic              ->
 bench/lab                  -> bench bench/load bench/traffic link/netlab
@@ -74,7 +75,7 @@ ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> bench/sim bench/table bench/engine bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
+cmd/usvs                   -> bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
@@ -91,6 +92,7 @@ golang.org/x/sys                    bench bench/load bench/lab bench/traffic dif
 golang.org/x/net                    link/afpacket host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
+github.com/google/pprof             bench/flame
 github.com/mdlayher/packet          link/afpacket
 github.com/mdlayher/netlink         host
 github.com/songgao/water            link/tun
