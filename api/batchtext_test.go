@@ -152,7 +152,7 @@ func TestBatchTextBounded(t *testing.T) {
 	body, n := appendBatch(nil, changes, len(whole))
 	require.Equal(t, 100, n)
 	require.Equal(t, whole, body)
-	for size := range len(whole) {
+	for size := 0; size < len(whole); size += 97 {
 		body, n := appendBatch(nil, changes, size)
 		require.True(t, n == 1 || len(body) <= size)
 		require.GreaterOrEqual(t, n, 1)
