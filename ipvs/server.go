@@ -53,6 +53,8 @@ type RealServer struct {
 	inactive   atomic.Int32
 	persistent atomic.Int32
 
+	note atomic.Pointer[Note] // where its scheduler hears of it; nil: nowhere
+
 	path *path // never nil once the server is in its Registry
 }
 
@@ -107,6 +109,7 @@ func (rs *RealServer) SetSpec(s ServerSpec) {
 	if s.UpperThreshold == 0 || s.UpperThreshold > old {
 		rs.overload.Store(false)
 	}
+	rs.eased()
 }
 
 // Revive applies spec to a server that was deleted and is added again. Unlike
@@ -170,9 +173,14 @@ func (rs *RealServer) Unbind(active bool) {
 	} else {
 		rs.inactive.Add(-1)
 	}
-	if !rs.overload.Load() {
-		return
+	if rs.overload.Load() {
+		rs.relieve()
 	}
+	rs.eased()
+}
+
+// relieve shows rs to schedulers again if its connections allow that.
+func (rs *RealServer) relieve() {
 	u, l, total := int64(rs.upper.Load()), int64(rs.lower.Load()), rs.total()
 	switch {
 	case l != 0 && total < l, l == 0 && u != 0 && total*4 < u*3, u == 0:
@@ -192,7 +200,7 @@ func (rs *RealServer) Keep(active bool) {
 
 // Promote moves a connection from inactive to active, Demote back.
 func (rs *RealServer) Promote() { rs.active.Add(1); rs.inactive.Add(-1) }
-func (rs *RealServer) Demote()  { rs.inactive.Add(1); rs.active.Add(-1) }
+func (rs *RealServer) Demote()  { rs.inactive.Add(1); rs.active.Add(-1); rs.eased() }
 
 // BindTemplate and UnbindTemplate count persistence templates.
 func (rs *RealServer) BindTemplate()   { rs.persistent.Add(1) }

@@ -26,7 +26,7 @@ func (m Mapping) one(rs *ipvs.RealServer) *ipvs.RealServer {
 	return m(rs)
 }
 
-func (l serverList) clone(m Mapping) serverList { return serverList{m.list(l.servers)} }
+func (l *serverList) clone(m Mapping) serverList { return newServerList(m.list(l.servers)) }
 
 // Clone copies the scheduler with its state, over the servers that m names.
 func (s *lc) Clone(m Mapping) Scheduler { return &lc{s.clone(m)} }

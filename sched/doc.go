@@ -7,6 +7,9 @@
 // its own state. It opens nothing, starts nothing and reads no clock: time
 // comes with each Request, and caches that expire do so inside Schedule.
 //
+// Where the rule is to look at all servers and pick the best, and there are many,
+// they are kept in a heap (ranking.go), which decides exactly as looking would.
+//
 // Invariants:
 //   - Schedule never returns a server that is overloaded or has weight 0,
 //     except lblc, which like the kernel lets a cached choice stand when the

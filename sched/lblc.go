@@ -17,7 +17,7 @@ func (s *lblc) Schedule(req *Request) *ipvs.RealServer {
 	if e != nil && s.stands(e.value) {
 		return e.value
 	}
-	rs := leastLoaded(s.servers, overhead)
+	rs := s.leastLoaded()
 	if rs == nil {
 		return nil
 	}

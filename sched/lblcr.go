@@ -38,7 +38,7 @@ func (s *lblcr) Schedule(req *Request) *ipvs.RealServer {
 			return rs
 		}
 	}
-	rs := leastLoaded(s.servers, overhead)
+	rs := s.leastLoaded()
 	if rs == nil {
 		return nil
 	}

@@ -7,6 +7,9 @@ type lc struct{ serverList }
 
 // Schedule returns the least loaded usable server.
 func (s *lc) Schedule(*Request) *ipvs.RealServer {
+	if s.ranking != nil {
+		return s.ranking.first(s.servers, byOverhead)
+	}
 	var best *ipvs.RealServer
 	var least int64
 	for _, rs := range s.servers {

@@ -5,11 +5,27 @@ import "usvs/ipvs"
 // serverList is the state of the schedulers that need nothing but the servers.
 type serverList struct {
 	servers []*ipvs.RealServer // newest first
+	ranking *ranking           // of many; nil: they are few
+}
+
+func newServerList(servers []*ipvs.RealServer) serverList {
+	l := serverList{servers: servers}
+	if len(servers) >= rankedFrom {
+		l.ranking = new(ranking)
+		l.ranking.renew(len(servers))
+	}
+	return l
 }
 
 // Update takes the list.
-func (l *serverList) Update(_ Change, servers []*ipvs.RealServer, _ *ipvs.RealServer) error {
-	l.servers = servers
+func (l *serverList) Update(change Change, servers []*ipvs.RealServer, _ *ipvs.RealServer) error {
+	switch {
+	case l.ranking == nil || len(servers) < rankedFrom:
+		*l = newServerList(servers)
+	case change != Edit: // of which the server tells by itself
+		l.servers = servers
+		l.ranking.renew(len(servers))
+	}
 	return nil
 }
 
@@ -24,6 +40,14 @@ func overhead(rs *ipvs.RealServer) int64 {
 
 // expectedDelay is the load rs would have with one more active connection.
 func expectedDelay(rs *ipvs.RealServer) int64 { return int64(rs.Active()) + 1 }
+
+// leastLoaded returns the server with the smallest overhead per weight.
+func (l *serverList) leastLoaded() *ipvs.RealServer {
+	if l.ranking != nil {
+		return l.ranking.first(l.servers, byOverheadPerWeight)
+	}
+	return leastLoaded(l.servers, overhead)
+}
 
 // leastLoaded returns the usable server with the smallest load per weight, the
 // first in the list among equals.

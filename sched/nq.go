@@ -8,6 +8,9 @@ type nq struct{ serverList }
 // Schedule returns the first server without active connections, or the one
 // where the new connection would wait least.
 func (s *nq) Schedule(*Request) *ipvs.RealServer {
+	if s.ranking != nil {
+		return s.ranking.first(s.servers, byIdleness)
+	}
 	for _, rs := range s.servers {
 		if rs.Active() == 0 && usable(rs) {
 			return rs

@@ -49,6 +49,51 @@ func TestSchedulersAgainstModels(t *testing.T) {
 	}
 }
 
+// ranked are the schedulers that keep many servers in a heap.
+var ranked = strings.Fields("lc wlc lblc lblcr sed nq fo ovf")
+
+// TestRankedAgainstModels is TestSchedulersAgainstModels where even few servers
+// are too many to look at.
+func TestRankedAgainstModels(t *testing.T) {
+	defer sched.RankFrom(1)()
+	t.Run("", func(t *testing.T) {
+		for _, name := range ranked {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				for seed := range uint64(operations() / 2500) {
+					w := newWorld(t, name, seed)
+					for range 2500 {
+						w.step()
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestManyServersAgainstModels is the same with a thousand servers, which come
+// and go around the number from which they are ranked.
+func TestManyServersAgainstModels(t *testing.T) {
+	defer sched.RankFrom(600)()
+	t.Run("", func(t *testing.T) {
+		for _, name := range ranked {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				for seed := range uint64(1 + operations()/30_000) {
+					w := newWorld(t, name, seed+100)
+					w.most, w.crowded = 1000, 8000
+					for len(w.servers) < w.most-int(500*(seed%2)) {
+						w.add()
+					}
+					for range operations() / 20 {
+						w.step()
+					}
+				}
+			})
+		}
+	})
+}
+
 // TestCachesOverflowAgainstModels asks for more destinations than lblc and
 // lblcr remember, fast, with a pause now and then in which entries grow idle.
 func TestCachesOverflowAgainstModels(t *testing.T) {
@@ -232,10 +277,10 @@ func (w *world) fromTrash(spec ipvs.ServerSpec) *ipvs.RealServer {
 // freshID is an identity that nobody linked has.
 func (w *world) freshID() ipvs.ServerID {
 	for {
-		id := ipvs.ServerID{Addr: w.address(10, 200), Port: uint16(80 + w.rng.IntN(2))}
+		id := ipvs.ServerID{Addr: w.address(10, max(200, 4*w.most)), Port: uint16(80 + w.rng.IntN(2))}
 		if w.rng.IntN(8) == 0 { // a tunnel server of the other family
 			w.v6 = !w.v6
-			id.Addr = w.address(10, 200)
+			id.Addr = w.address(10, max(200, 4*w.most))
 			w.v6 = !w.v6
 		}
 		if !slices.ContainsFunc(w.servers, func(rs *ipvs.RealServer) bool { return rs.ID == id }) {

@@ -6,4 +6,9 @@ import "usvs/ipvs"
 type sed struct{ serverList }
 
 // Schedule returns the server where the new connection would wait least.
-func (s *sed) Schedule(*Request) *ipvs.RealServer { return leastLoaded(s.servers, expectedDelay) }
+func (s *sed) Schedule(*Request) *ipvs.RealServer {
+	if s.ranking != nil {
+		return s.ranking.first(s.servers, byDelayPerWeight)
+	}
+	return leastLoaded(s.servers, expectedDelay)
+}

@@ -6,4 +6,4 @@ import "usvs/ipvs"
 type wlc struct{ serverList }
 
 // Schedule returns the server that is least loaded for its weight.
-func (s *wlc) Schedule(*Request) *ipvs.RealServer { return leastLoaded(s.servers, overhead) }
+func (s *wlc) Schedule(*Request) *ipvs.RealServer { return s.leastLoaded() }
