@@ -71,23 +71,12 @@ func (d *Device) attach(index int) error {
 		set.close()
 		return err
 	}
-	d.watch(set)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counted = 0
 	d.set.Store(set)
+	d.wakeMembers()
 	return nil
-}
-
-// watch says what ReadBatch waits for; nil: for the packet socket alone.
-func (d *Device) watch(set *queueSet) {
-	d.fds = append(d.fds[:0], unix.PollFd{}, unix.PollFd{Fd: int32(d.pkt.Descriptor()), Events: unix.POLLIN})
-	if set == nil {
-		return
-	}
-	for _, q := range set.queues {
-		d.fds = append(d.fds, unix.PollFd{Fd: int32(q.fd), Events: unix.POLLIN})
-	}
 }
 
 // chunkFor is the chunk that holds a frame of the MTU's size.
@@ -183,7 +172,7 @@ func (d *Device) detach(set *queueSet) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.countDroppedLocked()
-	d.watch(nil)
 	d.set.Store(nil)
+	d.wakeMembers()
 	set.close()
 }

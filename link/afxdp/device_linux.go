@@ -29,9 +29,11 @@ type Options struct {
 // Device is a network interface through XDP sockets, with a packet socket for
 // what those leave. It implements link.Device.
 type Device struct {
+	reader            // the first of those who share
+	members []*member // the others
+
 	log     *slog.Logger
 	generic bool
-	wait    *waiter.Waiter
 	home    namespace
 	pkt     *afpacket.Device
 
@@ -47,10 +49,8 @@ type Device struct {
 	counted uint64  // guarded by mu: what the present set dropped and counters know
 
 	// Owned by the goroutine in ReadBatch.
-	fds     []unix.PollFd // to wait for: the waiter's, the packet socket, the queues
-	turn    uint          // counts batches
-	pending bool          // an attempt to follow the interface failed
-	failure string        // what of, as last logged
+	pending bool   // an attempt to follow the interface failed
+	failure string // what of, as last logged
 }
 
 var _ link.Device = (*Device)(nil)
@@ -83,6 +83,7 @@ func open(name string, opts Options) (*Device, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	d := &Device{log: opts.Log, generic: opts.Generic}
+	d.reader = reader{d: d, of: 1}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -239,5 +240,6 @@ func (d *Device) Close() error {
 	if !d.wait.Close() {
 		return link.ErrClosed
 	}
+	d.wakeMembers()
 	return nil
 }

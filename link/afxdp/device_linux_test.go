@@ -220,7 +220,7 @@ func TestWaitWakeClose(t *testing.T) {
 
 // Reading and sending batches allocates nothing.
 func TestNoAllocations(t *testing.T) {
-	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
+	eachWayAlone(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{})
 		w, in, out := a.NewWriter(), newBatch(link.BatchSize), newBatch(link.BatchSize)
 		for i, f := range out {

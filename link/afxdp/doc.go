@@ -34,19 +34,22 @@
 //
 // # Sockets
 //
-// There is one XDP socket for each receive queue, with memory of its own; all
-// are read by the one reader of the device. The driver copies frames or, where
-// it can, puts them there itself (zero copy). The program is attached in the
-// driver where it can, else in the generic hook. The kernel detaches it when
-// the process ends, however it ends.
+// There is one XDP socket for each receive queue, with memory of its own. All
+// are read by the one reader of the device or, after Share, by several, each of
+// which has its share of the queues; the packet socket is the first one's. The
+// driver copies frames or, where it can, puts them there itself (zero copy). The
+// program is attached in the driver where it can, else in the generic hook. The
+// kernel detaches it when the process ends, however it ends.
 //
 // An interface that is deleted and made again gets new sockets.
 //
 // # Concurrency
 //
-// ReadBatch belongs to one goroutine, each Writer to one, everything else may be
-// called by any. A queue's sending half is used by whoever gets hold of its
-// flag; who does not, sends by the packet socket instead of waiting. The mutex
+// ReadBatch belongs to one goroutine, as does that of each device that Share
+// returns, each Writer to one, everything else may be called by any. A queue's
+// sending half is used by whoever gets hold of its flag; who does not, sends by
+// the packet socket instead of waiting. The receiving half's flag is disputed
+// only when the queue is given up, which the first reader does. The mutex
 // mu guards the present set of queues against being replaced while somebody
 // configures or counts; no frame meets it.
 package afxdp

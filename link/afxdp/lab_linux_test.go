@@ -36,8 +36,14 @@ var (
 var generic bool
 
 // eachWay runs a test in two labs, with the program in the driver and in the
-// generic hook.
+// generic hook, beside other tests.
 func eachWay(t *testing.T, f func(t *testing.T, lab *netnstest.Lab)) {
+	t.Parallel()
+	eachWayAlone(t, f)
+}
+
+// eachWayAlone runs it beside no other.
+func eachWayAlone(t *testing.T, f func(t *testing.T, lab *netnstest.Lab)) {
 	for _, g := range []bool{false, true} {
 		t.Run(map[bool]string{false: "native", true: "generic"}[g], func(t *testing.T) {
 			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {

@@ -23,12 +23,14 @@ const (
 )
 
 // queue is the XDP socket of one receive queue of an interface. Its receiving
-// half belongs to the device's reader, its sending half to whoever sets busy.
+// half belongs to whoever sets reading, its sending half to whoever sets busy.
 type queue struct {
 	fd       int
 	mem      []byte
 	chunk    int
 	zeroCopy bool
+
+	reading atomic.Bool // guards what follows
 
 	rx   ring[unix.XDPDesc]
 	fill ring[uint64]

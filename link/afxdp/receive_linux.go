@@ -52,13 +52,7 @@ func (d *Device) closedErr() error {
 // receive takes what waits in the queues, and then in the packet socket if it
 // may have something or has not been asked for a while.
 func (d *Device) receive(fs []*link.Frame, others bool) (n int, err error) {
-	d.turn++
-	if set := d.set.Load(); set != nil {
-		for i := range set.queues {
-			q := set.queues[(uint(i)+d.turn)%uint(len(set.queues))]
-			n += q.receive(fs[n:], &d.counters)
-		}
-	}
+	n = d.take(fs)
 	if n == len(fs) || !others && (n == 0 || d.turn%otherEvery != 0) {
 		return n, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -187,9 +188,11 @@ func reason(errno unix.Errno) link.Drop {
 	return link.DropError
 }
 
-// retire keeps the queue's sending half for good.
+// retire keeps both halves of the queue for good.
 func (q *queue) retire() {
-	for !q.busy.CompareAndSwap(false, true) {
-		runtime.Gosched()
+	for _, half := range []*atomic.Bool{&q.busy, &q.reading} {
+		for !half.CompareAndSwap(false, true) {
+			runtime.Gosched()
+		}
 	}
 }

@@ -21,9 +21,18 @@ const (
 // Veth joins two namespaces by a pair of interfaces, and sets both up.
 func (l *Lab) Veth(a *Namespace, aName string, b *Namespace, bName string) {
 	l.tb.Helper()
+	l.VethQueues(a, aName, b, bName, 1)
+}
+
+// VethQueues is Veth with several queues in each direction.
+func (l *Lab) VethQueues(a *Namespace, aName string, b *Namespace, bName string, queues int) {
+	l.tb.Helper()
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = aName
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: bName, PeerNamespace: netlink.NsFd(b.Fd())}
+	attrs.Name, attrs.NumTxQueues, attrs.NumRxQueues = aName, queues, queues
+	pair := &netlink.Veth{
+		LinkAttrs: attrs, PeerName: bName, PeerNamespace: netlink.NsFd(b.Fd()),
+		PeerNumTxQueues: uint32(queues), PeerNumRxQueues: uint32(queues),
+	}
 	if err := a.nl.LinkAdd(pair); err != nil {
 		l.tb.Fatalf("veth %s:%s - %s:%s: %v", a.name, aName, b.name, bName, err)
 	}
