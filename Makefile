@@ -84,8 +84,11 @@ differential:
 demo:
 	$(GO) run ./cmd/usvs demo
 
-bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./conntrack ./sched ./forward ./director
+# Beside its targets and peers: BENCH="all --out bench" make bench for everything,
+# recorded (docs/performance.md).
+BENCH ?= engine table
+bench: build
+	./usvs bench $(BENCH)
 
 install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)

@@ -10,9 +10,9 @@ import (
 
 // The picture's measures, in pixels.
 const (
-	svgWidth  = 980
-	labelEnd  = 330 // where the bars begin
-	barsEnd   = 690
+	svgWidth  = 1060
+	labelEnd  = 400 // where the bars begin
+	barsEnd   = 750
 	rowHeight = 20
 	barHeight = 12
 	headRoom  = 64 // above the first group
@@ -112,7 +112,7 @@ func (d *drawing) frame() string {
 	b.WriteString("<title>usvs: measured figures</title>\n" + svgStyle)
 	fmt.Fprintf(&b, `<rect class="back" width="%d" height="%d"/>`+"\n", svgWidth, height)
 	b.WriteString(`<text class="title" x="12" y="24">usvs: measured figures</text>` + "\n")
-	b.WriteString(`<text class="small" x="12" y="42">Longer is better. 1 is the peer, or the floor where there is no peer. Solid mark: floor; dashed: aim; thin line: the rounds' spread.</text>` + "\n")
+	b.WriteString(`<text class="small" x="12" y="42">Longer is better. 1 is the peer, or the floor where there is no peer. Solid mark: floor; dashed: aim; thin line: the rounds' spread; &gt;: the bar is cut.</text>` + "\n")
 	for g := 0.0; g <= d.axis; g += 0.5 {
 		class := "grid"
 		if g == 1 {
@@ -156,6 +156,9 @@ func (d *drawing) row(f *Figure) {
 	words := f.measured()
 	if f.Of != "" {
 		words = Number(r.Median) + "x " + f.Of
+	}
+	if median > d.axis {
+		words = "> " + words // the bar is cut
 	}
 	d.text("", barsEnd+10, "start", words+" - "+string(f.Verdict()))
 	d.y += rowHeight

@@ -75,7 +75,8 @@ const maxKeys = 1 << 20
 // world is what the lookups of one size need, made when first used.
 type world struct {
 	flows  int
-	order  []netip.AddrPort
+	order  []uint32 // the flows that are looked up
+	next   int      // in order
 	table  *filled
 	gomap  map[key]uint64
 	shared *sync.Map
@@ -97,10 +98,35 @@ func keyOf(proto uint8, client, virtual netip.AddrPort) (k key) {
 // prepare chooses the flows that are looked up.
 func (w *world) prepare() {
 	if w.order == nil {
-		for _, i := range testbed.Shuffled(w.flows, maxKeys) {
-			w.order = append(w.order, testbed.Client(i))
-		}
+		w.order = testbed.Shuffled(w.flows, maxKeys)
 	}
+}
+
+// take is at most n flows, those after the last that were taken.
+func (w *world) take(n int) []uint32 {
+	if w.next == len(w.order) {
+		w.next = 0
+	}
+	part := w.order[w.next:min(w.next+n, len(w.order))]
+	w.next += len(part)
+	return part
+}
+
+// each looks n flows up, in parts.
+func (w *world) each(n int, lookup func(flows []uint32) error) error {
+	for n > 0 {
+		part := w.take(n)
+		if err := lookup(part); err != nil {
+			return err
+		}
+		n -= len(part)
+	}
+	return nil
+}
+
+// lost is the error of a flow that is not found.
+func lost(flow uint32) error {
+	return fmt.Errorf("connection of %v is lost", testbed.Client(flow))
 }
 
 // conns is the table with all flows.
@@ -170,42 +196,49 @@ func (w *world) lookup(o *bench.Options, name string, floor *float64, f func(*wo
 func (w *world) in() (func(int) error, error) {
 	t, err := w.conns()
 	return func(n int) error {
-		for i := range n {
-			if from := w.order[i%len(w.order)]; !t.LookupIn(t0, ipvs.TCP, from, virtual, &t.conn) {
-				return fmt.Errorf("connection of %v is lost", from)
+		return w.each(n, func(flows []uint32) error {
+			for _, flow := range flows {
+				if !t.LookupIn(t0, ipvs.TCP, testbed.Client(flow), virtual, &t.conn) {
+					return lost(flow)
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	}, err
 }
 
 func (w *world) out() (func(int) error, error) {
 	t, err := w.conns()
 	return func(n int) error {
-		for i := range n {
-			if to := w.order[i%len(w.order)]; !t.LookupOut(t0, ipvs.TCP, virtual, to, &t.conn) {
-				return fmt.Errorf("connection of %v is lost", to)
+		return w.each(n, func(flows []uint32) error {
+			for _, flow := range flows {
+				if !t.LookupOut(t0, ipvs.TCP, virtual, testbed.Client(flow), &t.conn) {
+					return lost(flow)
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	}, err
 }
 
 func (w *world) packets() (func(int) error, error) {
 	t, err := w.conns()
+	now := t0
 	return func(n int) error {
-		for i := range n {
-			if from := w.order[i%len(w.order)]; !t.packet(t0+clock.Instant(i), from) {
-				return fmt.Errorf("connection of %v is lost", from)
+		return w.each(n, func(flows []uint32) error {
+			for _, flow := range flows {
+				if now++; !t.packet(now, flow) {
+					return lost(flow)
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	}, err
 }
 
 // packet is the long way of one packet of a connection.
-func (t *filled) packet(now clock.Instant, from netip.AddrPort) bool {
-	return t.LookupIn(now, ipvs.TCP, from, virtual, &t.conn) && t.Packet(now, &t.conn, conntrack.DirIn, ack)
+func (t *filled) packet(now clock.Instant, flow uint32) bool {
+	return t.LookupIn(now, ipvs.TCP, testbed.Client(flow), virtual, &t.conn) && t.Packet(now, &t.conn, conntrack.DirIn, ack)
 }
 
 // probes do what packets does, for a batch side by side, and like the director
@@ -216,18 +249,20 @@ func (w *world) probes() (func(int) error, error) {
 		batch [link.BatchSize]conntrack.Probe
 		hot   conntrack.Hot
 	)
-	vip, vport := word4(virtual.Addr()), virtual.Port()
+	vip, vport, now := word4(virtual.Addr()), virtual.Port(), t0
 	return func(n int) error {
-		for i := 0; i < n; i += len(batch) {
-			now := t0 + clock.Instant(i)
-			for j := range batch {
-				from := w.order[(i+j)%len(w.order)]
-				t.AimIn4(&batch[j], wire.ProtoTCP, word4(from.Addr()), vip, from.Port(), vport)
+		for n > 0 {
+			flows := w.take(min(n, len(batch)))
+			n -= len(flows)
+			for i, flow := range flows {
+				from := testbed.Client(flow)
+				t.AimIn4(&batch[i], wire.ProtoTCP, word4(from.Addr()), vip, from.Port(), vport)
 			}
-			t.Touch(batch[:])
-			for j := range batch {
-				if from := w.order[(i+j)%len(w.order)]; !t.Hit(now, &batch[j], ack, &hot) && !t.packet(now, from) {
-					return fmt.Errorf("connection of %v is lost", from)
+			t.Touch(batch[:len(flows)])
+			now++
+			for i, flow := range flows {
+				if !t.Hit(now, &batch[i], ack, &hot) && !t.packet(now, flow) {
+					return lost(flow)
 				}
 			}
 		}
@@ -244,23 +279,27 @@ func word4(a netip.Addr) uint32 {
 func (w *world) inMap() (func(int) error, error) {
 	m := w.plain()
 	return func(n int) error {
-		for i := range n {
-			if _, ok := m[keyOf(wire.ProtoTCP, w.order[i%len(w.order)], virtual)]; !ok {
-				return fmt.Errorf("flow %d is lost", i)
+		return w.each(n, func(flows []uint32) error {
+			for _, flow := range flows {
+				if _, ok := m[keyOf(wire.ProtoTCP, testbed.Client(flow), virtual)]; !ok {
+					return lost(flow)
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	}, nil
 }
 
 func (w *world) inSyncMap() (func(int) error, error) {
 	m := w.syncMap()
 	return func(n int) error {
-		for i := range n {
-			if _, ok := m.Load(keyOf(wire.ProtoTCP, w.order[i%len(w.order)], virtual)); !ok {
-				return fmt.Errorf("flow %d is lost", i)
+		return w.each(n, func(flows []uint32) error {
+			for _, flow := range flows {
+				if _, ok := m.Load(keyOf(wire.ProtoTCP, testbed.Client(flow), virtual)); !ok {
+					return lost(flow)
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	}, nil
 }

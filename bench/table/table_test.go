@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"usvs/bench"
+	"usvs/bench/testbed"
 )
 
 // TestMain makes the test binary a process that does the part, too.
@@ -79,6 +81,16 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestTake: every flow in its turn, over and over.
+func TestTake(t *testing.T) {
+	w := &world{flows: 100}
+	w.prepare()
+	var got []uint32
+	require.NoError(t, w.each(250, func(flows []uint32) error { got = append(got, flows...); return nil }))
+	require.NoError(t, w.each(50, func(flows []uint32) error { got = append(got, flows...); return nil }))
+	require.Equal(t, slices.Concat(w.order, w.order, w.order), got)
+}
+
 func TestFloodRefuses(t *testing.T) {
 	_, err := Flood(t.Context(), []byte("{"))
 	require.Error(t, err)
@@ -93,7 +105,7 @@ func TestLookupsNoticeLostConnections(t *testing.T) {
 	f, err := w.in()
 	require.NoError(t, err)
 	require.NoError(t, f(100))
-	require.True(t, w.table.LookupIn(t0, 6, w.order[5], virtual, &w.table.conn))
+	require.True(t, w.table.LookupIn(t0, 6, testbed.Client(w.order[5]), virtual, &w.table.conn))
 	require.True(t, w.table.Expire(t0, w.table.conn.Ref))
 	require.ErrorContains(t, f(100), "is lost")
 }
