@@ -74,15 +74,19 @@ func TestRankedAgainstModels(t *testing.T) {
 // TestManyServersAgainstModels is the same with a thousand servers, which come
 // and go around the number from which they are ranked.
 func TestManyServersAgainstModels(t *testing.T) {
-	defer sched.RankFrom(600)()
+	most := 1000
+	if testing.Short() {
+		most = 200
+	}
+	defer sched.RankFrom(most * 6 / 10)()
 	t.Run("", func(t *testing.T) {
 		for _, name := range ranked {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				for seed := range uint64(1 + operations()/30_000) {
 					w := newWorld(t, name, seed+100)
-					w.most, w.crowded = 1000, 8000
-					for len(w.servers) < w.most-int(500*(seed%2)) {
+					w.most, w.crowded = most, 8*most
+					for len(w.servers) < w.most-most/2*int(seed%2) {
 						w.add()
 					}
 					for range operations() / 20 {
