@@ -212,6 +212,10 @@ func (t *Table) Tick(now clock.Instant, budget int) clock.Instant {
 	}
 }
 
+// SameTick reports whether Tick, having done all it had to at one time, has
+// nothing more to do at the other, whatever was put into the table meanwhile.
+func SameTick(a, b clock.Instant) bool { return nowTick(a) == nowTick(b) }
+
 // next returns the tick at which a wheel has to turn next, or never.
 func (t *Table) next() uint64 {
 	first := uint64(never)

@@ -56,6 +56,7 @@ type lane struct {
 	owned [ownedSlots]ownedAddr
 
 	forwarded, others int // frames that ended so, of the batch
+	left              int // frames of the batch that went the general way
 }
 
 // glance is what survey made of a frame.
@@ -72,6 +73,17 @@ const (
 	request             // from a client: perhaps of a connection
 	reply               // from a server: perhaps of a connection
 )
+
+// takeLane handles a batch and reports whether all of it went by the fast lane,
+// which leaves timers alone.
+func (w *Worker) takeLane(batch []*link.Frame) bool {
+	w.lane.left = 0
+	for ; len(batch) > link.BatchSize; batch = batch[link.BatchSize:] {
+		w.laneBatch(batch[:link.BatchSize])
+	}
+	w.laneBatch(batch)
+	return w.lane.left == 0
+}
 
 // laneBatch handles at most link.BatchSize frames.
 func (w *Worker) laneBatch(batch []*link.Frame) {
@@ -93,6 +105,7 @@ func (w *Worker) laneBatch(batch []*link.Frame) {
 			n++
 		}
 		if !done {
+			w.lane.left++
 			w.frame(f)
 		}
 	}
@@ -192,9 +205,11 @@ type ownedAddr struct {
 // owns reports whether the packet is to an owned address.
 func (w *Worker) owns(p *wire.Plain) bool {
 	known := &w.lane.owned[(p.Dst.Lo^p.Dst.Lo>>8)%ownedSlots]
-	if known.valid && known.addr == p.Dst && known.v6 == p.V6 {
-		return true
-	}
+	return known.addr == p.Dst && known.v6 == p.V6 && known.valid || w.ownsMore(p, known)
+}
+
+// ownsMore is owns for what the lane does not remember.
+func (w *Worker) ownsMore(p *wire.Plain, known *ownedAddr) bool {
 	if !w.snap.Owned.HasWords(p.V6, p.Dst) {
 		return false
 	}
@@ -219,9 +234,9 @@ func (w *Worker) toServer(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 	}
 	f.Truncate(int(p.End))
 	n := p.IPLen()
-	w.countIn(h.Server, n)
+	w.tally.of(h.Server).in.add(n)
 	y := w.wayTo(h)
-	if !y.leads(h, p.V6) || n > y.mtu {
+	if !y.leads(h) || n > y.mtu {
 		w.finishIn(f, h)
 		return true
 	}
@@ -229,6 +244,16 @@ func (w *Worker) toServer(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 	b := f.Bytes()
 	switch {
 	case !ok:
+		y.next = nil
+		w.finishIn(f, h)
+		return true
+	case h.Method == ipvs.Tunnel:
+		if !w.tunnels(f, p, y) {
+			w.finishIn(f, h)
+			return true
+		}
+		b = forward.PlainTunnel(f, p, &y.ends, w.snap.Sysctls.PMTUDisc != 0, w.nextID())
+	case y.v6 != p.V6:
 		w.finishIn(f, h)
 		return true
 	case h.Method == ipvs.DirectRoute:
@@ -239,6 +264,22 @@ func (w *Worker) toServer(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 	}
 	w.depart(f, b, y, mac)
 	return true
+}
+
+// tunnels reports whether the packet fits into the server's tunnel, one of IP in
+// IP, as it is.
+func (w *Worker) tunnels(f *link.Frame, p *wire.Plain, y *way) bool {
+	mtu := y.mtu
+	if learned := y.server.PathMTU(w.now); learned != 0 {
+		mtu = min(mtu, learned)
+	}
+	overhead, least := wire.IPv4Len, minMTU4
+	if y.v6 {
+		overhead, least = wire.IPv6Len, minMTU6
+	}
+	mtu -= overhead
+	return y.hasEnds && y.server.Tunnel().Type == ipvs.IPIP && f.GSO == wire.GSONone && (!f.Partial || forward.PartialInside(f, p)) &&
+		p.IPLen() <= mtu && least <= mtu && overhead <= f.Room()
 }
 
 // finishIn transmits a packet that was counted.
@@ -260,7 +301,7 @@ func (w *Worker) toClient(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 		return false
 	}
 	f.Truncate(int(p.End))
-	w.countOut(h.Server, n)
+	w.tally.of(h.Server).out.add(n)
 	mac, ok := w.d.Neighbours.Use(w.now, y.next)
 	b := f.Bytes()
 	if !ok || h.Method != ipvs.Masquerade || h.VirtualV6 != p.V6 ||

@@ -144,6 +144,17 @@ func (tw *twins) event() {
 				}, c)
 			}
 		})
+	case 9: // a tunnel, of another kind or through a narrow place
+		kind, learned := ipvs.TunnelType(r.IntN(3)), []int{0, 1310, 1000, 80}[r.IntN(4)]
+		tw.both(func(b *testbed) {
+			for _, rs := range b.snap.Services[2].Servers {
+				spec := rs.Spec()
+				spec.Tunnel.Type = kind
+				rs.SetSpec(spec)
+				rs.LearnPathMTU(learned, b.now.Add(time.Minute))
+			}
+			b.publish()
+		})
 	default:
 		step := time.Duration(r.Int64N(int64(1) << (10 + r.IntN(28))))
 		tw.both(func(b *testbed) { b.now = b.now.Add(step) })
@@ -290,6 +301,9 @@ func (tw *twins) batch(n int) {
 	a, b := tw.fast, tw.slow
 	a.out.Reset()
 	b.out.Reset()
+	if tw.rng.IntN(4) > 0 {
+		require.Equal(tw.t, b.w.Tick(b.now, &b.out), a.w.Tick(a.now, &a.out))
+	}
 	a.w.p = wire.Packet{}
 	due, dueSlow := a.w.Handle(a.now, fast, &a.out), b.w.Handle(b.now, slow, &b.out)
 	if a.w.seen == Forwarded && n == 1 {

@@ -50,11 +50,16 @@ func (w *Worker) countOut(rs *ipvs.RealServer, bytes int) {
 
 // of is the server's account.
 func (t *tally) of(rs *ipvs.RealServer) *account {
-	i := rs.Index % tallySlots
-	a := &t.slots[i]
-	if a.server == rs {
+	if a := &t.slots[rs.Index%tallySlots]; a.server == rs {
 		return a
 	}
+	return t.take(rs)
+}
+
+// take makes the server's slot its account.
+func (t *tally) take(rs *ipvs.RealServer) *account {
+	i := rs.Index % tallySlots
+	a := &t.slots[i]
 	if a.server != nil {
 		t.settle()
 	}

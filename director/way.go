@@ -5,6 +5,7 @@ import (
 
 	"usvs/arp"
 	"usvs/conntrack"
+	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
 	"usvs/route"
@@ -33,6 +34,9 @@ type way struct {
 	v6     bool
 	epoch  uint64
 
+	ends    forward.TunnelEnds // of a tunnel there,
+	hasEnds bool               // if the director has an address for its end
+
 	hop *route.Hop // of a way out, which it is good for
 }
 
@@ -45,7 +49,7 @@ func (y *way) set(w *Worker, hop *route.Hop) {
 // wayTo returns the way to the real server of h.
 func (w *Worker) wayTo(h *conntrack.Hot) *way {
 	y := &w.lane.in[h.Server.Index%waysIn]
-	if y.server == h.Server && y.epoch == w.lane.epoch && y.next != nil && !y.next.Gone() {
+	if y.server == h.Server && y.epoch == w.lane.epoch && y.next != nil {
 		return y
 	}
 	return w.findWayTo(y, h.Server)
@@ -56,15 +60,17 @@ func (w *Worker) findWayTo(y *way, rs *ipvs.RealServer) *way {
 	*y = way{epoch: w.lane.epoch, server: rs, real: wire.WordsOf(rs.ID.Addr), v6: !rs.ID.Addr.Is4()}
 	y.set(w, &hop)
 	if y.usable {
+		y.hasEnds = hop.Src.IsValid() && hop.Src.Is4() != y.v6
+		y.ends = forward.TunnelEnds{Src: wire.WordsOf(hop.Src), Dst: y.real, V6: y.v6}
 		y.next = w.d.Neighbours.Find(hop.Port, hop.Via)
 	}
 	return y
 }
 
-// leads reports whether a packet of that family may take the way to h's server
-// as it is: connections may have another address than their server's.
-func (y *way) leads(h *conntrack.Hot, v6 bool) bool {
-	return y.usable && h.RealV6 == v6 && y.v6 == v6 && wire.Words(h.Real) == y.real
+// leads reports whether the way leads where h wants a packet to go:
+// connections may have another address than their server's.
+func (y *way) leads(h *conntrack.Hot) bool {
+	return y.usable && h.RealV6 == y.v6 && wire.Words(h.Real) == y.real
 }
 
 // wayBack returns the way to a packet's destination, a client.

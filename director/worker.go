@@ -24,6 +24,9 @@ type Worker struct {
 	snap *Snapshot
 	out  *link.Output
 
+	// When the table's timers were last seen to, and are to be seen to next.
+	ticked, due clock.Instant
+
 	// Scratch, reused from frame to frame.
 	p, q wire.Packet    // the frame, and what an ICMP error quotes
 	seg  wire.Packet    // a segment of a super-frame
@@ -63,9 +66,12 @@ type Worker struct {
 // Tick to be called.
 func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output) clock.Instant {
 	w.begin(now, out)
-	w.d.Table.Tick(now, tickBudget)
+	if !conntrack.SameTick(w.ticked, now) || !now.Before(w.due) {
+		w.tick()
+	}
 	next := w.keepUp()
 	obs := w.d.observers.Load()
+	settled := false // whether the table's timers are as they were
 	switch {
 	case obs != nil:
 		for _, f := range batch {
@@ -76,23 +82,27 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 			w.frame(f)
 		}
 	default:
-		for ; len(batch) > link.BatchSize; batch = batch[link.BatchSize:] {
-			w.laneBatch(batch[:link.BatchSize])
-		}
-		w.laneBatch(batch)
+		settled = w.takeLane(batch)
 	}
 	w.settle()
-	return w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Deadline()).Min(w.d.fragments.Deadline()).Min(next)
+	if !settled {
+		w.tick()
+	}
+	return w.due.Min(w.d.Neighbours.Deadline()).Min(w.d.fragments.Deadline()).Min(next)
 }
 
 // Tick expires connections, neighbours and fragments, sends what is due, and returns when
 // it wants to be called again. Any worker may call it at any time.
 func (w *Worker) Tick(now clock.Instant, out *link.Output) clock.Instant {
 	w.begin(now, out)
-	next := w.d.Table.Tick(now, tickBudget).Min(w.d.Neighbours.Tick(now, w)).Min(w.d.fragments.Tick(now, w)).Min(w.keepUp())
+	w.tick()
+	next := w.due.Min(w.d.Neighbours.Tick(now, w)).Min(w.d.fragments.Tick(now, w)).Min(w.keepUp())
 	w.settle()
 	return next
 }
+
+// tick expires connections.
+func (w *Worker) tick() { w.ticked, w.due = w.now, w.d.Table.Tick(w.now, tickBudget) }
 
 func (w *Worker) begin(now clock.Instant, out *link.Output) {
 	w.now, w.out, w.snap = now, out, w.d.snap.Load()

@@ -18,7 +18,8 @@ func PlainHop(b []byte, p *wire.Plain) {
 	}
 	h := (*[wire.IPv4Len]byte)(b[wire.EthernetLen:])
 	h[8]--
-	put16(h[10:], patched(be16(h[10:]), ttlStep))
+	sum := uint32(^be16(h[10:])) + ttlStep
+	put16(h[10:], ^uint16(sum+sum>>16))
 }
 
 // PlainDst is DecrementTTL and RewriteDst. It reports false, and does nothing,
@@ -103,3 +104,83 @@ func halves(w uint64) uint64 { return w>>32 + w&0xffffffff }
 // patched is a checksum after diff was added to what it sums up: RFC 1624 eqn. 3,
 // where diff has the complement of what was and what is.
 func patched(sum uint16, diff uint64) uint16 { return ^wire.Fold(uint64(^sum) + diff) }
+
+// TunnelEnds are the addresses of a tunnel's outer header.
+type TunnelEnds struct {
+	Src, Dst wire.Words
+	V6       bool
+}
+
+// PlainTunnel is DecrementTTL and Encapsulate into IP in IP, but that it leaves
+// the link header's addresses to the caller. It returns the frame's bytes. The
+// frame has room for the outer header, is no super-frame, without padding; its
+// checksum is complete or PartialInside; the packet fits the tunnel.
+func PlainTunnel(f *wire.Frame, p *wire.Plain, t *TunnelEnds, pmtuDisc bool, id uint32) []byte {
+	b := f.Bytes()
+	PlainHop(b, p)
+	ip := b[wire.EthernetLen:]
+	tos, ttl, df := ip[1], p.TTL-1, !p.V6 && pmtuDisc && wire.IPv4(ip).DF()
+	if p.V6 {
+		tos = wire.IPv6(ip).TrafficClass()
+	}
+	if t.V6 {
+		f.Prepend(wire.IPv6Len)
+		b = f.Bytes()
+		h := wire.IPv6(b[wire.EthernetLen:])
+		h.SetFlow(outerTOS(tos), 0)
+		h.SetPayloadLen(p.IPLen())
+		h.SetNextHeader(ipProtoOf(p.V6))
+		h.SetHopLimit(ttl)
+		putWords(h[8:], t.Src)
+		putWords(h[24:], t.Dst)
+		f.FragID = id
+		put16(b[12:], wire.TypeIPv6)
+		return b
+	}
+	f.Prepend(wire.IPv4Len)
+	b = f.Bytes()
+	flags := uint32(0)
+	if df {
+		flags, id = 0x4000, 0 // it will not be fragmented
+	}
+	writePlainIPv4(b[wire.EthernetLen:], outerTOS(tos), wire.IPv4Len+p.IPLen(), id<<16|flags,
+		uint16(ttl)<<8|uint16(ipProtoOf(p.V6)), t)
+	put16(b[12:], wire.TypeIPv4)
+	return b
+}
+
+// PartialInside reports whether a partial checksum is the packet's own, which
+// can be filled in behind another header, too.
+func PartialInside(f *wire.Frame, p *wire.Plain) bool {
+	at := uint16(tcpChecksum)
+	if p.Proto == wire.ProtoUDP {
+		at = udpChecksum
+	}
+	return f.CsumStart == p.L4 && f.CsumOffset == at
+}
+
+func ipProtoOf(v6 bool) uint8 {
+	if v6 {
+		return wire.ProtoIPv6
+	}
+	return wire.ProtoIPIP
+}
+
+func putWords(b []byte, w wire.Words) {
+	binary.BigEndian.PutUint64(b, w.Hi)
+	binary.BigEndian.PutUint64(b[8:], w.Lo)
+}
+
+// writePlainIPv4 writes a header without options; fragment is the word that has
+// identification, flags and offset.
+func writePlainIPv4(b []byte, tos uint8, n int, fragment uint32, ttlProto uint16, t *TunnelEnds) {
+	h := (*[wire.IPv4Len]byte)(b)
+	first := 0x45<<24 | uint32(tos)<<16 | uint32(n)
+	sum := uint64(first) + uint64(fragment) + uint64(ttlProto)<<16 + t.Src.Lo + t.Dst.Lo
+	put32(h[0:], first)
+	put32(h[4:], fragment)
+	put16(h[8:], ttlProto)
+	put16(h[10:], ^wire.Fold(sum))
+	put32(h[12:], uint32(t.Src.Lo))
+	put32(h[16:], uint32(t.Dst.Lo))
+}

@@ -28,9 +28,15 @@ func requirePlainIsGeneral(t *testing.T, rng *rand.Rand, f *wire.Frame) {
 	if !plain.Parse(f.Bytes()) {
 		return
 	}
+	f.Truncate(int(plain.End))
 	spoil(t, rng, f, &plain)
 	to := netip.AddrPortFrom(wire.Words{Hi: rng.Uint64(), Lo: rng.Uint64()}.Addr(plain.V6), uint16(rng.Uint32()))
 	words := wire.WordsOf(to.Addr())
+	end, id, pmtuDisc := netip.MustParseAddr("192.0.2.77"), rng.Uint32(), rng.IntN(2) == 0
+	if rng.IntN(2) == 0 {
+		end = netip.MustParseAddr("2001:db8::77")
+	}
+	tunnel, ends := Tunnel{Src: end, Dst: end.Next()}, TunnelEnds{wire.WordsOf(end), wire.WordsOf(end.Next()), end.Is6()}
 	for name, way := range map[string]struct {
 		general func(*wire.Frame, *wire.Packet)
 		plain   func(*wire.Frame) bool
@@ -40,19 +46,27 @@ func requirePlainIsGeneral(t *testing.T, rng *rand.Rand, f *wire.Frame) {
 			func(g *wire.Frame) bool { return PlainDst(g, g.Bytes(), &plain, words, to.Port()) }},
 		"src": {func(g *wire.Frame, p *wire.Packet) { RewriteSrc(g, p, to) },
 			func(g *wire.Frame) bool { return PlainSrc(g, g.Bytes(), &plain, words, to.Port()) }},
+		"tunnel": {func(g *wire.Frame, p *wire.Packet) { Encapsulate(g, p, &tunnel, pmtuDisc, id) },
+			func(g *wire.Frame) bool {
+				return (!f.Partial || PartialInside(f, &plain)) && PlainTunnel(g, &plain, &ends, pmtuDisc, id) != nil
+			}},
 	} {
 		a, b := copyOf(f), copyOf(f)
 		var p wire.Packet
 		require.Equal(t, wire.None, p.Parse(a.Bytes(), a.Medium))
 		if !way.plain(b) {
 			require.Equal(t, f.Bytes(), b.Bytes(), "%s: refused, and changed", name)
-			require.EqualValues(t, wire.ProtoUDP, plain.Proto)
+			require.True(t, plain.Proto == wire.ProtoUDP || f.Partial)
 			continue
 		}
 		DecrementTTL(&p)
 		way.general(a, &p)
-		require.Equal(t, a.Bytes(), b.Bytes(), "%s of % x", name, f.Bytes())
-		require.Equal(t, [3]any{a.Partial, a.CsumStart, a.CsumOffset}, [3]any{b.Partial, b.CsumStart, b.CsumOffset})
+		from := 0
+		if name == "tunnel" {
+			from = 12 // the addresses are the caller's
+		}
+		require.Equal(t, a.Bytes()[from:], b.Bytes()[from:], "%s of % x", name, f.Bytes())
+		require.Equal(t, [4]any{a.Partial, a.CsumStart, a.CsumOffset, a.FragID}, [4]any{b.Partial, b.CsumStart, b.CsumOffset, b.FragID})
 	}
 }
 

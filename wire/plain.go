@@ -71,13 +71,13 @@ func (p *Plain) parseIPv4(b []byte) bool {
 	return p.parseTransport(b, EthernetLen+IPv4Len, end)
 }
 
-// headerSumOK verifies the checksum of a header without options. The sum of
-// words in another byte order is the same one in that order, and 0xffff in both.
+// headerSumOK verifies the checksum of a header without options: its words add
+// up to 0xffff, or a multiple. In what byte order they are added does not matter.
 func headerSumOK(h *[IPv4Len]byte) bool {
 	le := binary.LittleEndian
-	sum := uint64(le.Uint32(h[0:])) + uint64(le.Uint32(h[4:])) + uint64(le.Uint32(h[8:])) +
-		uint64(le.Uint32(h[12:])) + uint64(le.Uint32(h[16:]))
-	return Fold(sum) == 0xffff
+	sum := le.Uint64(h[0:])>>32 + le.Uint64(h[0:])&0xffffffff + le.Uint64(h[8:])>>32 + le.Uint64(h[8:])&0xffffffff +
+		uint64(le.Uint32(h[16:]))
+	return sum%0xffff == 0
 }
 
 func (p *Plain) parseIPv6(b []byte) bool {
