@@ -75,7 +75,7 @@ func (st *stand) warm(ctx context.Context, sc *scene) (*load.Flows, error) {
 		st.flows[key] = flows
 	}
 	long := max(time.Duration(float64(sc.flows)/warmUpRate*float64(time.Second)), 20*time.Millisecond)
-	_, err := st.line.Sender().Run(ctx, flows, lab.LoadCore, warmUpRate, long)
+	_, err := st.line.Send(ctx, flows, warmUpRate, long)
 	time.Sleep(settle)
 	return flows, err
 }
@@ -86,7 +86,7 @@ func (st *stand) offer(ctx context.Context, flows *load.Flows, rate float64) (p 
 	if err != nil {
 		return p, err
 	}
-	sent, err := st.line.Sender().Run(ctx, flows, lab.LoadCore, rate, st.probe)
+	sent, err := st.line.Send(ctx, flows, rate, st.probe)
 	if err != nil {
 		return p, err
 	}

@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -152,18 +154,24 @@ func (l *Line) hook() error {
 }
 
 func (l *Line) open() error {
+	out, err := l.sender.Netlink().LinkByName("out")
+	if err != nil {
+		return err
+	}
 	return l.sender.Do(func() error {
-		link, err := l.sender.Netlink().LinkByName("out")
-		if err != nil {
-			return err
-		}
-		l.socket, err = load.NewSender(link.Attrs().Index)
+		l.socket, err = load.NewSender(out.Attrs().Index)
 		return err
 	})
 }
 
-// Sender sends frames to the director.
-func (l *Line) Sender() *load.Sender { return l.socket }
+// Send sends frames to the director, from the load's core (see load.Sender.Run).
+func (l *Line) Send(ctx context.Context, f *load.Flows, perSecond float64, long time.Duration) (sent load.Sent, err error) {
+	err = OnCore(l.sender, LoadCore, func() error {
+		sent = l.socket.Run(ctx, f, perSecond, long)
+		return ctx.Err()
+	})
+	return sent, err
+}
 
 // Flows describes frames that the line's clients send to its service.
 func (l *Line) Flows(count, size int) (*load.Flows, error) {

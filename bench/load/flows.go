@@ -12,7 +12,8 @@ const (
 	// The ports clients send from: what a flow's number does not put into the
 	// port it puts into the address.
 	firstPort = 1024
-	ports     = 1 << 15
+	portBits  = 15
+	ports     = 1 << portBits
 
 	// stride is odd, so its multiples modulo a power of two visit every flow
 	// once before any comes twice, in an order without much locality.
@@ -63,6 +64,7 @@ func NewFlows(s Spec) (*Flows, error) {
 	}
 	a := s.Clients.AsSlice()
 	f.client = binary.BigEndian.Uint32(a[len(a)-4:])
+	f.sums()
 	return f, nil
 }
 
@@ -84,7 +86,6 @@ func (f *Flows) Template() []byte {
 		ip[0], ip[8], ip[9] = 0x45, ttl, wire.ProtoUDP
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+datagram))
 		copy(ip[16:], f.spec.To.Addr().AsSlice())
-		f.ipSum = wire.Sum(ip, 0)
 	} else {
 		binary.BigEndian.PutUint16(b[12:], wire.TypeIPv6)
 		ip[0], ip[6], ip[7] = 0x60, wire.ProtoUDP, ttl
@@ -95,11 +96,20 @@ func (f *Flows) Template() []byte {
 	}
 	binary.BigEndian.PutUint16(udp[2:], f.spec.To.Port())
 	binary.BigEndian.PutUint16(udp[4:], uint16(datagram))
-	prefix := f.spec.Clients.AsSlice()
-	clear(prefix[len(prefix)-4:])
-	first, _ := netip.AddrFromSlice(prefix)
-	f.udpSum = wire.Sum(udp, wire.PseudoSum(first, f.spec.To.Addr(), wire.ProtoUDP, datagram))
 	return b
+}
+
+// sums prepares the checksums: the sums of all that does not vary.
+func (f *Flows) sums() {
+	b := f.Template()
+	ip, udp := b[wire.EthernetLen:f.udpAt], b[f.udpAt:]
+	first := ip[8:24] // IPv6: the client, without the bytes that vary
+	if f.spec.Clients.Is4() {
+		f.ipSum = wire.Sum(ip, 0)
+		first = ip[12:16]
+	}
+	client, _ := netip.AddrFromSlice(first)
+	f.udpSum = wire.Sum(udp, wire.PseudoSum(client, f.spec.To.Addr(), wire.ProtoUDP, len(udp)))
 }
 
 // Next makes a frame that Template returned the next flow's. Each flow's turn

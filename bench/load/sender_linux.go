@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,35 +46,11 @@ type Sent struct {
 // PerSecond is the rate that was offered.
 func (s Sent) PerSecond() float64 { return float64(s.Frames) / s.Took.Seconds() }
 
-// Run sends frames for as long as told, on a thread that stays on the given
-// core, perSecond of them or, if that is 0, as many as go.
-func (s *Sender) Run(ctx context.Context, f *Flows, cpu int, perSecond float64, long time.Duration) (Sent, error) {
-	done := make(chan error, 1)
-	var sent Sent
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := StayOn(cpu)
-		if err == nil {
-			sent = s.run(ctx, f, Pace{PerSecond: perSecond}, long)
-		}
-		done <- err
-	}()
-	err := <-done
-	return sent, err
-}
-
-// StayOn keeps the calling thread on a core.
-func StayOn(cpu int) error {
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("stay on core %d: %w", cpu, err)
-	}
-	return nil
-}
-
-func (s *Sender) run(ctx context.Context, f *Flows, pace Pace, long time.Duration) (sent Sent) {
+// Run sends frames for as long as told, perSecond of them or, if that is 0, as
+// many as go. It works on the calling thread, which best stays on a core.
+func (s *Sender) Run(ctx context.Context, f *Flows, perSecond float64, long time.Duration) (sent Sent) {
 	b := newBatch(f, s.index)
+	pace := Pace{PerSecond: perSecond}
 	start := time.Now()
 	for sent.Took < long && ctx.Err() == nil {
 		if n := pace.Due(sent.Took, batchSize); n > 0 {
@@ -87,4 +62,14 @@ func (s *Sender) run(ctx context.Context, f *Flows, pace Pace, long time.Duratio
 		sent.Took = time.Since(start)
 	}
 	return sent
+}
+
+// StayOn keeps the calling thread on a core.
+func StayOn(cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("stay on core %d: %w", cpu, err)
+	}
+	return nil
 }
