@@ -44,6 +44,9 @@ func established(o *bench.Options, s sizes) []bench.Case {
 	at := func(method string, flows int) *bed {
 		return &bed{rules: testbed.Rules(1, 10, "wlc", method), flows: flows}
 	}
+	at6 := func(method string) *bed {
+		return &bed{rules: testbed.Rules6(10, "wlc", method), v6: true, flows: s.few}
+	}
 	few, many := ", "+bench.Count(s.few)+" flows", ", "+bench.Count(s.many)+" flows"
 	fewDR, fewNAT, fewTUN := at(routed, s.few), at(masqueraded, s.few), at(tunnelled, s.few)
 	back := &bed{rules: testbed.Rules(1, 1, "wlc", masqueraded), flows: s.few}
@@ -57,6 +60,8 @@ func established(o *bench.Options, s sizes) []bench.Case {
 		answers(o, "NAT, answers"+few, back),
 		frames(o, "TUN"+few, nil, fewTUN),
 		frames(o, "TUN"+many, nil, at(tunnelled, s.many)),
+		frames(o, "DR, IPv6"+few, nil, at6(routed)),
+		frames(o, "NAT, IPv6"+few, nil, at6(masqueraded)),
 		allocations("allocations per batch, DR"+few, fewDR),
 		allocations("allocations per batch, NAT"+few, fewNAT),
 		allocations("allocations per batch, TUN"+few, fewTUN),

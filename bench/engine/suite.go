@@ -49,6 +49,7 @@ type bed struct {
 	*testbed.Bed
 	rules string
 	vip   int // the service that gets the frames
+	v6    bool
 	flows int
 	room  int // for other connections
 
@@ -65,7 +66,11 @@ func (b *bed) ready() error {
 	if err := made.Load(b.rules); err != nil {
 		return err
 	}
-	b.order, b.to = testbed.Shuffled(b.flows, b.flows), testbed.ToVirtual(testbed.Virtual(b.vip))
+	vip := testbed.Virtual(b.vip)
+	if b.v6 {
+		vip = testbed.Virtual6
+	}
+	b.order, b.to = testbed.Shuffled(b.flows, b.flows), testbed.ToVirtual(vip)
 	for n := b.flows; len(b.order) < link.BatchSize; n++ { // few flows fill a batch, too
 		b.order = append(b.order, b.order[n-b.flows])
 	}
