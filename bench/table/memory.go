@@ -60,7 +60,7 @@ func floods(o *bench.Options, n int) []bench.Case {
 			func(f *flood) bench.Round {
 				return bench.Round{Value: over(f.After, f.Empty) / mebibyte, Peer: over(f.Full, f.Empty) / mebibyte}
 			}),
-		v4.figure(bench.Figure{Name: "garbage collection, " + conns, Unit: "us", Of: "with none", Floor: new(1.5)},
+		v4.figure(bench.Figure{Name: "garbage collection, " + conns, Unit: "us", Of: "none", Floor: new(1.5)},
 			func(f *flood) bench.Round {
 				return bench.Round{Value: micros(f.GCFull).Value, Peer: micros(f.GCEmpty).Value}
 			}),
