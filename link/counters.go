@@ -86,3 +86,15 @@ type Stats struct {
 	TxFrames, TxBytes uint64
 	Drops             [NumDrops]uint64 // by reason
 }
+
+// Plus is the sum of two devices' counters.
+func (s Stats) Plus(o Stats) Stats {
+	s.RxFrames += o.RxFrames
+	s.RxBytes += o.RxBytes
+	s.TxFrames += o.TxFrames
+	s.TxBytes += o.TxBytes
+	for i, n := range o.Drops {
+		s.Drops[i] += n
+	}
+	return s
+}

@@ -55,3 +55,15 @@ func TestOutputPool(t *testing.T) {
 		out.Reset()
 	}
 }
+
+func TestStatsPlus(t *testing.T) {
+	var a, b Counters
+	a.Received(1, 10)
+	a.Dropped(DropOverrun, 3)
+	b.Received(2, 20)
+	b.Sent(4, 40)
+	b.Dropped(DropOverrun, 5)
+	want := Stats{RxFrames: 3, RxBytes: 30, TxFrames: 4, TxBytes: 40}
+	want.Drops[DropOverrun] = 8
+	assert.Equal(t, want, a.Read().Plus(b.Read()))
+}

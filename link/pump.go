@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
@@ -35,6 +36,10 @@ type PumpConfig struct {
 
 	// Host takes frames for the host's own stack; nil if there is no way there.
 	Host Writer
+
+	// OnThread is called once on the pump's own thread, which is locked and ends
+	// with Run, before the first frame; nil: the thread is as good as any other.
+	OnThread func() error
 
 	Log *slog.Logger // nil: silent
 }
@@ -84,7 +89,11 @@ func (p *Pump) Run(ctx context.Context) error {
 		return errors.New("link: pump needs a device, a handler and a clock")
 	}
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if p.cfg.OnThread == nil {
+		defer runtime.UnlockOSThread()
+	} else if err := p.cfg.OnThread(); err != nil {
+		return fmt.Errorf("link: prepare the pump's thread: %w", err)
+	}
 	stop := context.AfterFunc(ctx, p.cfg.Device.Wake)
 	defer stop()
 

@@ -280,6 +280,35 @@ func TestPumpNeedsItsParts(t *testing.T) {
 	assert.Error(t, link.NewPump(link.PumpConfig{}).Run(t.Context()))
 }
 
+// The thread is prepared before the first frame, or nothing runs.
+func TestPumpOnThread(t *testing.T) {
+	order := []string{}
+	dev := &loop{left: 1}
+	cfg := link.PumpConfig{
+		Device: dev, Clock: clock.NewSystem(), Writers: []link.Writer{dev},
+		Handler: handler{
+			handle: func(clock.Instant, []*link.Frame, *link.Output) { order = append(order, "handle") },
+			tick: func(clock.Instant, *link.Output) clock.Instant {
+				order = append(order, "tick")
+				return clock.Never
+			},
+		},
+		OnThread: func() error { order = append(order, "thread"); return nil },
+	}
+	run := func() error {
+		done := make(chan error)
+		go func() { done <- link.NewPump(cfg).Run(t.Context()) }()
+		return <-done
+	}
+	require.NoError(t, run())
+	assert.Equal(t, []string{"thread", "tick", "handle"}, order)
+
+	order = nil
+	cfg.OnThread = func() error { return errors.New("no such core") }
+	assert.ErrorContains(t, run(), "no such core")
+	assert.Empty(t, order)
+}
+
 // loop is a device that always has the same frames, and a writer for nothing.
 type loop struct{ left int }
 

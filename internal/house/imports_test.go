@@ -30,9 +30,11 @@ forward                    -> conntrack
 connsync                   -> conntrack
 link                       -> clock wire
 link/vnet                  -> wire
-link/afpacket              -> link link/vnet link/internal/waiter
+link/steer                 -> wire
+link/internal/netns        ->
+link/afpacket              -> link link/vnet link/steer link/internal/waiter link/internal/netns
 link/afxdp                 -> link/afpacket
-link/tun                   -> link link/vnet link/internal/waiter
+link/tun                   -> link link/vnet link/steer link/internal/waiter
 link/pcap                  -> link
 link/linktest              -> link
 link/netnstest             -> wire
@@ -88,15 +90,15 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/tun link/internal/waiter link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
-golang.org/x/net                    link/afpacket host ipvsabi/seccomp
+golang.org/x/sys                    bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/net                    link/afpacket link/steer host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/google/pprof             bench/flame
 github.com/mdlayher/packet          link/afpacket
 github.com/mdlayher/netlink         host
 github.com/songgao/water            link/tun
-github.com/cilium/ebpf              link/afxdp
+github.com/cilium/ebpf              link/afxdp link/steer
 github.com/google/gopacket          link/pcap
 github.com/spf13/cobra              cmd/usvs
 github.com/coreos/go-systemd/v22    cmd/usvs

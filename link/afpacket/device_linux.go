@@ -52,7 +52,8 @@ type Device struct {
 	log      *slog.Logger
 	all      bool // deliver frames to other stations
 	rx, tx   int
-	ring     *ring // nil: frames are asked for
+	group    *Group // nil: it is alone on its interface
+	ring     *ring  // nil: frames are asked for
 	wait     *waiter.Waiter
 	index    atomic.Int32 // of the interface; 0: there is none
 	mtu      atomic.Int64 // last known
@@ -78,8 +79,11 @@ var _ link.Device = (*Device)(nil)
 
 // Open opens a device on the interface called name in the calling thread's
 // network namespace. The interface may be down.
-func Open(name string, opts Options) (*Device, error) {
-	d, err := open(name, opts)
+func Open(name string, opts Options) (*Device, error) { return openAs(name, opts, nil) }
+
+// openAs opens a device, alone or as a group's. A group's receives nothing yet.
+func openAs(name string, opts Options, g *Group) (*Device, error) {
+	d, err := open(name, opts, g)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		return nil, fmt.Errorf("afpacket: open %s: CAP_NET_RAW is missing: %w", name, err)
 	}
@@ -89,7 +93,7 @@ func Open(name string, opts Options) (*Device, error) {
 	return d, nil
 }
 
-func open(name string, opts Options) (*Device, error) {
+func open(name string, opts Options, g *Group) (*Device, error) {
 	// One thread means one namespace for the look-up and for both sockets.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -101,18 +105,11 @@ func open(name string, opts Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	tx, err := openSender(ifi.Index, opts)
-	if err != nil {
-		rx.close()
+	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx.fd, ring: rx.ring, tx: -1, group: g}
+	if err := d.finish(ifi.Index, opts); err != nil {
+		d.release()
 		return nil, err
 	}
-	release := func() { rx.close(); unix.Close(tx) }
-	wait, err := waiter.New(release)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx.fd, ring: rx.ring, tx: tx, wait: wait}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -121,6 +118,31 @@ func open(name string, opts Options) (*Device, error) {
 	d.MTU() // to know what they were if the interface goes
 	d.HardwareAddr()
 	return d, nil
+}
+
+// finish makes a receiving socket a device's.
+func (d *Device) finish(index int, opts Options) (err error) {
+	if d.group != nil {
+		err = d.group.join(d.rx, index)
+	} else {
+		err = setFilter(d.rx, opts.Filter)
+	}
+	if err != nil {
+		return err
+	}
+	if d.tx, err = openSender(index, opts); err != nil {
+		return err
+	}
+	d.wait, err = waiter.New(d.release)
+	return err
+}
+
+// release closes what the device has open.
+func (d *Device) release() {
+	receiver{d.rx, d.ring}.close()
+	if d.tx >= 0 {
+		unix.Close(d.tx)
+	}
 }
 
 func unknownInterface(err error) error {
@@ -248,6 +270,9 @@ func (d *Device) Wake() { d.wait.Wake() }
 func (d *Device) Close() error {
 	if !d.wait.Close() {
 		return link.ErrClosed
+	}
+	if d.group != nil {
+		d.group.leave()
 	}
 	return nil
 }

@@ -10,6 +10,13 @@
 // does later, on whatever thread: the device looks the interface up through its
 // sockets only.
 //
+// # Groups
+//
+// Several devices on one interface share its frames (PACKET_FANOUT): each frame
+// comes to one of them, by the client's address where link/steer's program is
+// permitted, else by the source's. No socket of a group takes a frame before the
+// group is complete, so none comes twice.
+//
 // # Metadata
 //
 // Both sockets use PACKET_VNET_HDR, without which frames between namespaces,
@@ -37,12 +44,14 @@
 // link is down ReadBatch looks every 100 ms whether the interface is back, under
 // whatever index, binds again and joins its groups again. An interface that is
 // renamed is kept; one that is deleted is looked for by the name it was opened
-// with. Changes of MTU and MAC need no action: MTU and HardwareAddr ask the
+// with. The sockets of a group cannot be bound again and are replaced by new ones
+// of the same number. Changes of MTU and MAC need no action: MTU and HardwareAddr ask the
 // kernel each time.
 //
 // # Concurrency
 //
 // ReadBatch belongs to one goroutine, each Writer to one, everything else may be
-// called by any. There is one mutex, mu; it guards the list of groups and the
-// binding that goes with it, and no frame meets it.
+// called by any. A device's mutex, mu, guards the list of multicast groups and the
+// binding that goes with it; inside it may be taken that of the device's Group,
+// which guards the kernel's number for it. No frame meets either.
 package afpacket

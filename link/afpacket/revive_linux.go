@@ -1,8 +1,6 @@
 package afpacket
 
 import (
-	"errors"
-
 	"golang.org/x/sys/unix"
 
 	"usvs/wire"
@@ -42,7 +40,7 @@ func (d *Device) rebind() bool {
 	defer d.mu.Unlock()
 	index, err := interfaceIndex(d.rx, d.name)
 	if err == nil {
-		err = errors.Join(bindTo(d.tx, index, nothing), bindTo(d.rx, index, everything))
+		err = d.bind(index)
 	}
 	if err != nil {
 		if !d.gone {
@@ -57,6 +55,17 @@ func (d *Device) rebind() bool {
 	d.rejoinLocked(index)
 	d.log.Info("interface is back", "interface", d.name, "index", index)
 	return true
+}
+
+// bind binds the sockets to an interface.
+func (d *Device) bind(index int) error {
+	if err := bindTo(d.tx, index, nothing); err != nil {
+		return err
+	}
+	if d.group != nil {
+		return d.group.renew(d, index)
+	}
+	return bindTo(d.rx, index, everything)
 }
 
 // rejoinLocked joins again what the socket had joined on the old interface.

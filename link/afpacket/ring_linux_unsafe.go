@@ -3,6 +3,7 @@
 package afpacket
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"unsafe"
@@ -20,6 +21,9 @@ const (
 	// blockSize is what the kernel allocates at a time; slots do not cross it.
 	blockSize = 64 << 10
 )
+
+// ErrNoRing says that everything but the ring could be had.
+var ErrNoRing = errors.New("no receive ring")
 
 // ring is the memory that the kernel shares with a receiving socket, in slots
 // that it fills in turn (packet(7), TPACKET_V2).

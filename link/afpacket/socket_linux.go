@@ -30,8 +30,8 @@ func (r receiver) close() {
 	unix.Close(r.fd)
 }
 
-// openReceiver returns a socket that is bound to the interface and receives
-// every frame the options admit, with metadata.
+// openReceiver returns a socket that is bound to the interface and will receive,
+// with metadata, what a filter admits that is set later: it rejects all frames.
 func openReceiver(ifi *net.Interface, opts Options) (receiver, error) {
 	fd, err := listen(ifi)
 	if err != nil {
@@ -42,12 +42,7 @@ func openReceiver(ifi *net.Interface, opts Options) (receiver, error) {
 		unix.Close(fd)
 		return receiver{}, err
 	}
-	r := receiver{fd, ring}
-	if err := setFilter(fd, opts.Filter); err != nil {
-		r.close()
-		return receiver{}, err
-	}
-	return r, nil
+	return receiver{fd, ring}, nil
 }
 
 // listen returns a socket that is bound to the interface and rejects all frames.
@@ -100,7 +95,11 @@ func setUpReceiver(fd, index int, opts Options) (*ring, error) {
 	if !opts.Ring {
 		return nil, nil
 	}
-	return openRing(fd, cmp.Or(max(opts.ReceiveBuffer, 0), defaultReceiveBuffer))
+	ring, err := openRing(fd, cmp.Or(max(opts.ReceiveBuffer, 0), defaultReceiveBuffer))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoRing, err)
+	}
+	return ring, nil
 }
 
 // openSender returns a socket that sends on the interface and receives nothing.
@@ -143,16 +142,19 @@ func setFilter(fd int, filter []bpf.RawInstruction) error {
 	if len(filter) == 0 {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
 	}
-	prog := make([]unix.SockFilter, len(filter))
-	for i, ins := range filter {
-		prog[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
-	}
-	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
-	if err != nil {
+	if err := setProgram(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, filter); err != nil {
 		return fmt.Errorf("attach the BPF filter: %w", err)
 	}
 	return nil
+}
+
+// setProgram sets an option whose value is a classic BPF program.
+func setProgram(fd, level, option int, program []bpf.RawInstruction) error {
+	prog := make([]unix.SockFilter, len(program))
+	for i, ins := range program {
+		prog[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
+	}
+	return unix.SetsockoptSockFprog(fd, level, option, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
 }
 
 func setMembership(fd, change, kind, index int, group wire.MAC) error {

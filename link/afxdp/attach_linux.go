@@ -61,7 +61,7 @@ func (d *Device) attach(index int) error {
 		return err
 	}
 	set := &queueSet{index: index}
-	err = d.home.do(func() error {
+	err = d.home.Do(func() error {
 		if err := d.hook(set); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"usvs/link"
 	"usvs/link/afpacket"
+	"usvs/link/internal/netns"
 	"usvs/link/internal/waiter"
 	"usvs/wire"
 )
@@ -34,7 +35,7 @@ type Device struct {
 
 	log     *slog.Logger
 	generic bool
-	home    namespace
+	home    netns.Namespace
 	pkt     *afpacket.Device
 
 	maps     *maps
@@ -96,7 +97,7 @@ func open(name string, opts Options) (*Device, error) {
 
 // build acquires everything, or what it can.
 func (d *Device) build(name string) (err error) {
-	if d.home, err = currentNamespace(); err != nil {
+	if d.home, err = netns.Current(); err != nil {
 		return err
 	}
 	if d.pkt, err = afpacket.Open(name, afpacket.Options{Ring: true, Log: d.log}); err != nil {
@@ -138,7 +139,7 @@ func (d *Device) release() {
 	if d.pkt != nil {
 		_ = d.pkt.Close()
 	}
-	d.home.close()
+	d.home.Close()
 }
 
 // Name is the name the device was opened with.

@@ -39,8 +39,16 @@ func Create(path string) (*File, error) {
 func New(out io.WriteCloser, now func() time.Time) *File { return &File{out: out, now: now} }
 
 // Tap returns d, recorded.
-func (f *File) Tap(d link.Device) link.Device {
-	return &device{Device: d, file: f, id: f.addInterface(d.Name(), d.Medium())}
+func (f *File) Tap(d link.Device) link.Device { return f.TapAll(d)[0] }
+
+// TapAll returns the devices of one interface, recorded as one.
+func (f *File) TapAll(ds ...link.Device) []link.Device {
+	id := f.addInterface(ds[0].Name(), ds[0].Medium())
+	taps := make([]link.Device, len(ds))
+	for i, d := range ds {
+		taps[i] = &device{Device: d, file: f, id: id}
+	}
+	return taps
 }
 
 // Err is what ended the recording early, if anything did.

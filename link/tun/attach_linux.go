@@ -20,9 +20,9 @@ var offloads = []int{
 	unix.TUN_F_CSUM,
 }
 
-// attachVirtio opens a device with virtio headers and as much offload as the
-// kernel has.
-func attachVirtio(name string) (fd int, actual string, err error) {
+// attachVirtio opens a device, or one of its queues, with virtio headers and as
+// much offload as the kernel has.
+func attachVirtio(name string, multi bool) (fd int, actual string, err error) {
 	req, err := unix.NewIfreq(name)
 	if err != nil {
 		return -1, "", fmt.Errorf("interface name %q: %w", name, err)
@@ -31,7 +31,11 @@ func attachVirtio(name string) (fd int, actual string, err error) {
 	if err != nil {
 		return -1, "", &fs.PathError{Op: "open", Path: devicePath, Err: err}
 	}
-	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if multi {
+		flags |= unix.IFF_MULTI_QUEUE
+	}
+	req.SetUint16(flags)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
 		unix.Close(fd)
 		return -1, "", fmt.Errorf("TUNSETIFF: %w", err)
@@ -46,10 +50,10 @@ func attachVirtio(name string) (fd int, actual string, err error) {
 }
 
 // attachPlain opens a device by way of the water package.
-func attachPlain(name string) (fd int, actual string, err error) {
+func attachPlain(name string, multi bool) (fd int, actual string, err error) {
 	ifce, err := water.New(water.Config{
 		DeviceType:             water.TUN,
-		PlatformSpecificParams: water.PlatformSpecificParams{Name: name},
+		PlatformSpecificParams: water.PlatformSpecificParams{Name: name, MultiQueue: multi},
 	})
 	if err != nil {
 		return -1, "", err

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ import (
 type configuration struct {
 	index int
 	undos []func() error // in the order in which things were done
+	users atomic.Int32   // devices that are not closed
 
 	mu sync.Mutex
 	nl *netlink.Handle // guarded by mu once the device is open; nil: undone

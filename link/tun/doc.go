@@ -11,8 +11,10 @@
 // and counted. One packet costs one system call either way, which is why
 // link/afpacket is the faster one for small packets.
 //
+// Several devices can share an interface, each with a queue of it.
+//
 // The device configures its interface when it is opened, and undoes that when
-// it is closed; an interface that did not exist before goes away altogether.
+// it, or the last that shares the interface, is closed; an interface that did not exist before goes away altogether.
 //
 // ReadBatch belongs to one goroutine, each Writer to one, everything else may be
 // called by any. The one mutex guards the netlink handle; no packet meets it.

@@ -1,4 +1,4 @@
-package afxdp
+package netns
 
 import (
 	"fmt"
@@ -8,31 +8,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is the network namespace a device was opened in. Interface indexes
+// Namespace is the network namespace a device was opened in. Interface indexes
 // mean something in it only.
-type namespace struct{ file *os.File }
+type Namespace struct{ file *os.File }
 
-func currentNamespace() (namespace, error) {
+// Current is the calling thread's namespace.
+func Current() (Namespace, error) {
 	f, err := os.Open("/proc/thread-self/ns/net")
-	return namespace{f}, err
+	return Namespace{f}, err
 }
 
-func (n namespace) close() {
+// Close lets go of it.
+func (n Namespace) Close() {
 	if n.file != nil {
 		n.file.Close()
 	}
 }
 
-// do calls f on a thread that is in the namespace: the caller's, unless that is
+// Do calls f on a thread that is in the namespace: the caller's, unless that is
 // in another one.
-func (n namespace) do(f func() error) error {
+func (n Namespace) Do(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	here, err := currentNamespace()
+	here, err := Current()
 	if err != nil {
 		return err
 	}
-	defer here.close()
+	defer here.Close()
 	if same(n.file, here.file) {
 		return f()
 	}

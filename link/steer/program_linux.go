@@ -1,0 +1,151 @@
+package steer
+
+import (
+	"encoding/binary"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/net/bpf"
+
+	"usvs/wire"
+)
+
+// ctxProtocol is where struct __sk_buff has the EtherType.
+const ctxProtocol = 16
+
+// fromNetwork makes bpf_skb_load_bytes_relative count from the network header.
+const fromNetwork = 1
+
+// What the program keeps on its stack: two addresses, as the table has them.
+const (
+	stackSrc  = -32
+	stackDst  = -16
+	stackByte = -40
+)
+
+// golden spreads what differs in few bits (Knuth's multiplicative hashing).
+const golden = 0x9e3779b1
+
+const regCtx = asm.R6
+
+// program returns the number whose remainder is the queue's.
+func program(owned *ebpf.Map) (*ebpf.Program, error) {
+	return ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "usvs_steer", Type: ebpf.SocketFilter, Instructions: instructions(owned), License: "Apache-2.0",
+	})
+}
+
+func instructions(owned *ebpf.Map) asm.Instructions {
+	is := asm.Instructions{
+		asm.Mov.Reg(regCtx, asm.R1),
+		asm.LoadMem(asm.R1, regCtx, ctxProtocol, asm.Word),
+		asm.JEq.Imm(asm.R1, be(wire.TypeIPv4), "ipv4"),
+		asm.JEq.Imm(asm.R1, be(wire.TypeIPv6), "ipv6"),
+		asm.Ja.Label("first"),
+	}
+	is = append(is, readIPv4()...)
+	is = append(is, readIPv6()...)
+	return append(is, choose(owned)...)
+}
+
+// be is a 16-bit field of a frame as a load of the machine's byte order sees it.
+func be(v uint16) int32 {
+	return int32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)))
+}
+
+// load copies n bytes of the packet to the stack, or gives up.
+func load(from, n int32, to int16) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R1, regCtx),
+		asm.Mov.Imm(asm.R2, from),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, int32(to)),
+		asm.Mov.Imm(asm.R4, n),
+		asm.Mov.Imm(asm.R5, fromNetwork),
+		asm.FnSkbLoadBytesRelative.Call(),
+		asm.JNE.Imm(asm.R0, 0, "first"),
+	}
+}
+
+// mapped is the word in front of an IPv4 address in its 16-byte form.
+var mapped = int64(binary.NativeEndian.Uint32([]byte{0, 0, 0xff, 0xff}))
+
+func readIPv4() asm.Instructions {
+	is := asm.Instructions{
+		asm.StoreImm(asm.RFP, stackSrc, 0, asm.DWord).WithSymbol("ipv4"),
+		asm.StoreImm(asm.RFP, stackSrc+8, mapped, asm.Word),
+		asm.StoreImm(asm.RFP, stackDst, 0, asm.DWord),
+		asm.StoreImm(asm.RFP, stackDst+8, mapped, asm.Word),
+	}
+	is = append(is, load(12, 4, stackSrc+12)...)
+	is = append(is, load(16, 4, stackDst+12)...)
+	return append(is, asm.Ja.Label("choose"))
+}
+
+// readIPv6 leaves neighbour discovery (RFC 4861) to the first queue.
+func readIPv6() asm.Instructions {
+	is := load(6, 1, stackByte)
+	is[0] = is[0].WithSymbol("ipv6")
+	is = append(is,
+		asm.LoadMem(asm.R1, asm.RFP, stackByte, asm.Byte),
+		asm.JNE.Imm(asm.R1, int32(wire.ProtoICMPv6), "addresses"),
+	)
+	is = append(is, load(wire.IPv6Len, 1, stackByte)...)
+	is = append(is,
+		asm.LoadMem(asm.R1, asm.RFP, stackByte, asm.Byte),
+		asm.JLT.Imm(asm.R1, wire.ICMPv6NeighSol-2, "addresses"), // router solicitation is the first of five
+		asm.JLE.Imm(asm.R1, wire.ICMPv6NeighAdv+1, "first"),     // and redirect the last
+	)
+	addresses := load(8, 32, stackSrc)
+	addresses[0] = addresses[0].WithSymbol("addresses")
+	return append(is, addresses...)
+}
+
+// choose hashes the client's address.
+func choose(owned *ebpf.Map) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R2, asm.RFP).WithSymbol("choose"),
+		asm.Add.Imm(asm.R2, stackDst),
+		asm.LoadMapPtr(asm.R1, owned.FD()),
+		asm.FnMapLookupElem.Call(),
+		asm.LoadMem(asm.R1, asm.RFP, stackSrc, asm.DWord),
+		asm.LoadMem(asm.R2, asm.RFP, stackSrc+8, asm.DWord),
+		asm.JNE.Imm(asm.R0, 0, "hash"),
+		asm.LoadMem(asm.R1, asm.RFP, stackDst, asm.DWord),
+		asm.LoadMem(asm.R2, asm.RFP, stackDst+8, asm.DWord),
+		asm.Xor.Reg(asm.R1, asm.R2).WithSymbol("hash"),
+		asm.Mov.Reg(asm.R0, asm.R1),
+		asm.RSh.Imm(asm.R0, 32),
+		asm.Xor.Reg(asm.R0, asm.R1),
+		asm.LoadImm(asm.R1, golden, asm.DWord),
+		asm.LSh.Imm(asm.R0, 32),
+		asm.RSh.Imm(asm.R0, 32),
+		asm.Mul.Reg(asm.R0, asm.R1),
+		asm.RSh.Imm(asm.R0, 32), // the upper half depends on every bit
+		asm.Return(),
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("first"),
+		asm.Return(),
+	}
+}
+
+// Classic is a classic BPF program for PACKET_FANOUT_CBPF: the last bytes of the
+// source address, mixed. A client's frames keep their order by it.
+func Classic() []bpf.RawInstruction {
+	const network = 0xfff00000 // SKF_NET_OFF
+	raw, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtProto},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(wire.TypeIPv4), SkipFalse: 2},
+		bpf.LoadAbsolute{Off: network + 12, Size: 4},
+		bpf.Jump{Skip: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(wire.TypeIPv6), SkipFalse: 4},
+		bpf.LoadAbsolute{Off: network + 20, Size: 4},
+		bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: golden},
+		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 16},
+		bpf.RetA{},
+		bpf.RetConstant{Val: 0},
+	})
+	if err != nil {
+		panic(err) // it is the same every time
+	}
+	return raw
+}

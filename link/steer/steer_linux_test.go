@@ -1,0 +1,36 @@
+package steer
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/bpf"
+
+	"usvs/link/netnstest"
+)
+
+func TestOwn(t *testing.T) {
+	s, err := New()
+	if err != nil {
+		netnstest.Skip(t, "%v", err)
+	}
+	defer s.Close()
+	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
+	require.NoError(t, s.Own([]netip.Addr{a, b}, nil))
+	require.NoError(t, s.Own([]netip.Addr{a}, []netip.Addr{b, netip.MustParseAddr("10.0.0.2")}), "again, and what was not there")
+	var v uint8
+	require.NoError(t, s.owned.Lookup(a.As16(), &v))
+	require.Error(t, s.owned.Lookup(b.As16(), &v))
+	require.Positive(t, s.FD())
+}
+
+// The kernel would refuse a program that jumps out of itself.
+func TestClassic(t *testing.T) {
+	raw := Classic()
+	for i, ins := range raw {
+		require.NotEqual(t, uint16(0), ins.Op, "instruction %d", i)
+	}
+	_, whole := bpf.Disassemble(raw)
+	require.True(t, whole)
+}
