@@ -39,10 +39,10 @@ func hasXDP(ns *netnstest.Namespace) bool { return ns.Link("eth0").Attrs().Xdp.A
 // What was chosen is said, and nothing of it is left behind.
 func TestIO(t *testing.T) {
 	for _, tc := range []struct{ words, says string }{
-		{"", `io=mmsg why="fastest`},
-		{"--io auto", `io=mmsg why="fastest`},
-		{"--io mmsg", `io=mmsg why="asked for`},
-		{"--io ring", `io=ring why="asked for`},
+		{"", `io=ring workers=1 why="fastest`},
+		{"--io auto", `io=ring workers=1 why="fastest`},
+		{"--io mmsg", `io=mmsg workers=1 why="asked for`},
+		{"--io ring", `io=ring workers=1 why="asked for`},
 		{"--io xdp", `io=xdp mode="native, copy, 1 queues" why="asked for`},
 	} {
 		t.Run(tc.words, func(t *testing.T) {

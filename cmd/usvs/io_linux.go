@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -31,38 +32,59 @@ func parseIO(s string) (ioMethod, error) {
 	return "", fmt.Errorf("--io %q: want auto, mmsg, ring or xdp", s)
 }
 
-// resolve says what a method means for an interface, and why. The measurements
-// that auto follows are in docs/io.md: batched calls are the fastest for bulk
-// TCP, and never far behind for small packets, whatever the core they run on.
-func (m ioMethod) resolve() (method ioMethod, why string) {
-	if m == ioAuto {
-		return ioMmsg, "fastest for bulk TCP on any interface; see --io"
+// openInterface opens an interface as --io says, once for each worker.
+func (n *node) openInterface(name string, io ioMethod) ([]link.Device, error) {
+	switch io {
+	case ioXDP:
+		return n.openXDP(name)
+	case ioAuto:
+		return n.openAuto(name)
 	}
-	return m, "asked for with --io"
+	return n.openPacket(name, io, "asked for with --io")
 }
 
-// openInterface opens an interface as --io says.
-func (n *node) openInterface(name string, io ioMethod) (link.Device, error) {
-	method, why := io.resolve()
-	if method == ioXDP {
-		return n.openXDP(name, why)
+// openAuto opens an interface with what was measured to be best (docs/io.md):
+// the ring is faster than batched calls for small packets, the more so if another
+// core takes the interrupts, and as fast for bulk TCP.
+func (n *node) openAuto(name string) ([]link.Device, error) {
+	queues, err := n.openPacket(name, ioRing, "fastest for small packets, and for bulk TCP as fast as any; see --io")
+	if err == nil || !errors.Is(err, afpacket.ErrNoRing) {
+		return queues, err
 	}
-	d, err := afpacket.Open(name, afpacket.Options{Ring: method == ioRing, Log: n.log})
+	return n.openPacket(name, ioMmsg, err.Error())
+}
+
+// openPacket opens an interface with packet sockets.
+func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.Device, err error) {
+	opts := afpacket.Options{Ring: io == ioRing, Log: n.log}
+	if n.workers.count == 1 {
+		d, openErr := afpacket.Open(name, opts)
+		queues, err = []link.Device{d}, openErr
+	} else {
+		var g *afpacket.Group
+		if g, err = afpacket.OpenGroup(name, n.workers.count, n.steering, opts); err == nil {
+			queues = asDevices(g.Devices())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--io %s: %w", io, err)
 	}
-	n.log.Info("interface opened", "interface", name, "io", string(method), "why", why)
-	return d, nil
+	n.log.Info("interface opened", "interface", name, "io", string(io), "workers", len(queues), "why", why)
+	return queues, nil
 }
 
-func (n *node) openXDP(name, why string) (link.Device, error) {
+// openXDP opens an interface for AF_XDP, which one worker serves.
+func (n *node) openXDP(name string) ([]link.Device, error) {
 	d, err := afxdp.Open(name, afxdp.Options{Log: n.log})
 	if err != nil {
 		return nil, fmt.Errorf("--io %s: %w; try --io %s", ioXDP, err, ioMmsg)
 	}
 	n.takers = append(n.takers, d)
-	n.log.Info("interface opened", "interface", name, "io", string(ioXDP), "mode", d.Mode(), "why", why)
-	return d, nil
+	n.log.Info("interface opened", "interface", name, "io", string(ioXDP), "mode", d.Mode(), "why", "asked for with --io")
+	if n.workers.count > 1 {
+		n.log.Warn("an AF_XDP interface has one worker", "interface", name)
+	}
+	return []link.Device{d}, nil
 }
 
 // applyTaken tells the XDP programs what changed about what is the director's.

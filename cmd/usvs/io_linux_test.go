@@ -14,12 +14,10 @@ import (
 )
 
 func TestParseIO(t *testing.T) {
-	for word, method := range map[string]ioMethod{"auto": ioMmsg, "mmsg": ioMmsg, "ring": ioRing, "xdp": ioXDP} {
+	for _, word := range []string{"auto", "mmsg", "ring", "xdp"} {
 		m, err := parseIO(word)
 		require.NoError(t, err)
-		got, why := m.resolve()
-		assert.Equal(t, method, got)
-		assert.NotEmpty(t, why)
+		assert.EqualValues(t, word, m)
 	}
 	for _, word := range []string{"", "dpdk", "MMSG"} {
 		_, err := parseIO(word)

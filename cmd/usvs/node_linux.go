@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -29,6 +30,7 @@ import (
 	"usvs/link"
 	"usvs/link/afxdp"
 	"usvs/link/pcap"
+	"usvs/link/steer"
 	"usvs/link/tun"
 	"usvs/localstack"
 	"usvs/wire"
@@ -42,24 +44,28 @@ type node struct {
 	dir   *director.Director
 	ctl   *control.Control
 
-	names    []string // of the interfaces, in port order
-	devices  []link.Device
-	pumps    []*link.Pump
-	capture  *pcap.File
-	takers   []*afxdp.Device    // those of devices that have an XDP program
-	taken    *director.Snapshot // what they know
-	hide     *host.Suppressor
-	handoff  *host.Handoff
-	watcher  *host.Watcher
-	sync     *host.SyncSockets
-	hidden   *director.Hidden // as last applied
-	ports    []string         // likewise
-	joined   map[wire.MAC]int // multicast groups, on every Ethernet device, and how many addresses want them
-	lastHide error
+	names     []string        // of the interfaces, in port order
+	devices   [][]link.Device // by port: those that share an interface's frames
+	workers   workers
+	steering  *steer.Steering // nil: there is one worker, or the kernel does not permit it
+	pumps     []*link.Pump
+	pumpNames []string
+	capture   *pcap.File
+	takers    []*afxdp.Device    // those of devices that have an XDP program
+	taken     *director.Snapshot // what they know
+	hide      *host.Suppressor
+	handoff   *host.Handoff
+	watcher   *host.Watcher
+	sync      *host.SyncSockets
+	hidden    *director.Hidden // as last applied
+	ports     []string         // likewise
+	joined    map[wire.MAC]int // multicast groups, on every Ethernet device, and how many addresses want them
+	lastHide  error
+	profiles  net.Listener // nil: nobody may ask
 }
 
 func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16, log *slog.Logger) (n *node, err error) {
-	n = &node{log: log, clock: clock.NewSystem(), own: own, joined: map[wire.MAC]int{}}
+	n = &node{log: log, clock: clock.NewSystem(), own: own, workers: f.plan, profiles: f.profiles, joined: map[wire.MAC]int{}}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -82,25 +88,17 @@ func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16,
 
 // openDevices opens every interface; its index is its port.
 func (n *node) openDevices(f runFlags) error {
+	n.openSteering()
 	for _, name := range f.interfaces {
-		d, err := n.openInterface(name, f.method)
+		queues, err := n.openInterface(name, f.method)
 		if err != nil {
 			return err
 		}
-		n.names, n.devices = append(n.names, name), append(n.devices, d)
+		n.names, n.devices = append(n.names, name), append(n.devices, queues)
 	}
 	if f.tun != "" {
-		opts, err := tunOptions(f)
-		if err != nil {
+		if err := n.openTUN(f); err != nil {
 			return err
-		}
-		d, err := tun.Open(f.tun, opts)
-		if err != nil {
-			return err
-		}
-		n.names, n.devices = append(n.names, d.Name()), append(n.devices, d)
-		if err := host.AcceptFromTUN(d); err != nil {
-			n.log.Warn("the host may refuse packets that usvs sends by its TUN device", "err", err)
 		}
 	}
 	if f.pcap == "" {
@@ -110,10 +108,34 @@ func (n *node) openDevices(f runFlags) error {
 	if n.capture, err = pcap.Create(f.pcap); err != nil {
 		return err
 	}
-	for i, d := range n.devices {
-		n.devices[i] = n.capture.Tap(d)
+	for i, queues := range n.devices {
+		n.devices[i] = n.capture.TapAll(queues...)
 	}
 	return nil
+}
+
+func (n *node) openTUN(f runFlags) error {
+	opts, err := tunOptions(f)
+	if err != nil {
+		return err
+	}
+	queues, err := tun.OpenQueues(f.tun, n.workers.count, n.steering, opts)
+	if err != nil {
+		return err
+	}
+	n.names, n.devices = append(n.names, queues[0].Name()), append(n.devices, asDevices(queues))
+	if err := host.AcceptFromTUN(queues[0]); err != nil {
+		n.log.Warn("the host may refuse packets that usvs sends by its TUN device", "err", err)
+	}
+	return nil
+}
+
+func asDevices[D link.Device](list []D) []link.Device {
+	devices := make([]link.Device, len(list))
+	for i, d := range list {
+		devices[i] = d
+	}
+	return devices
 }
 
 func tunOptions(f runFlags) (tun.Options, error) {
@@ -158,10 +180,12 @@ func seed() uint64 {
 func (n *node) publish(s *director.Snapshot) {
 	n.applyHidden(s)
 	n.joinGroups(s)
+	old := n.dir.Snapshot()
 	n.dir.Publish(n.clock.Now(), s)
 	n.applyTaken(s)
-	for _, d := range n.devices {
-		d.Wake() // announcements are due
+	n.applySteering(old, s)
+	for _, queues := range n.devices {
+		queues[0].Wake() // announcements are due
 	}
 }
 
@@ -216,9 +240,11 @@ type member interface {
 	DropMembership(wire.MAC) error
 }
 
+// eachMember does something for every interface that has groups; one of its
+// devices does for all.
 func (n *node) eachMember(do func(member) error) {
-	for i, d := range n.devices {
-		if m, ok := d.(member); ok {
+	for i, queues := range n.devices {
+		if m, ok := queues[0].(member); ok {
 			if err := do(m); err != nil {
 				n.log.Warn("multicast membership", "interface", n.names[i], "err", err)
 			}
@@ -246,6 +272,9 @@ func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() er
 	for _, p := range n.newPumps() {
 		start("pump", func() error { return p.Run(ctx) })
 	}
+	if n.profiles != nil {
+		start("profiles", func() error { return serveProfiles(ctx, n.profiles, n.log) })
+	}
 	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers(reload)) })
 	start("timer", func() error { n.tick(ctx); return nil })
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
@@ -272,20 +301,6 @@ func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() er
 		return nil // asked to stop
 	}
 	return context.Cause(ctx)
-}
-
-func (n *node) newPumps() []*link.Pump {
-	for port, d := range n.devices {
-		cfg := link.PumpConfig{Device: d, Handler: n.dir.NewWorker(), Clock: n.clock, Port: port, Log: n.log}
-		for _, to := range n.devices {
-			cfg.Writers = append(cfg.Writers, to.NewWriter())
-		}
-		if n.handoff != nil {
-			cfg.Host = n.handoff.NewWriter()
-		}
-		n.pumps = append(n.pumps, link.NewPump(cfg))
-	}
-	return n.pumps
 }
 
 // tick does control's timed work.
@@ -331,13 +346,11 @@ func (n *node) status() map[string]map[string]uint64 {
 			groups["neighbours"][k.String()] = v
 		}
 	}
-	for i, d := range n.devices {
-		if s, ok := d.(interface{ Stats() link.Stats }); ok {
-			groups["interface "+n.names[i]] = statNames(s.Stats())
-		}
+	for i, queues := range n.devices {
+		groups["interface "+n.names[i]] = statNames(interfaceStats(queues))
 	}
 	for i, p := range n.pumps {
-		groups["pump "+n.names[i]] = statNames(p.Stats())
+		groups[n.pumpNames[i]] = statNames(p.Stats())
 	}
 	n.syncStatus(groups)
 	return groups
@@ -389,8 +402,13 @@ func (n *node) close() {
 	if n.watcher != nil {
 		n.watcher.Close()
 	}
-	for _, d := range n.devices {
-		d.Close()
+	for _, queues := range n.devices {
+		for _, d := range queues {
+			d.Close()
+		}
+	}
+	if n.steering != nil {
+		n.steering.Close()
 	}
 	if n.capture != nil {
 		n.capture.Close()

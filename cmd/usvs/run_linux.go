@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -26,6 +27,12 @@ type runFlags struct {
 	interfaces []string
 	io         string
 	method     ioMethod // what io means
+	workers    int
+	cpus       string
+	plan       workers // what workers and cpus mean
+	pprof      string
+	pprofAll   bool
+	profiles   net.Listener // what pprof means
 	tun        string
 	tunAddrs   []string
 	tunRoutes  []string
@@ -57,6 +64,8 @@ It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
 	fl := cmd.Flags()
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface to run on; repeat for several")
 	fl.StringVar(&f.io, "io", "auto", "how frames of interfaces are received: `auto`, mmsg (calls for 64 frames), ring (shared memory) or xdp (AF_XDP)")
+	fl.IntVar(&f.workers, "workers", 0, "how many `threads` receive on each interface; 0 lets usvs choose")
+	fl.StringVar(&f.cpus, "cpus", "", "pin the workers, in turn, to the CPUs of this `list`, like 0,2-3")
 	fl.StringVar(&f.tun, "tun", "", "also run on a TUN device of this name, made for the purpose")
 	fl.StringArrayVar(&f.tunAddrs, "tun-addr", nil, "address with prefix length for the TUN device")
 	fl.StringArrayVar(&f.tunRoutes, "tun-route", nil, "prefix to route into the TUN device")
@@ -67,6 +76,8 @@ It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
 	fl.StringArrayVar(&f.sysctls, "sysctl", nil, "initial `KEY=VALUE` of a setting of net.ipv4.vs; repeat for several")
 	fl.IntVar(&f.maxConns, "max-conns", 1<<22, "most connections and templates the table holds")
 	fl.StringSliceVar(&f.ftpPorts, "ftp-ports", []string{"21"}, "virtual `ports` of masqueraded services that speak FTP, whose data connections usvs then follows; \"\" for none")
+	fl.StringVar(&f.pprof, "pprof", "", "serve Go's profiles over HTTP at this `address:port` of the loopback interface")
+	fl.BoolVar(&f.pprofAll, "pprof-public", false, "let --pprof have any address")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
@@ -82,6 +93,13 @@ func runDirector(ctx context.Context, f runFlags) error {
 		return err
 	}
 	if f.method, err = parseIO(f.io); err != nil {
+		return err
+	}
+	allowed, err := allowedCPUs()
+	if err != nil {
+		return err
+	}
+	if f.plan, err = planWorkers(f.workers, f.cpus, allowed); err != nil {
 		return err
 	}
 	vips, err := parseAddrs(f.vips)
@@ -100,6 +118,12 @@ func runDirector(ctx context.Context, f runFlags) error {
 	}
 	if err := host.CheckCapabilities(); err != nil {
 		return err
+	}
+	if f.pprof != "" {
+		if f.profiles, err = listenProfiles(f.pprof, f.pprofAll); err != nil {
+			return err
+		}
+		defer f.profiles.Close()
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

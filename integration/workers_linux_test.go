@@ -1,0 +1,112 @@
+package integration
+
+import (
+	"fmt"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"usvs/link/netnstest"
+)
+
+// needCPUs skips the test on a machine with fewer.
+func needCPUs(t *testing.T, n int) {
+	t.Helper()
+	if runtime.NumCPU() < n {
+		netnstest.Skip(t, "the test needs %d CPUs", n)
+	}
+}
+
+// Several workers on each interface do what one does: every mode works, each
+// connection is counted once, and there is one ARP answer.
+func TestWorkers(t *testing.T) {
+	netnstest.NeedCommands(t, "nginx", "curl", "arping")
+	needCPUs(t, 2)
+	for _, io := range []string{"mmsg", "ring"} {
+		for _, m := range bulkModes {
+			t.Run(m.name+"/"+io, func(t *testing.T) {
+				netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) { testWorkers(t, lab, &m, io) })
+			})
+		}
+	}
+}
+
+func testWorkers(t *testing.T, lab *netnstest.Lab, m *bulkMode, io string) {
+	s := m.site(t, lab)
+	if m.prepare != "" {
+		s.realServersUp(m.vip, m.prepare)
+	}
+	clients := []string{"10.10.100.", "192.168.40."}
+	prefix := clients[0]
+	if m.repliesPass {
+		prefix = clients[1]
+	}
+	var sources []string
+	for i := range 12 {
+		sources = append(sources, fmt.Sprint(prefix, 150+i))
+		s.client.AddAddr("eth0", sources[i]+"/24")
+	}
+	d := startDirector(t, s.director, m.interfaces+" --workers 2 --cpus 0-1 --io "+io)
+	assert.True(t, d.logged("workers=2"), d.proc.Output())
+	assert.True(t, d.logged("cpus=\"[0 1]\""), d.proc.Output())
+	for _, rs := range s.servers {
+		startNginx(t, rs, 80)
+	}
+	m.service(d, 80, "-s rr")
+	health := watchTCP(t, s.ends()...)
+	for _, source := range sources {
+		out := s.client.Run("curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "20",
+			"--interface", source, "http://"+m.vip+"/")
+		assert.NotEmpty(t, out)
+	}
+	rows := d.counted(m.vip+":80", len(sources))
+	for _, rs := range m.servers {
+		assert.EqualValues(t, len(sources)/len(m.servers), rows[rs+":80"].conns, rs)
+	}
+	health.assertUnchanged(append(damage, resets...)...)
+	pumps := d.status()
+	if d.logged("steered=true") {
+		assert.NotZero(t, pumps["pump eth0"]["rx frames"])
+		assert.NotZero(t, pumps["pump eth0 worker 1"]["rx frames"])
+	}
+	if !m.repliesPass {
+		out := s.client.Run("arping", "-c", "3", "-w", "10", "-I", "eth0", m.vip)
+		assert.Contains(t, out, "Received 3 response(s)", "one answer to each")
+	}
+}
+
+func TestWorkersImpossible(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		ns := ioLab(lab)
+		for words, reason := range map[string]string{
+			"--workers 9999":          "--workers 9999: want 1 to",
+			"--workers -1":            "--workers -1: want 1 to",
+			"--cpus 1000":             "cannot run on CPU 1000",
+			"--cpus x":                "like 0,2-3",
+			"--pprof 192.0.2.1:6060":  "--pprof-public",
+			"--pprof localhost":       "want an address and a port",
+			"--pprof 127.0.0.1:99999": "invalid port",
+		} {
+			out, err := ns.Try(program(), append([]string{"run", "-i", "eth0"}, strings.Fields(words)...)...)
+			assert.Error(t, err)
+			assert.Contains(t, out, reason)
+		}
+	})
+}
+
+// Profiles are served while the director works, if that is wanted.
+func TestPprof(t *testing.T) {
+	netnstest.NeedCommands(t, "curl")
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		ns := ioLab(lab)
+		d := &director{t: t, ns: ns, proc: ns.StartCmd(exec.Command(program(), "run", "-i", "eth0", "--pprof", "127.0.0.1:6060"))}
+		eventually(t, "it runs", func() bool { return d.ended() || d.logged("director is running") })
+		assert.True(t, d.logged(`url=http://127.0.0.1:6060/debug/pprof/`), d.proc.Output())
+		code := ns.Run("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "http://127.0.0.1:6060/debug/pprof/heap")
+		assert.Equal(t, "200", code)
+		d.stop()
+	})
+}
