@@ -43,7 +43,7 @@ func TestIO(t *testing.T) {
 		{"--io auto", `io=ring workers=1 why="fastest`},
 		{"--io mmsg", `io=mmsg workers=1 why="asked for`},
 		{"--io ring", `io=ring workers=1 why="asked for`},
-		{"--io xdp", `io=xdp mode="native, copy, 1 queues" why="asked for`},
+		{"--io xdp", `io=xdp mode="native, copy, 1 queues" workers=1 why="asked for`},
 	} {
 		t.Run(tc.words, func(t *testing.T) {
 			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {

@@ -73,18 +73,20 @@ func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.D
 	return queues, nil
 }
 
-// openXDP opens an interface for AF_XDP, which one worker serves.
+// openXDP opens an interface for AF_XDP. Its receive queues are dealt out to the
+// workers.
 func (n *node) openXDP(name string) ([]link.Device, error) {
 	d, err := afxdp.Open(name, afxdp.Options{Log: n.log})
 	if err != nil {
 		return nil, fmt.Errorf("--io %s: %w; try --io %s", ioXDP, err, ioMmsg)
 	}
 	n.takers = append(n.takers, d)
-	n.log.Info("interface opened", "interface", name, "io", string(ioXDP), "mode", d.Mode(), "why", "asked for with --io")
-	if n.workers.count > 1 {
-		n.log.Warn("an AF_XDP interface has one worker", "interface", name)
+	queues, err := d.Share(n.workers.count)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--io %s: %w", ioXDP, err), d.Close())
 	}
-	return []link.Device{d}, nil
+	n.log.Info("interface opened", "interface", name, "io", string(ioXDP), "mode", d.Mode(), "workers", len(queues), "why", "asked for with --io")
+	return queues, nil
 }
 
 // applyTaken tells the XDP programs what changed about what is the director's.

@@ -95,7 +95,7 @@ func runDirector(ctx context.Context, f runFlags) error {
 	if f.method, err = parseIO(f.io); err != nil {
 		return err
 	}
-	allowed, err := allowedCPUs()
+	allowed, err := host.CPUs()
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"usvs/director"
+	"usvs/host"
 	"usvs/link"
 	"usvs/link/steer"
 )
@@ -55,28 +54,11 @@ func parseCPUs(list string) (cpus []int, err error) {
 		}
 		a, errA := strconv.ParseUint(first, 10, 16)
 		b, errB := strconv.ParseUint(last, 10, 16)
-		if errA != nil || errB != nil || a > b || b-a >= maxCPUs {
+		if errA != nil || errB != nil || a > b || b-a >= host.MaxCPUs {
 			return nil, fmt.Errorf("--cpus %q: want numbers and ranges of CPUs, like 0,2-3", list)
 		}
 		for cpu := a; cpu <= b; cpu++ {
 			cpus = append(cpus, int(cpu))
-		}
-	}
-	return cpus, nil
-}
-
-// maxCPUs is how many an affinity mask has room for.
-const maxCPUs = 1024
-
-// allowedCPUs are those that the calling thread, and so the process, may use.
-func allowedCPUs() (cpus []int, err error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("ask for the CPUs that may be used: %w", err)
-	}
-	for cpu := range maxCPUs {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
 		}
 	}
 	return cpus, nil
@@ -89,14 +71,7 @@ func (w *workers) pin(worker int) func() error {
 		return nil
 	}
 	cpu := w.cpus[worker%len(w.cpus)]
-	return func() error {
-		var set unix.CPUSet
-		set.Set(cpu)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			return fmt.Errorf("run on CPU %d: %w", cpu, err)
-		}
-		return nil
-	}
+	return func() error { return host.PinThread(cpu) }
 }
 
 // openSteering prepares for several workers. Without it they work as well, but
