@@ -30,9 +30,9 @@ func (t *Table) Adopt(now clock.Instant, c *Conn) bool {
 		ctl |= ctlNoOutput
 	}
 	e.ctl.Store(uint64(ctl))
-	e.timeout.Store(stamped(gen, uint64(was.Timeout.Milliseconds())))
-	e.usage.Store(stamped(gen, uint64(was.InPackets)))
-	e.expiry.Store(uint64(expiryAt(gen, was.Expires)))
+	e.setPackets(gen, was.InPackets)
+	x := t.expiryAfter(c.Ref.index(), gen, now, was.Timeout)
+	e.ends.Store(uint64(makeExpiry(gen, was.Expires, x&expiryTimeout)))
 	t.arm(now, c.Ref.index())
 	return t.read(c.Ref.index(), e, gen, c)
 }

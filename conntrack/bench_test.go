@@ -153,7 +153,7 @@ func BenchmarkLife(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(t.Len()), "entries")
-	b.ReportMetric(float64(t.records.fresh.Load()), "records")
+	b.ReportMetric(float64(t.records.highest()), "records")
 }
 
 func BenchmarkTickIdle(b *testing.B) {

@@ -15,7 +15,8 @@
 // # Structure
 //
 // Entries live in a slab without pointers and are named by number (pool.go,
-// entry.go); the collector never looks inside. Real servers are named by their
+// entry.go); the collector never looks inside. An entry is one cache line, with
+// all that a packet of an IPv4 connection needs. Real servers are named by their
 // index in an ipvs.Registry.
 //
 //   - An entry's control word holds its generation, its life (dead, embryo,
@@ -48,15 +49,20 @@
 //
 // # Invariants
 //
-//   - An entry's words other than next, ctl, expiry, timeout, usage and timer
-//     change only between two generations. A copy whose generation was the same
-//     before and after is consistent.
+//   - An entry's words other than next, ctl, ends, usage and timer change only
+//     between two generations, and so do the records that belong to it. A copy
+//     whose generation was the same before and after is consistent, if the entry
+//     was alive after.
 //   - An entry is alive only after it was linked. Its counts on real server and
 //     controlling template are taken before, and given back after its death.
 //   - Whoever unlinks an entry frees it. Only a marked entry is unlinked, only a
 //     dead one is marked, and both only while its predecessor is seen to lead to it.
 //   - An expiry that was closed is never reopened, except for an entry that
 //     controls others; an entry is killed for its age only after closing.
+//   - A chunk is dropped only when all its entries are free, on the chunk's own
+//     list, and taken off it in one step. Its entries of later have generations
+//     after those of before. A number may lead nowhere for whoever does not hold
+//     what it names; a pointer keeps what it points to.
 //   - The timer word names the earliest record an entry relies on. It is changed
 //     before the record is filed, and the expiry is looked at again after.
 //   - A slot of the wheel is drained after the cursor has reached it; a record is
@@ -81,9 +87,13 @@
 //
 // # Memory
 //
-// Per connection: 132 bytes of entry, 8 to 16 of bucket, 12 per timer record,
-// usually one, never more than maxRecords. That is about 160 bytes, or 650 MB
-// for DefaultMaxEntries. Chunks are made when needed; nothing is given back, but
-// everything is used again, timer records included. What a synchronisation master
-// told of an entry takes 8 bytes beside it, once there is one (sync.go).
+// Per connection: 68 bytes of entry with its link, 8 to 16 of bucket, 12 per
+// timer record, usually one, never more than maxRecords. That is 88 to 96 bytes,
+// or 400 MB for DefaultMaxEntries. An IPv6 address anywhere takes 68 more; a
+// mark, a controller, or a timeout that is odd or long 24 per entry of its chunk;
+// what a synchronisation master told 8, once there is one (sync.go).
+//
+// Everything is made in chunks when needed, none of them so large that making it
+// would be noticed. What is free is used again. Trim gives chunks back that a
+// flood has left empty (trim.go); buckets stay.
 package conntrack

@@ -95,11 +95,14 @@ func (t *Table) compareEngine(i uint32, gen uint64, e *entry, k *key) int {
 		}
 		return -1
 	}
-	l := sideLink(t.sides.link(i).Load())
+	l := t.sides.linkOf(i)
 	if !l.of(gen) {
 		return 1
 	}
 	r := t.sides.records.at(uint32(l & sideNumber))
+	if r == nil {
+		return 1
+	}
 	head := r.head.Load()
 	if engine := uint8(head >> 16); engine != k.engine {
 		return int(engine) - int(k.engine)

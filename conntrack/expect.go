@@ -30,7 +30,6 @@ func (t *Table) relisten(now clock.Instant, c *Conn) {
 		}
 		step("expect: listen")
 		if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.with(TCPListen))) {
-			restamp(&e.timeout, c.Ref.gen(), uint64(listenTimeout.Milliseconds()))
 			c.State, c.Timeout = TCPListen, listenTimeout
 			if expires, ok := t.extend(now, c.Ref, e, listenTimeout); ok {
 				c.Expires = expires

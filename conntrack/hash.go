@@ -28,18 +28,7 @@ func (k sipKey) start() sip {
 	}
 }
 
-func (s *sip) round() {
-	s.v0 += s.v1
-	s.v2 += s.v3
-	s.v1 = bits.RotateLeft64(s.v1, 13) ^ s.v0
-	s.v3 = bits.RotateLeft64(s.v3, 16) ^ s.v2
-	s.v0 = bits.RotateLeft64(s.v0, 32)
-	s.v2 += s.v1
-	s.v0 += s.v3
-	s.v1 = bits.RotateLeft64(s.v1, 17) ^ s.v2
-	s.v3 = bits.RotateLeft64(s.v3, 21) ^ s.v0
-	s.v2 = bits.RotateLeft64(s.v2, 32)
-}
+func (s *sip) round() { s.v0, s.v1, s.v2, s.v3 = sipRound(s.v0, s.v1, s.v2, s.v3) }
 
 func (s *sip) word(m uint64) {
 	s.v3 ^= m
@@ -59,13 +48,32 @@ func (s *sip) sum() uint64 {
 // for IPv4 and three for IPv6. The last byte is the message's length in both,
 // as SipHash wants it, and keeps the families apart.
 func (k sipKey) hash(a addr, port uint16, proto uint8) uint64 {
-	s := k.start()
 	if !a.v6 {
-		s.word(7<<56 | uint64(proto)<<48 | uint64(port)<<32 | a.lo)
-		return s.sum()
+		return k.hash4(7<<56 | uint64(proto)<<48 | uint64(port)<<32 | a.lo)
 	}
+	s := k.start()
 	s.word(a.hi)
 	s.word(a.lo)
 	s.word(19<<56 | uint64(proto)<<16 | uint64(port))
 	return s.sum()
+}
+
+// hash4 is the hash of one word, the last: word and sum with the state in
+// registers.
+func (k sipKey) hash4(m uint64) uint64 {
+	s := k.start()
+	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2, s.v3^m)
+	v0, v1, v2, v3 = sipRound(v0^m, v1, v2^0xff, v3)
+	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	return v0 ^ v1 ^ v2 ^ v3
+}
+
+func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
+	v0, v2 = v0+v1, v2+v3
+	v1, v3 = bits.RotateLeft64(v1, 13)^v0, bits.RotateLeft64(v3, 16)^v2
+	v0 = bits.RotateLeft64(v0, 32)
+	v2, v0 = v2+v1, v0+v3
+	v1, v3 = bits.RotateLeft64(v1, 17)^v2, bits.RotateLeft64(v3, 21)^v0
+	return v0, v1, bits.RotateLeft64(v2, 32), v3
 }

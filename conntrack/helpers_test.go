@@ -96,8 +96,11 @@ func checkEmpty(tb testing.TB, t *Table, now clock.Instant, all []*ipvs.RealServ
 // controlled others when its time came may end a tick later.
 func overdue(t *Table, now clock.Instant) int {
 	n := 0
-	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
+	for i := uint32(1); i <= t.entries.highest(); i++ {
 		e := t.entries.at(i)
+		if e == nil {
+			continue
+		}
 		ctl := control(e.ctl.Load())
 		due, ok := e.wake()
 		if ok && !ctl.controls() && due < nowTick(now) && timerWord(e.timer.Load()).records() < maxRecords {
@@ -110,17 +113,24 @@ func overdue(t *Table, now clock.Instant) int {
 // lost compares what was ever taken from the pools with their free lists. The
 // table must be empty and nobody in it.
 func lost(t *Table) string {
-	if free, used := freeItems(t.entries), int(t.entries.fresh.Load()); free != used {
+	if free, used := freeItems(t.entries), given(t.entries); free != used {
 		return fmt.Sprintf("%d of %d entries are free", free, used)
 	}
-	if free, used := freeItems(t.records), int(t.records.fresh.Load()); free != used {
+	if free, used := freeItems(t.records), given(t.records); free != used {
 		return fmt.Sprintf("%d of %d timer records are free", free, used)
 	}
-	if free, used := freeItems(t.sides.records), int(t.sides.records.fresh.Load()); free != used {
+	if free, used := freeItems(t.wide), given(t.wide); free != used {
+		return fmt.Sprintf("%d of %d address records are free", free, used)
+	}
+	if free, used := freeItems(t.sides.records), given(t.sides.records); free != used {
 		return fmt.Sprintf("%d of %d side records are free", free, used)
 	}
-	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
-		if w := timerWord(t.entries.at(i).timer.Load()); w.records() != 0 || w.at() != never {
+	for i := uint32(1); i <= t.entries.highest(); i++ {
+		e := t.entries.at(i)
+		if e == nil {
+			continue
+		}
+		if w := timerWord(e.timer.Load()); w.records() != 0 || w.at() != never {
 			return fmt.Sprintf("entry %d counts %d timer records, the first at %d", i, w.records(), w.at())
 		}
 	}
@@ -134,6 +144,25 @@ func freeItems[T any](p *pool[T]) int {
 			n++
 		}
 	}
+	for c := range p.homes {
+		n += int(p.homes[c].free.Load() >> 16 & (homeCount - 1))
+	}
+	return n
+}
+
+// given counts the items that have been given out and not given back since
+// with their chunk.
+func given[T any](p *pool[T]) int {
+	n, last := 0, uint32(p.fresh.Load())
+	for c := range p.homes {
+		switch {
+		case p.homes[c].turn.Load()&1 == 0:
+		case uint32(c) == last>>chunkBits:
+			n += int(last & (chunkSize - 1))
+		default:
+			n += int(min(chunkSize-1, p.limit-uint32(c)<<chunkBits))
+		}
+	}
 	return n
 }
 
@@ -144,13 +173,13 @@ func checkLists(tb testing.TB, t *Table) {
 	living := 0
 	for i := range t.shards {
 		s := &t.shards[i]
-		last, before := uint64(0), living
+		last, before := uint32(0), living
 		seen := map[uint32]bool{0: true}
 		for l := s.slot(0).Load(); l&linkNumber != 0; {
 			n := uint32(l & linkNumber)
-			var order uint64
+			var order uint32
 			if n&bucketBit != 0 {
-				order = bucketOrder(n &^ bucketBit)
+				order = s.order(n &^ bucketBit)
 				seen[n&^bucketBit] = true
 				l = s.slot(n &^ bucketBit).Load()
 				if order <= last {
@@ -158,7 +187,7 @@ func checkLists(tb testing.TB, t *Table) {
 				}
 			} else {
 				e := t.entries.at(n)
-				order = e.order.Load()
+				order = place(e.place.Load()).order()
 				if order < last {
 					tb.Fatalf("shard %d: entry %d out of order", i, n)
 				}

@@ -65,33 +65,29 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	if i == 0 {
 		return 0, Full
 	}
+	real, ok := t.widen(s.id, n, k)
+	if !ok {
+		t.entries.put(s.id, i)
+		return 0, Full
+	}
 	if r := t.hold(now, n.Control); r != Inserted {
+		t.narrow(s.id, k.meta|n.meta(), real)
 		t.entries.put(s.id, i)
 		return 0, r
 	}
 	e := t.entries.at(i)
-	gen := (control(e.ctl.Load()).gen() + 1) & genMask
+	gen := t.nextGen(i, e)
 	step("insert: generation")
 	e.ctl.Store(uint64(control(gen)<<genShift | embryo | n.control()))
-	e.order.Store(k.order)
 	m := k.meta | n.meta()
 	if app := t.app(n); sided(n, app) && t.sides.attach(s.id, i, gen, n, app) {
 		m |= metaSide
 	}
 	e.meta.Store(uint64(m))
-	e.clientHi.Store(k.client.hi)
-	e.clientLo.Store(k.client.lo)
-	e.virtualHi.Store(k.virtual.hi)
-	e.virtualLo.Store(k.virtual.lo)
-	rip := pack(n.Real.Addr())
-	e.realHi.Store(rip.hi)
-	e.realLo.Store(rip.lo)
-	e.server.Store(uint64(n.server())<<32 | uint64(n.Mark))
-	e.controller.Store(n.Control.word)
-	timeout := n.timeout()
-	e.timeout.Store(stamped(gen, uint64(timeout.Milliseconds())))
-	e.usage.Store(stamped(gen, 0))
-	e.expiry.Store(uint64(expiryAt(gen, now.Add(timeout))))
+	e.pair.Store(pairOf(k.virtual, k.client))
+	e.place.Store(uint64(makePlace(k.order, real) | t.relate(i, n)))
+	e.usage.Store(uint64(makeUsage(gen, n.server(), 0)))
+	e.ends.Store(uint64(t.expiryAfter(i, gen, now, n.timeout())))
 	if !n.replaces {
 		bind(n.Server, n.Template, n.active())
 	}
@@ -101,10 +97,56 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	return i, Inserted
 }
 
+// nextGen is the generation after the one entry i had last. One whose chunk was
+// given back meanwhile goes on from where the chunk stopped.
+func (t *Table) nextGen(i uint32, e *entry) uint64 {
+	last := control(e.ctl.Load())
+	if last == 0 {
+		return (t.bases.of(i) + 1) & genMask
+	}
+	return (last.gen() + 1) & genMask
+}
+
+// widen returns what a new entry's place leads to: the real server's IPv4
+// address or, if any address is of IPv6, the number of a record with all.
+func (t *Table) widen(shard uint32, n *Spec, k *key) (uint32, bool) {
+	real := pack(n.Real.Addr())
+	if !(k.meta | n.meta()).has(metaWide) {
+		return uint32(real.lo), true
+	}
+	r := t.wide.get(shard)
+	if r == 0 {
+		return 0, false
+	}
+	t.wide.at(r).store(k.client, k.virtual, real)
+	return r, true
+}
+
+// narrow gives the record back that widen took.
+func (t *Table) narrow(shard uint32, m meta, real uint32) {
+	if m.has(metaWide) {
+		t.wide.put(shard, real)
+	}
+}
+
+// relate notes what few entries have.
+func (t *Table) relate(i uint32, n *Spec) place {
+	if n.Control.IsZero() && n.Mark == 0 {
+		return 0
+	}
+	k := t.kin.at(i)
+	k.controller.Store(n.Control.word)
+	k.mark.Store(n.Mark)
+	return placeKin
+}
+
 // publish makes an entry that is in the list alive and sees to its timer. Any
 // goroutine that finds an embryo may do so, in case its maker sleeps.
 func (t *Table) publish(now clock.Instant, i uint32, ctl control) {
 	e := t.entries.at(i)
+	if e == nil {
+		return // it has ended, and its chunk was given back
+	}
 	s := t.shardOf(e) // now: once alive it may end, and be another shard's
 	step("insert: publish")
 	if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(alive))) {
@@ -134,9 +176,12 @@ func (t *Table) discard(s *shard, i uint32, n *Spec) {
 
 // free gives an entry that is dead and in no list back, with what belongs to it.
 func (t *Table) free(shard, i uint32) {
-	if meta(t.entries.at(i).meta.Load()).has(metaSide) {
+	e := t.entries.at(i)
+	m := meta(e.meta.Load())
+	if m.has(metaSide) {
 		t.sides.detach(shard, i)
 	}
+	t.narrow(shard, m, place(e.place.Load()).real())
 	t.entries.put(shard, i)
 }
 

@@ -48,6 +48,7 @@ const (
 	metaTemplate meta = 1 << 21
 	metaVirtV6   meta = 1 << 22
 	metaClientV6 meta = 1 << 23
+	metaWide          = metaRealV6 | metaVirtV6 | metaClientV6
 	metaKeyShift      = 21
 )
 
@@ -58,11 +59,12 @@ func (m meta) method() ipvs.ForwardMethod { return ipvs.ForwardMethod(m >> 17 & 
 func (m meta) realPort() uint16           { return uint16(m) }
 func (m meta) has(flag meta) bool         { return m&flag != 0 }
 
-// key is what identifies an entry. Keys are ordered by order first, the
-// reversed hash, so that the entries of a bucket stand together and doubling
+// key is what identifies an entry. Keys are ordered by order first, half of the
+// hash reversed, so that the entries of a bucket stand together and doubling
 // the buckets splits each in two (Shalev and Shavit).
 type key struct {
-	hash, order     uint64
+	hash            uint64
+	order           uint32
 	client, virtual addr
 	meta            meta // the key's part only
 
@@ -88,25 +90,29 @@ func (t *Table) key(proto ipvs.Protocol, client, virtual netip.AddrPort, templat
 	return key{hash: h, order: entryOrder(h), client: c, virtual: v, meta: m}
 }
 
-// An entry's place in the list is odd, a bucket's even, so a bucket comes
+// An entry's order is odd, a bucket's even, so a bucket comes
 // before the entries it leads to.
-func entryOrder(hash uint64) uint64    { return bits.Reverse64(hash) | 1 }
-func hashOf(order uint64) uint64       { return bits.Reverse64(order) } // but for the top bit
-func bucketOrder(bucket uint32) uint64 { return bits.Reverse64(uint64(bucket)) }
+func entryOrder(hash uint64) uint32 { return bits.Reverse32(uint32(hash)) | 1 }
+func hashOf(order uint32) uint64    { return uint64(bits.Reverse32(order)) } // as far as it matters
 
 // compare orders an entry against a key of the same order word.
-func (e *entry) compare(k *key) int {
-	if c := cmp.Compare(e.virtualLo.Load(), k.virtual.lo); c != 0 {
+func (t *Table) compare(e *entry, k *key) int {
+	m := meta(e.meta.Load())
+	if m>>metaKeyShift == k.meta>>metaKeyShift && !m.has(metaWide) && e.pair.Load() == pairOf(k.virtual, k.client) {
+		return 0
+	}
+	client, virtual, _ := t.addrs(e, m)
+	if c := cmp.Compare(virtual.lo, k.virtual.lo); c != 0 {
 		return c
 	}
-	if c := cmp.Compare(e.meta.Load()>>metaKeyShift, uint64(k.meta)>>metaKeyShift); c != 0 {
+	if c := cmp.Compare(m>>metaKeyShift, k.meta>>metaKeyShift); c != 0 {
 		return c
 	}
-	if c := cmp.Compare(e.virtualHi.Load(), k.virtual.hi); c != 0 {
+	if c := cmp.Compare(virtual.hi, k.virtual.hi); c != 0 {
 		return c
 	}
-	if c := cmp.Compare(e.clientLo.Load(), k.client.lo); c != 0 {
+	if c := cmp.Compare(client.lo, k.client.lo); c != 0 {
 		return c
 	}
-	return cmp.Compare(e.clientHi.Load(), k.client.hi)
+	return cmp.Compare(client.hi, k.client.hi)
 }

@@ -12,10 +12,9 @@ func (t *Table) hold(now clock.Instant, r Ref) Result {
 	if r.IsZero() {
 		return Inserted
 	}
-	e := t.entries.at(r.index())
 	for {
-		ctl := control(e.ctl.Load())
-		if !ctl.is(r.gen()) || e.over(now, ctl) {
+		e, ctl := t.living(r)
+		if e == nil || e.over(now, ctl) {
 			return ControlGone
 		}
 		if ctl&childrenMask == childrenMask {
@@ -48,13 +47,9 @@ func (t *Table) Assure(r Ref) { t.assure(r) }
 
 // assure marks a controlling template ASSURED (ipvs.md 2.4).
 func (t *Table) assure(r Ref) {
-	if r.IsZero() {
-		return
-	}
-	e := t.entries.at(r.index())
 	for {
-		ctl := control(e.ctl.Load())
-		if !ctl.is(r.gen()) || !ctl.has(ctlTemplate) || ctl.state() == TemplateAssured {
+		e, ctl := t.living(r)
+		if e == nil || !ctl.has(ctlTemplate) || ctl.state() == TemplateAssured {
 			return
 		}
 		step("control: assure")
@@ -71,11 +66,11 @@ func (t *Table) Rearm(now clock.Instant, r Ref) bool {
 	if e == nil || ctl.has(ctlInvalid) {
 		return false
 	}
-	timeout := e.timeout.Load()
-	if stampOf(timeout) != r.gen() {
+	x := expiry(e.ends.Load())
+	if !x.of(r.gen()) {
 		return false
 	}
-	_, ok := t.extend(now, r, e, time.Duration(unstamp(timeout))*time.Millisecond)
+	_, ok := t.extend(now, r, e, t.timeoutOf(r.index(), x))
 	return ok
 }
 
@@ -109,7 +104,7 @@ func (t *Table) Expire(_ clock.Instant, r Ref) bool {
 
 // over reports whether an entry that is ctl has reached its end.
 func (e *entry) over(now clock.Instant, ctl control) bool {
-	x := expiry(e.expiry.Load())
+	x := expiry(e.ends.Load())
 	return x.of(ctl.gen()) && x.over(now) && !ctl.controls()
 }
 
@@ -118,18 +113,19 @@ func (t *Table) living(r Ref) (*entry, control) {
 	if r.IsZero() {
 		return nil, 0
 	}
-	e := t.entries.at(r.index())
-	if ctl := control(e.ctl.Load()); ctl.is(r.gen()) {
-		return e, ctl
+	if e := t.entries.at(r.index()); e != nil {
+		if ctl := control(e.ctl.Load()); ctl.is(r.gen()) {
+			return e, ctl
+		}
 	}
 	return nil, 0
 }
 
 // extend moves an entry's expiry to timeout from now, unless its time is over.
 func (t *Table) extend(now clock.Instant, r Ref, e *entry, timeout time.Duration) (clock.Instant, bool) {
-	to := expiryAt(r.gen(), now.Add(timeout))
+	to := t.expiryAfter(r.index(), r.gen(), now, timeout)
 	for {
-		x := expiry(e.expiry.Load())
+		x := expiry(e.ends.Load())
 		if !x.of(r.gen()) {
 			return 0, false
 		}
@@ -141,7 +137,7 @@ func (t *Table) extend(now clock.Instant, r Ref, e *entry, timeout time.Duration
 			continue
 		}
 		step("life: extend")
-		if x == to || e.expiry.CompareAndSwap(uint64(x), uint64(to)) {
+		if x == to || e.ends.CompareAndSwap(uint64(x), uint64(to)) {
 			t.arm(now, r.index())
 			return to.at(), true
 		}
@@ -155,8 +151,8 @@ func (t *Table) postpone(now clock.Instant, r Ref, e *entry, x expiry) {
 	at := x.at()
 	minutes := now.Sub(at)/laterTimeout + 1
 	step("life: postpone")
-	if e.expiry.CompareAndSwap(uint64(x), uint64(expiryAt(r.gen(), at.Add(minutes*laterTimeout)))) {
-		restamp(&e.timeout, r.gen(), uint64(laterTimeout.Milliseconds()))
+	later, _ := shortTimeout(laterTimeout)
+	if e.ends.CompareAndSwap(uint64(x), uint64(makeExpiry(r.gen(), at.Add(minutes*laterTimeout), later))) {
 		t.putOff(now, r)
 	}
 }
@@ -166,17 +162,20 @@ func (t *Table) postpone(now clock.Instant, r Ref, e *entry, x expiry) {
 // with packets that would move it on: they fail from then on, and a kill that
 // was decided long ago cannot hit an entry that has been used since.
 func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
-	e := t.entries.at(i)
 	for {
-		ctl, x := control(e.ctl.Load()), expiry(e.expiry.Load())
-		if !ctl.is(gen) || !x.of(gen) {
+		e, ctl := t.living(makeRef(i, gen))
+		if e == nil {
+			return true
+		}
+		x := expiry(e.ends.Load())
+		if !x.of(gen) {
 			return true
 		}
 		if !x.over(now) {
 			return false
 		}
 		if ctl.controls() {
-			if nowTick(now) <= dueTick(x.at()) {
+			if nowTick(now) <= x.tick() {
 				return false // wake gives it a tick
 			}
 			t.postpone(now, makeRef(i, gen), e, x)
@@ -184,7 +183,7 @@ func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
 		}
 		if !x.closed() {
 			step("life: close")
-			e.expiry.CompareAndSwap(uint64(x), uint64(x|expiryClosed))
+			e.ends.CompareAndSwap(uint64(x), uint64(x|expiryClosed))
 			continue
 		}
 		if t.kill(i, e, ctl) {
@@ -201,17 +200,11 @@ func (t *Table) kill(i uint32, e *entry, ctl control) bool { return t.remove(i, 
 // remove is kill, but the count of an entry that was replaced stays.
 func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
 	// What is needed later is read now: afterwards the entry may be another.
-	order := e.order.Load()
-	k := key{
-		hash:    hashOf(order),
-		order:   order,
-		client:  addr{hi: e.clientHi.Load(), lo: e.clientLo.Load()},
-		virtual: addr{hi: e.virtualHi.Load(), lo: e.virtualLo.Load()},
-		meta:    meta(e.meta.Load()),
-	}
-	k.last = k.meta.has(metaSide)
-	server := uint32(e.server.Load() >> 32)
-	controller := Ref{e.controller.Load()}
+	p, m := place(e.place.Load()), meta(e.meta.Load())
+	k := key{hash: hashOf(p.order()), order: p.order(), meta: m, last: m.has(metaSide)}
+	k.client, k.virtual, _ = t.addrs(e, m)
+	server := usage(e.usage.Load()).server()
+	controller := t.controllerOf(i, p)
 	s := t.shard(k.hash)
 	step("kill: die")
 	if !e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(dead))) {

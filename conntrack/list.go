@@ -31,7 +31,7 @@ func relink(old link, n uint32) link {
 }
 
 const (
-	pieceBits = 8
+	pieceBits = 12
 	pieceSize = 1 << pieceBits
 )
 
@@ -41,6 +41,7 @@ type piece [pieceSize]atomic.Uint64
 // shard is one list with its buckets and timers.
 type shard struct {
 	id     uint32
+	bits   int    // of a hash that choose the shard
 	max    uint32 // buckets
 	pieces []atomic.Pointer[piece]
 
@@ -76,7 +77,7 @@ func (s *shard) grow() {
 // touched for the first time is put into the list by whoever claims it; while
 // that one has not finished, the bucket it was split from serves.
 func (t *Table) bucket(s *shard, hash uint64) *atomic.Uint64 {
-	b := uint32(hash) & (s.size.Load() - 1)
+	b := s.bucketOf(hash)
 	word := s.slot(b)
 	if linked(word.Load()) {
 		return word
@@ -88,6 +89,11 @@ func (t *Table) bucket(s *shard, hash uint64) *atomic.Uint64 {
 	}
 	return s.ancestor(b)
 }
+
+// bucketOf is the number of hash's bucket, by bits above those that choose the
+// shard; order is a bucket's place in the list.
+func (s *shard) bucketOf(hash uint64) uint32 { return uint32(hash) >> s.bits & (s.size.Load() - 1) }
+func (s *shard) order(bucket uint32) uint32  { return bits.Reverse32(bucket<<s.bits | s.id) }
 
 func linked(l link) bool { return l&(linkMarked|linkLinked) == linkLinked }
 
@@ -108,7 +114,7 @@ func (s *shard) ancestor(b uint32) *atomic.Uint64 {
 // nobody but the caller changes its word; from then on anybody may, and the
 // first to do so removes the mark.
 func (t *Table) open(s *shard, b uint32, word *atomic.Uint64) {
-	k := key{order: bucketOrder(b)}
+	k := key{order: s.order(b)}
 	from := s.ancestor(b)
 	for {
 		w := walk{t: t, s: s}
@@ -137,7 +143,7 @@ type walk struct {
 	e     *entry // nil for a bucket or the end
 	next  link   // e's
 	ctl   control
-	order uint64
+	order uint32
 
 	run int // entries of the sought order that seek has passed
 }
@@ -152,15 +158,18 @@ func (w *walk) load() bool {
 	for {
 		n := uint32(w.link & linkNumber)
 		if n == 0 {
-			w.e, w.order = nil, ^uint64(0)
+			w.e, w.order = nil, ^uint32(0)
 			return true
 		}
 		if n&bucketBit != 0 {
-			w.e, w.order = nil, bucketOrder(n&^bucketBit)
+			w.e, w.order = nil, w.s.order(n&^bucketBit)
 			return true
 		}
 		e := w.t.entries.at(n)
-		w.e, w.next, w.ctl, w.order = e, e.next.Load(), control(e.ctl.Load()), e.order.Load()
+		if e == nil {
+			return false // the link is an old one, and the entry's chunk was given back
+		}
+		w.e, w.next, w.ctl, w.order = e, e.next.Load(), control(e.ctl.Load()), place(e.place.Load()).order()
 		step("list: look")
 		if w.prev.Load() != w.link {
 			return false
@@ -220,12 +229,12 @@ again:
 			continue
 		}
 		step("list: compare")
-		c := w.e.compare(k)
+		c := w.t.compare(w.e, k)
 		if c == 0 && k.meta.has(metaTemplate) {
 			c = w.t.compareEngine(w.current(), w.ctl.gen(), w.e, k)
 		}
-		if ctl := control(w.e.ctl.Load()); ctl.gen() != w.ctl.gen() || k.engine != 0 && ctl.life() == dead {
-			goto again // what was compared may be another incarnation, or its data another's
+		if ctl := control(w.e.ctl.Load()); ctl.gen() != w.ctl.gen() || ctl.life() == dead {
+			goto again // what was compared may be another incarnation, or its records another's
 		}
 		if c > 0 || c == 0 && !w.ctl.has(ctlInvalid) {
 			return c == 0

@@ -11,7 +11,7 @@ import (
 // returns false. Those that come or go meanwhile may be seen or not.
 func (t *Table) Walk(now clock.Instant, yield func(*Conn) bool) {
 	var c Conn
-	for i := uint32(1); i <= t.entries.fresh.Load(); i++ {
+	for i := uint32(1); i <= t.entries.highest(); i++ {
 		if t.visit(now, i, &c) && !yield(&c) {
 			return
 		}
@@ -21,6 +21,9 @@ func (t *Table) Walk(now clock.Instant, yield func(*Conn) bool) {
 // visit copies the entry in slot i to c, and reports whether there is one.
 func (t *Table) visit(now clock.Instant, i uint32, c *Conn) bool {
 	e := t.entries.at(i)
+	if e == nil {
+		return false
+	}
 	ctl := control(e.ctl.Load())
 	if ctl.life() != alive || !t.read(i, e, ctl.gen(), c) || !c.outlast(now, ctl.controls()) {
 		return false

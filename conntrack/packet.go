@@ -1,8 +1,6 @@
 package conntrack
 
 import (
-	"time"
-
 	"usvs/clock"
 	"usvs/ipvs"
 )
@@ -15,7 +13,7 @@ func (t *Table) Packet(now clock.Instant, c *Conn, dir Dir, ev Event) bool {
 	if e == nil {
 		return false
 	}
-	timeout := time.Duration(unstamp(e.timeout.Load())) * time.Millisecond
+	timeout := t.timeoutOf(c.Ref.index(), expiry(e.ends.Load()))
 	if ev != EventNone {
 		was, is, ok := t.transit(now, c, e, dir, ev)
 		if !ok {
@@ -23,7 +21,6 @@ func (t *Table) Packet(now clock.Instant, c *Conn, dir Dir, ev Event) bool {
 		}
 		t.follow(c, was, is, dir, ev)
 		timeout = t.timeout(c.Protocol, is.state(), timeout)
-		restamp(&e.timeout, c.Ref.gen(), uint64(timeout.Milliseconds()))
 		c.State, c.Flags = is.state(), c.Flags&^(FlagInactive|FlagNoOutput)|is.flags()
 	}
 	expires, ok := t.extend(now, c.Ref, e, timeout)
@@ -32,7 +29,7 @@ func (t *Table) Packet(now clock.Instant, c *Conn, dir Dir, ev Event) bool {
 	}
 	c.Timeout, c.Expires = timeout, expires
 	if dir == DirIn {
-		c.InPackets = countPacket(e, c.Ref.gen())
+		c.InPackets = e.countPacket(c.Ref.gen())
 	}
 	return true
 }
@@ -77,13 +74,24 @@ func recount(rs *ipvs.RealServer, was, is control) {
 }
 
 // countPacket counts a packet from the client.
-func countPacket(e *entry, gen uint64) uint32 {
+func (e *entry) countPacket(gen uint64) uint32 {
 	for {
-		w := e.usage.Load()
-		n := uint32(unstamp(w)) + 1
+		u := usage(e.usage.Load())
+		n := u.packets() + 1
 		step("packet: count")
-		if stampOf(w) != gen || e.usage.CompareAndSwap(w, stamped(gen, uint64(n))) {
+		if !u.of(gen) || e.usage.CompareAndSwap(uint64(u), uint64(u.with(n))) {
 			return n
+		}
+	}
+}
+
+// setPackets makes what was counted another number.
+func (e *entry) setPackets(gen uint64, n uint32) {
+	for {
+		u := usage(e.usage.Load())
+		step("packet: set")
+		if !u.of(gen) || e.usage.CompareAndSwap(uint64(u), uint64(u.with(n))) {
+			return
 		}
 	}
 }

@@ -91,14 +91,15 @@ type scene struct {
 	table   *Table
 	servers []*ipvs.RealServer
 	now     clock.Instant
-	next    int // number of the next client that is nobody else's
+	next    int      // number of the next client that is nobody else's
+	held    []uint32 // entries that were taken from the pool and not used
 }
 
 func newScene(tb testing.TB) *scene {
 	reg, all := servers(2, ipvs.DirectRoute)
 	return &scene{
-		tb: tb, servers: all, now: t0, next: 1000,
-		table: newTable(Config{Seed: 7, Shards: 1, MaxEntries: 1 << 15, Servers: reg, FTPPorts: []uint16{21}}, 4),
+		tb: tb, servers: all, now: t0, next: 100_000,
+		table: newTable(Config{Seed: 7, Shards: 1, MaxEntries: 1 << 18, Servers: reg, FTPPorts: []uint16{21}}, 4),
 	}
 }
 
@@ -183,6 +184,48 @@ var deeds = map[string]func(s *scene) (act func()){
 			var h Hot
 			hit(s.table, s.now, DirIn, ipvs.TCP, client(1), testVIP, TCPEvent(16), &h)
 			hit(s.table, s.now, DirOut, ipvs.TCP, client(1), testVIP, TCPEvent(16), &h)
+		}
+	},
+	"trim": func(s *scene) func() {
+		s.leave(2 * (chunkSize - 1))
+		for _, i := range s.take(3) {
+			s.table.entries.put(0, i)
+		}
+		return func() {
+			budget := 5 * chunkSize
+			s.table.trim(&budget)
+			s.insertMaybe(tcpSpec(1, s.servers[0]))
+			s.insertMaybe(tcpSpec(2, s.servers[0]))
+		}
+	},
+	"send home": func(s *scene) func() {
+		for _, i := range s.take(5) {
+			s.table.entries.put(0, i)
+		}
+		return func() {
+			budget := 3
+			s.table.entries.sendHome(&budget)
+			for n := range 6 {
+				s.insertMaybe(tcpSpec(n+1, s.servers[0]))
+			}
+		}
+	},
+	"grow into a new chunk": func(s *scene) func() {
+		s.held = append(s.held, s.take(chunkSize-2)...)
+		return func() {
+			for n := range 3 {
+				s.insertMaybe(tcpSpec(n+1, s.servers[0]))
+			}
+		}
+	},
+	"odd timeouts": func(s *scene) func() {
+		return func() {
+			spec := templateSpec(1, s.servers[0], 1500*time.Millisecond)
+			s.insertMaybe(spec)
+			var c Conn
+			s.table.FindTemplate(s.now, spec, &c)
+			s.table.Update(s.now, c.Ref, &Update{Timeout: 2500 * time.Millisecond})
+			s.table.Rearm(s.now, c.Ref)
 		}
 	},
 	"shorten": func(s *scene) func() {
@@ -290,6 +333,23 @@ var deeds = map[string]func(s *scene) (act func()){
 	},
 }
 
+// take takes n entries that nobody had yet.
+func (s *scene) take(n int) (taken []uint32) {
+	for range n {
+		taken = append(taken, s.table.entries.grow())
+	}
+	return taken
+}
+
+// leave has n entries that nobody had yet be at home, and all that are free.
+func (s *scene) leave(n int) {
+	for _, i := range s.take(n) {
+		s.table.entries.put(0, i)
+	}
+	budget := 1 << 20
+	s.table.entries.sendHome(&budget)
+}
+
 func masqueraded(spec *Spec) *Spec {
 	spec.Method = ipvs.Masquerade
 	return spec
@@ -319,7 +379,7 @@ func (s *scene) work(stopped int) {
 	s.side()
 	n := 0
 	s.table.List(s.now, func(*ipvs.ConnEntry) bool { n++; return true })
-	require.LessOrEqual(s.tb, n, int(s.table.entries.fresh.Load()))
+	require.LessOrEqual(s.tb, n, int(s.table.entries.highest()))
 }
 
 // contend uses the connections the deeds are about.
@@ -390,6 +450,10 @@ func (s *scene) mine(stopped int) {
 
 // check verifies that nothing was lost once all are through.
 func (s *scene) check() {
+	for _, i := range s.held {
+		s.table.entries.put(0, i)
+	}
+	s.held = nil
 	checkLists(s.tb, s.table)
 	checkEmpty(s.tb, s.table, s.now, s.servers)
 }

@@ -2,7 +2,6 @@ package conntrack
 
 import (
 	"sync/atomic"
-	"time"
 
 	"usvs/clock"
 	"usvs/ipvs"
@@ -22,13 +21,11 @@ import (
 
 // Probe is one packet's search. A zero Probe can be aimed; one that was, again.
 type Probe struct {
-	hash, order uint64
-	client      addr
-	peer        addr // the packet's other end: the virtual service's or the server's address
-	meta        meta // DirIn: the key's part; DirOut: that of the client
-	port        uint16
-	dir         Dir
-	first       link // where the bucket led when it was touched
+	key
+	peer  addr // DirOut: the server's address
+	port  uint16
+	dir   Dir
+	first link // where the bucket led when it was touched
 }
 
 // Words is an address in two words, as it stands in a header; one of IPv4 is
@@ -79,6 +76,7 @@ func (t *Table) aim(p *Probe, dir Dir, proto uint8, client, peer addr, clientPor
 		p.meta |= metaClientV6
 	}
 	if dir == DirIn {
+		p.virtual = peer
 		p.meta |= meta(peerPort) << 32
 		if peer.v6 {
 			p.meta |= metaVirtV6
@@ -98,16 +96,16 @@ func (t *Table) Touch(probes []Probe) {
 	}
 	for i := range probes {
 		if n := uint32(probes[i].first & linkNumber); n != 0 && n&bucketBit == 0 {
-			e := t.entries.at(n)
-			e.order.Load()
-			e.expiry.Load()
+			if e := t.entries.at(n); e != nil {
+				e.place.Load()
+			}
 		}
 	}
 }
 
 // peek is the word of hash's bucket, or nil if there is none yet.
 func (s *shard) peek(hash uint64) *atomic.Uint64 {
-	b := uint32(hash) & (s.size.Load() - 1)
+	b := s.bucketOf(hash)
 	p := s.pieces[b>>pieceBits].Load()
 	if p == nil {
 		return nil
@@ -133,14 +131,17 @@ func (t *Table) find(p *Probe) (uint32, *entry, control) {
 			break
 		}
 		e := t.entries.at(n)
-		order := e.order.Load()
+		if e == nil {
+			break
+		}
+		order := place(e.place.Load()).order()
 		if order > p.order {
 			break
 		}
 		if order == p.order {
 			ctl := control(e.ctl.Load())
 			step("probe: compare")
-			if e.meets(p) {
+			if t.meets(e, p) {
 				return n, e, ctl
 			}
 		}
@@ -150,31 +151,27 @@ func (t *Table) find(p *Probe) (uint32, *entry, control) {
 }
 
 // meets reports whether the packet is the entry's.
-func (e *entry) meets(p *Probe) bool {
+func (t *Table) meets(e *entry, p *Probe) bool {
 	if p.dir == DirOut {
-		return e.answers(p)
+		return t.answers(e, p)
 	}
-	return meta(e.meta.Load())>>metaKeyShift == p.meta>>metaKeyShift &&
-		e.clientLo.Load() == p.client.lo && e.virtualLo.Load() == p.peer.lo &&
-		e.clientHi.Load() == p.client.hi && e.virtualHi.Load() == p.peer.hi
+	return t.compare(e, &p.key) == 0
 }
 
 // answers reports whether the packet, from a server to the entry's client, is
 // the entry's: the server is known by its own address under Masquerade and by
 // the virtual one otherwise (ipvs.md 2.2).
-func (e *entry) answers(p *Probe) bool {
+func (t *Table) answers(e *entry, p *Probe) bool {
 	m := meta(e.meta.Load())
 	if m.clientPort() != p.meta.clientPort() || m.has(metaTemplate) ||
-		m.protocol() != p.meta.protocol() || m.has(metaClientV6) != p.client.v6 ||
-		e.clientLo.Load() != p.client.lo || e.clientHi.Load() != p.client.hi {
+		m.protocol() != p.meta.protocol() || m.has(metaClientV6) != p.client.v6 {
 		return false
 	}
+	client, virtual, real := t.addrs(e, m)
 	if m.method() == ipvs.Masquerade {
-		return m.realPort() == p.port && m.has(metaRealV6) == p.peer.v6 &&
-			e.realLo.Load() == p.peer.lo && e.realHi.Load() == p.peer.hi
+		return client == p.client && m.realPort() == p.port && real == p.peer
 	}
-	return m.virtualPort() == p.port && m.has(metaVirtV6) == p.peer.v6 &&
-		e.virtualLo.Load() == p.peer.lo && e.virtualHi.Load() == p.peer.hi
+	return client == p.client && m.virtualPort() == p.port && virtual == p.peer
 }
 
 // Hit counts a packet of an established connection, gives the connection its
@@ -192,21 +189,27 @@ func (t *Table) Hit(now clock.Instant, p *Probe, ev Event, h *Hot) bool {
 	if m.has(metaSide) || ctl.transition(proto, p.dir, ev, t.secure.Load()) != ctl {
 		return false
 	}
-	server := e.server.Load()
-	rs := t.servers.Get(uint32(server >> 32))
+	rs := t.servers.Get(usage(e.usage.Load()).server())
 	if rs == nil || !rs.Available() {
 		return false
 	}
-	h.Ref, h.Server, h.Mark, h.Method = makeRef(i, ctl.gen()), rs, uint32(server), m.method()
-	h.Virtual, h.VirtualPort, h.VirtualV6 = Words{e.virtualHi.Load(), e.virtualLo.Load()}, m.virtualPort(), m.has(metaVirtV6)
-	h.Real, h.RealPort, h.RealV6 = Words{e.realHi.Load(), e.realLo.Load()}, m.realPort(), m.has(metaRealV6)
-	controller := Ref{e.controller.Load()}
-	w := e.timeout.Load()
-	timeout := time.Duration(unstamp(w)) * time.Millisecond
-	if stampOf(w) != ctl.gen() || ev != EventNone && t.timeout(proto, ctl.state(), timeout) != timeout {
+	at := place(e.place.Load())
+	_, virtual, real := t.addrs(e, m)
+	h.Ref, h.Server, h.Mark, h.Method = makeRef(i, ctl.gen()), rs, t.markOf(i, at), m.method()
+	h.Virtual, h.VirtualPort, h.VirtualV6 = Words{virtual.hi, virtual.lo}, m.virtualPort(), virtual.v6
+	h.Real, h.RealPort, h.RealV6 = Words{real.hi, real.lo}, m.realPort(), real.v6
+	controller := t.controllerOf(i, at)
+	x := expiry(e.ends.Load())
+	timeout := t.timeoutOf(i, x)
+	if ev != EventNone && t.timeout(proto, ctl.state(), timeout) != timeout {
 		return false
 	}
-	if !e.prolong(now, ctl, timeout) {
+	step("probe: prolong")
+	if control(e.ctl.Load()) != ctl || !x.of(ctl.gen()) || x.over(now) {
+		return false
+	}
+	to := makeExpiry(ctl.gen(), now.Add(timeout), x&expiryTimeout)
+	if x != to && !e.ends.CompareAndSwap(uint64(x), uint64(to)) {
 		return false
 	}
 	t.arm(now, i)
@@ -214,19 +217,7 @@ func (t *Table) Hit(now clock.Instant, p *Probe, ev Event, h *Hot) bool {
 		t.assure(controller)
 	}
 	if p.dir == DirIn {
-		countPacket(e, ctl.gen())
+		e.countPacket(ctl.gen())
 	}
 	return true
-}
-
-// prolong moves the expiry of an entry that is ctl, unless that changed or the
-// entry's time is over.
-func (e *entry) prolong(now clock.Instant, ctl control, timeout time.Duration) bool {
-	x := expiry(e.expiry.Load())
-	step("probe: prolong")
-	if control(e.ctl.Load()) != ctl || !x.of(ctl.gen()) || x.over(now) {
-		return false
-	}
-	to := expiryAt(ctl.gen(), now.Add(timeout))
-	return x == to || e.expiry.CompareAndSwap(uint64(x), uint64(to))
 }

@@ -18,7 +18,7 @@ const (
 
 // sides is the slab of side records, with one link per entry.
 type sides struct {
-	links   []atomic.Pointer[[chunkSize]atomic.Uint64]
+	links   beside[atomic.Uint64]
 	records *pool[side]
 }
 
@@ -47,21 +47,19 @@ func (l sideLink) changed(n uint32) sideLink {
 	return l&^counter&^sideNumber | (l+sideChange)&counter | sideLink(n)
 }
 
-func newSides(limit uint32, shards int) sides {
+func newSides(limit, entries uint32, shards int) sides {
 	return sides{
-		links:   make([]atomic.Pointer[[chunkSize]atomic.Uint64], limit/chunkSize+1),
+		links:   newBeside[atomic.Uint64](entries),
 		records: newPool[side](2*limit, shards), // a change holds two for a moment
 	}
 }
 
-// link returns entry i's link, making its chunk if need be.
-func (s *sides) link(i uint32) *atomic.Uint64 {
-	c := &s.links[i>>chunkBits]
-	if c.Load() == nil {
-		step("side: chunk")
-		c.CompareAndSwap(nil, new([chunkSize]atomic.Uint64))
+// linkOf is entry i's link, 0 if it never had one.
+func (s *sides) linkOf(i uint32) sideLink {
+	if l := s.links.peek(i); l != nil {
+		return sideLink(l.Load())
 	}
-	return &c.Load()[i&(chunkSize-1)]
+	return 0
 }
 
 // attach gives entry i, which is nobody else's yet, its record.
@@ -71,13 +69,13 @@ func (s *sides) attach(shard, i uint32, gen uint64, n *Spec, app App) bool {
 		return false
 	}
 	s.records.at(r).store(engineNumber(n.PEName), n.PEData, &Conn{App: app, InSeq: n.InSeq, OutSeq: n.OutSeq})
-	s.link(i).Store(uint64(makeSideLink(gen, r)))
+	s.links.at(i).Store(uint64(makeSideLink(gen, r)))
 	return true
 }
 
 // detach frees entry i's record when the entry itself is freed.
 func (s *sides) detach(shard, i uint32) {
-	l := sideLink(s.link(i).Swap(0)) // a change that is under way fails from now on
+	l := sideLink(s.links.at(i).Swap(0)) // a change that is under way fails from now on
 	step("side: detach")
 	if n := uint32(l & sideNumber); n != 0 {
 		s.records.put(shard, n)
@@ -100,16 +98,21 @@ func (r *side) store(engine uint8, data []byte, c *Conn) {
 // readSide copies incarnation gen's record to c. If that incarnation ends
 // meanwhile, c holds nothing of use, as its caller will find out.
 func (t *Table) readSide(i uint32, gen uint64, c *Conn) {
-	link := t.sides.link(i)
+	link := t.sides.links.peek(i)
 	for {
 		c.forget()
+		if link == nil {
+			return
+		}
 		l := sideLink(link.Load())
 		if !l.of(gen) {
 			return
 		}
 		c.side = l
 		step("side: read")
-		t.sides.records.at(uint32(l & sideNumber)).copyTo(c)
+		if r := t.sides.records.at(uint32(l & sideNumber)); r != nil {
+			r.copyTo(c)
+		}
 		if sideLink(link.Load()) == l {
 			return
 		}
@@ -153,7 +156,7 @@ func (t *Table) StoreApp(c *Conn) bool {
 	t.sides.records.at(n).store(engineNumber(c.PEName), c.PEData, c)
 	to := c.side.changed(n)
 	step("side: change")
-	if !t.sides.link(c.Ref.index()).CompareAndSwap(uint64(c.side), uint64(to)) {
+	if !t.sides.links.at(c.Ref.index()).CompareAndSwap(uint64(c.side), uint64(to)) {
 		t.sides.records.put(shard, n)
 		return false
 	}

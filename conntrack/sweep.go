@@ -8,14 +8,14 @@ import (
 
 // Slots is the highest number that an entry ever had: Sweep goes from 1 to
 // there.
-func (t *Table) Slots() uint32 { return t.entries.fresh.Load() }
+func (t *Table) Slots() uint32 { return t.entries.highest() }
 
 // Sweep calls yield with a copy of each connection and template in the slots
 // from first to before end, as Walk does with all of them; the copy is in c. A
 // sweep over the whole table is cut into such calls, so that each takes a
 // bounded time.
 func (t *Table) Sweep(now clock.Instant, first, end uint32, c *Conn, yield func(*Conn)) {
-	for i := max(first, 1); i < end && i <= t.entries.fresh.Load(); i++ {
+	for i := max(first, 1); i < end && i <= t.entries.highest(); i++ {
 		if t.visit(now, i, c) {
 			yield(c)
 		}
@@ -27,14 +27,12 @@ func (t *Table) Sweep(now clock.Instant, first, end uint32, c *Conn, yield func(
 // meanwhile.
 func (t *Table) Bucket(n uint32, refs []Ref) []Ref {
 	s := &t.shards[n&uint32(len(t.shards)-1)]
-	b := n >> bits.TrailingZeros(uint(len(t.shards))) & (s.size.Load() - 1)
-	from, past := bucketOrder(b), ^uint64(0)
-	if size := s.size.Load(); size > 1 {
-		past = from + 1<<(64-bits.TrailingZeros32(size))
-	}
+	size := s.size.Load()
+	b := n >> s.bits & (size - 1)
+	from, width := s.order(b), uint64(1)<<(32-s.bits-bits.TrailingZeros32(size))
 	w := walk{t: t, s: s}
-	w.seek(t.bucket(s, uint64(b)), &key{order: from})
-	for most := len(refs) + maxRun; !w.atEnd() && w.order-from < past-from && len(refs) < most; {
+	w.seek(t.bucket(s, uint64(n)), &key{order: from})
+	for most := len(refs) + maxRun; !w.atEnd() && uint64(w.order-from) < width && len(refs) < most; {
 		if w.e != nil && w.ctl.life() == alive {
 			refs = append(refs, makeRef(w.current(), w.ctl.gen()))
 		}

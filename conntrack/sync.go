@@ -1,7 +1,6 @@
 package conntrack
 
 import (
-	"sync/atomic"
 	"time"
 
 	"usvs/clock"
@@ -53,24 +52,13 @@ func (a Advert) Until(now clock.Instant) time.Duration {
 	return time.Duration(ticks) * AdvertTick
 }
 
-// adverts is one stamped Advert per entry, in chunks made when first needed: a
-// table without a master has none.
-type adverts []atomic.Pointer[[chunkSize]atomic.Uint64]
-
-func newAdverts(limit uint32) adverts { return make(adverts, limit/chunkSize+1) }
-
-func (a adverts) at(i uint32) *atomic.Uint64 {
-	c := &a[i>>chunkBits]
-	if c.Load() == nil {
-		step("advert: chunk")
-		c.CompareAndSwap(nil, new([chunkSize]atomic.Uint64))
-	}
-	return &c.Load()[i&(chunkSize-1)]
-}
-
 // Advert is what was last told of r.
 func (t *Table) Advert(r Ref) Advert {
-	if w := t.adverts.at(r.index()).Load(); stampOf(w) == r.gen() {
+	p := t.adverts.peek(r.index())
+	if p == nil {
+		return 0
+	}
+	if w := p.Load(); stampOf(w) == r.gen() {
 		return Advert(unstamp(w))
 	}
 	return 0
@@ -115,7 +103,7 @@ func (t *Table) Controller(r Ref) (controller Ref, template, ok bool) {
 	if e == nil {
 		return Ref{}, false, false
 	}
-	controller = Ref{e.controller.Load()}
+	controller = t.controllerOf(r.index(), place(e.place.Load()))
 	return controller, ctl.has(ctlTemplate), control(e.ctl.Load()).is(r.gen())
 }
 
@@ -126,7 +114,7 @@ func (t *Table) Count(r Ref) uint32 {
 	if e == nil {
 		return 0
 	}
-	return countPacket(e, r.gen())
+	return e.countPacket(r.gen())
 }
 
 // Update is what another director says of an entry (ipvs.md 6.6).
@@ -156,17 +144,15 @@ func (t *Table) Update(now clock.Instant, r Ref, u *Update) bool {
 				is |= ctlInactive
 			}
 		}
-		server := t.servers.Get(uint32(e.server.Load() >> 32))
+		server := t.servers.Get(usage(e.usage.Load()).server())
 		step("sync: update")
 		if is == was || e.ctl.CompareAndSwap(uint64(was), uint64(is)) {
 			recount(server, was, is)
 			break
 		}
 	}
-	timeout := clampTimeout(u.Timeout)
-	restamp(&e.timeout, r.gen(), uint64(timeout.Milliseconds()))
-	restamp(&e.usage, r.gen(), uint64(u.InPackets))
-	_, ok := t.extend(now, r, e, timeout)
+	e.setPackets(r.gen(), u.InPackets)
+	_, ok := t.extend(now, r, e, clampTimeout(u.Timeout))
 	if was := t.Advert(r); ok {
 		t.Advertise(r, was, was.With(u.State)) // told by the other, so not to be told by us
 	}

@@ -44,6 +44,9 @@ type Table struct {
 	seed    sipKey
 	servers *ipvs.Registry
 	entries *pool[entry]
+	wide    *pool[wide] // IPv6 addresses
+	kin     beside[kin]
+	bases   bases
 	records *pool[atomic.Uint64]
 	sides   sides
 	shards  []shard
@@ -51,7 +54,7 @@ type Table struct {
 	ftpPorts atomic.Pointer[[]uint16] // virtual ports of connections with the FTP helper
 	noCPort  atomic.Int64             // connections whose client's port is not known yet
 
-	adverts adverts                                  // what a synchronisation master told
+	adverts beside[atomic.Uint64]                    // what a synchronisation master told
 	later   atomic.Pointer[func(clock.Instant, Ref)] // see OnLater
 
 	secure   atomic.Bool
@@ -67,14 +70,18 @@ func newTable(cfg Config, buckets int) *Table {
 	if limit <= 0 {
 		limit = DefaultMaxEntries
 	}
-	limit = min(limit, maxEntries-1)
+	limit = min(limit, maxEntries-maxEntries/chunkSize-2)
+	entries := newPool[entry](uint32(limit), shards)
 	t := &Table{
 		seed:    newSipKey(cfg.Seed),
 		servers: cfg.Servers,
-		entries: newPool[entry](uint32(limit), shards),
+		entries: entries,
+		wide:    newPool[wide](uint32(limit), shards),
+		kin:     newBeside[kin](entries.limit),
+		bases:   newBases(entries.limit),
 		records: newPool[atomic.Uint64](uint32(limit)*maxRecords+spareRecords, shards),
-		sides:   newSides(uint32(limit), shards),
-		adverts: newAdverts(uint32(limit)),
+		sides:   newSides(uint32(limit), entries.limit, shards),
+		adverts: newBeside[atomic.Uint64](entries.limit),
 		shards:  make([]shard, shards),
 	}
 	if t.servers == nil {
@@ -84,7 +91,7 @@ func newTable(cfg Config, buckets int) *Table {
 	t.SetFTPPorts(cfg.FTPPorts)
 	buckets = max(buckets/shards, 1)
 	for i := range t.shards {
-		t.shards[i].init(uint32(i), uint32(buckets), uint32(max(limit/shards, buckets)))
+		t.shards[i].init(uint32(i), shards, uint32(buckets), uint32(max(limit/shards, buckets)))
 	}
 	return t
 }
@@ -96,8 +103,8 @@ func shardCount(n int) int {
 	return 1 << bits.Len(uint(min(n, maxShards)-1))
 }
 
-func (s *shard) init(id, buckets, most uint32) {
-	s.id = id
+func (s *shard) init(id uint32, shards int, buckets, most uint32) {
+	s.id, s.bits = id, bits.TrailingZeros(uint(shards))
 	s.max = 1 << bits.Len32(most-1)
 	s.pieces = make([]atomic.Pointer[piece], s.max>>pieceBits+1)
 	s.size.Store(buckets)
@@ -122,13 +129,10 @@ func (t *Table) Buckets() int {
 	return n
 }
 
-// shard returns the shard of hash: by bits that neither choose the bucket nor
-// get lost in the order word.
-func (t *Table) shard(hash uint64) *shard {
-	return &t.shards[hash>>32&uint64(len(t.shards)-1)]
-}
+// shard returns the shard of hash: by its lowest bits.
+func (t *Table) shard(hash uint64) *shard { return &t.shards[hash&uint64(len(t.shards)-1)] }
 
-func (t *Table) shardOf(e *entry) *shard { return t.shard(hashOf(e.order.Load())) }
+func (t *Table) shardOf(e *entry) *shard { return t.shard(hashOf(place(e.place.Load()).order())) }
 
 // LookupIn finds the connection of a packet from client to virtual, and copies
 // it to c. If there is none, c holds nothing of use, as with every lookup.
@@ -181,7 +185,7 @@ again:
 			return false
 		}
 		step("list: answers")
-		if !w.e.answers(&p) { // it may have read two incarnations in one; take tells
+		if !t.answers(w.e, &p) { // it may have read two incarnations in one; take tells
 			continue
 		}
 		switch t.take(now, &w, c) {
@@ -209,7 +213,7 @@ func (t *Table) take(now clock.Instant, w *walk, c *Conn) found {
 		t.publish(now, i, w.ctl)
 	}
 	step("conn: take")
-	x := expiry(w.e.expiry.Load())
+	x := expiry(w.e.ends.Load())
 	if x.over(now) && x.of(gen) {
 		ctl := control(w.e.ctl.Load())
 		if !ctl.is(gen) {
@@ -229,11 +233,9 @@ func (t *Table) take(now clock.Instant, w *walk, c *Conn) found {
 // read copies incarnation gen of entry i to c, and reports whether it lives.
 func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
 	m := meta(e.meta.Load())
-	client := addr{e.clientHi.Load(), e.clientLo.Load(), m.has(metaClientV6)}
-	virtual := addr{e.virtualHi.Load(), e.virtualLo.Load(), m.has(metaVirtV6)}
-	real := addr{e.realHi.Load(), e.realLo.Load(), m.has(metaRealV6)}
+	client, virtual, real := t.addrs(e, m)
 	step("conn: copy")
-	server := e.server.Load()
+	p, x, u := place(e.place.Load()), expiry(e.ends.Load()), usage(e.usage.Load())
 	c.Ref = makeRef(i, gen)
 	c.Protocol = ipvs.Protocol(m.protocol())
 	c.Family = ipvs.IPv4
@@ -244,12 +246,12 @@ func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
 	c.Virtual = netip.AddrPortFrom(virtual.unpack(), m.virtualPort())
 	c.Real = netip.AddrPortFrom(real.unpack(), m.realPort())
 	c.Method = m.method()
-	c.Server = t.servers.Get(uint32(server >> 32))
-	c.Mark = uint32(server)
-	c.Control = Ref{e.controller.Load()}
-	c.Expires = expiry(e.expiry.Load()).at()
-	c.Timeout = time.Duration(unstamp(e.timeout.Load())) * time.Millisecond
-	c.InPackets = uint32(unstamp(e.usage.Load()))
+	c.Server = t.servers.Get(u.server())
+	c.Mark = t.markOf(i, p)
+	c.Control = t.controllerOf(i, p)
+	c.Expires = x.at()
+	c.Timeout = t.timeoutOf(i, x)
+	c.InPackets = u.packets()
 	if m.has(metaSide) {
 		t.readSide(i, gen, c)
 	} else if c.side != 0 {

@@ -38,6 +38,7 @@ func makeTimer(records int, sleep time.Duration, at uint64) timerWord {
 }
 
 func (w timerWord) records() int         { return int(w >> 60) }
+func (w timerWord) fewer() int           { return max(w.records()-1, 0) } // see Trim for none
 func (w timerWord) sleep() time.Duration { return time.Duration(w>>tickBits&(1<<20-1)) * time.Second }
 
 // at is when the earliest record wakes, or never.
@@ -52,7 +53,7 @@ func (e *entry) wake() (uint64, bool) {
 	if ctl.life() != alive {
 		return 0, false
 	}
-	at := dueTick(expiry(e.expiry.Load()).at())
+	at := expiry(e.ends.Load()).tick()
 	if ctl.controls() {
 		at = min(at+1, never-1)
 	}
@@ -65,6 +66,9 @@ func (t *Table) wheelOf(i uint32) uint32 { return i & uint32(len(t.shards)-1) }
 // after every change of an expiry; mostly there is one already.
 func (t *Table) arm(now clock.Instant, i uint32) {
 	e := t.entries.at(i)
+	if e == nil {
+		return
+	}
 	for {
 		at, ok := e.wake()
 		step("timer: look")
@@ -114,7 +118,7 @@ func (t *Table) refile(now clock.Instant, w *wheel, r, i uint32, at uint64) {
 // was found, the entry relies on another one, which the caller adds.
 func (t *Table) overtaken(i uint32, at uint64) (uint64, bool) {
 	e := t.entries.at(i)
-	for {
+	for e != nil {
 		tw := timerWord(e.timer.Load())
 		if tw.at() != at || tw.records() >= maxRecords {
 			return 0, false
@@ -125,6 +129,7 @@ func (t *Table) overtaken(i uint32, at uint64) (uint64, bool) {
 			return to, true
 		}
 	}
+	return 0, false
 }
 
 // fire handles record r, taken out of a slot that the wheel, now at tick hi,
@@ -140,10 +145,14 @@ func (t *Table) fire(w *wheel, r uint32, hi uint64) {
 	}
 	e := t.entries.at(i)
 	for {
+		if e == nil {
+			t.records.put(t.wheelOf(i), r)
+			return
+		}
 		tw := timerWord(e.timer.Load())
 		if tw.at() != at {
 			step("timer: superseded")
-			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()-1, tw.sleep(), tw.at()))) {
+			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.fewer(), tw.sleep(), tw.at()))) {
 				t.records.put(t.wheelOf(i), r)
 				return
 			}
@@ -153,7 +162,7 @@ func (t *Table) fire(w *wheel, r uint32, hi uint64) {
 		step("timer: decide")
 		if !ok {
 			step("timer: done")
-			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()-1, 0, never))) {
+			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.fewer(), 0, never))) {
 				t.records.put(t.wheelOf(i), r)
 				t.arm(now, i)
 				return

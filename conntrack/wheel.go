@@ -24,6 +24,7 @@ func dueTick(at clock.Instant) uint64 {
 	return min((uint64(max(at, 0))+uint64(tick)-1)/uint64(tick), never-1)
 }
 func nowTick(now clock.Instant) uint64    { return min(uint64(max(now, 0)/clock.Instant(tick)), never-1) }
+func tickSpan(n uint64) time.Duration     { return time.Duration(n) * tick }
 func tickInstant(tk uint64) clock.Instant { return clock.Instant(tk) * clock.Instant(tick) }
 
 // wheel is a hierarchical timing wheel (Varghese and Lauck, 1987) whose slots

@@ -38,16 +38,31 @@ func TestWords(t *testing.T) {
 	c := makeCursor(1<<36, 1<<36+1<<20)
 	assert.Equal(t, []uint64{1 << 36, 1<<36 + 1<<20}, []uint64{c.lo(), c.hi()})
 
-	x := expiryAt(12345, at10(10*time.Hour+1))
-	assert.Equal(t, at10(10*time.Hour+time.Microsecond), x.at(), "rounded up to the microsecond")
+	x := makeExpiry(12345, at10(10*time.Hour+1), 77)
+	assert.Equal(t, at10(10*time.Hour+tick), x.at(), "rounded up to the tick")
+	assert.Equal(t, expiry(77), x&expiryTimeout)
 	assert.True(t, x.of(12345))
 	assert.True(t, x.of(12345+1<<expiryGenBits))
 	assert.False(t, x.of(12346))
 	assert.True(t, (x | expiryClosed).of(12345))
 	assert.True(t, (x | expiryClosed).over(0))
 	assert.Equal(t, x.at(), (x | expiryClosed).at())
-	assert.Positive(t, expiryAt(1, clock.Never).at())
-	assert.Equal(t, clock.Instant(0), expiryAt(1, -7).at())
+	assert.Positive(t, makeExpiry(1, clock.Never, oddTimeout).at())
+	for _, d := range []time.Duration{0, time.Second, 16382 * time.Second} {
+		code, ok := shortTimeout(d)
+		assert.True(t, ok)
+		assert.Equal(t, d, time.Duration(code)*time.Second)
+	}
+	for _, d := range []time.Duration{time.Millisecond, 16383 * time.Second, maxTimeout} {
+		_, ok := shortTimeout(d)
+		assert.False(t, ok)
+	}
+	u := makeUsage(1<<usageGenBits+5, usageServers, 1<<32-1)
+	assert.Equal(t, []any{uint32(usageServers), uint32(1<<32 - 1), true, false}, []any{u.server(), u.packets(), u.of(5), u.of(6)})
+	assert.Equal(t, makeUsage(5, usageServers, 9), u.with(9))
+	p := makePlace(0x8000_0001, 0xdeadbeef) | placeKin
+	assert.Equal(t, []any{uint32(0x8000_0001), uint32(0xdeadbeef)}, []any{p.order(), p.real()})
+	assert.Equal(t, clock.Instant(0), makeExpiry(1, -7, oddTimeout).at())
 }
 
 func at10(d time.Duration) clock.Instant { return clock.Instant(d) }
@@ -230,7 +245,7 @@ func TestTimersCostLittle(t *testing.T) {
 	// At 3 s, some 128 s, 512 s, and once per 900 s; each wake may take a
 	// record through all levels.
 	assert.LessOrEqual(t, fired, n*(3+4)*4)
-	assert.Equal(t, uint32(n), table.records.fresh.Load(), "one record each")
+	assert.Equal(t, uint32(n), table.records.highest(), "one record each")
 }
 
 // TestRecordsAreFew: connections that are opened and shortened over and over
@@ -253,12 +268,12 @@ func TestRecordsAreFew(t *testing.T) {
 		if rng.IntN(50) == 0 {
 			table.Expire(now, c.Ref)
 		}
-		for i := uint32(1); i <= table.entries.fresh.Load(); i++ {
+		for i := uint32(1); i <= table.entries.highest(); i++ {
 			most = max(most, timerWord(table.entries.at(i).timer.Load()).records())
 		}
 	}
 	assert.LessOrEqual(t, most, maxRecords)
-	assert.LessOrEqual(t, int(table.records.fresh.Load()), maxRecords*int(table.entries.fresh.Load()))
+	assert.LessOrEqual(t, int(table.records.highest()), maxRecords*int(table.entries.highest()))
 	checkEmpty(t, table, now, all)
 }
 
@@ -287,6 +302,6 @@ func TestReusedSlotKeepsItsTimer(t *testing.T) {
 		table.Packet(now, &c, DirIn, tcpSYN)
 		require.True(t, table.Expire(now, c.Ref))
 	}
-	assert.LessOrEqual(t, table.records.fresh.Load(), uint32(2))
+	assert.LessOrEqual(t, table.records.highest(), uint32(2))
 	checkEmpty(t, table, now, all)
 }

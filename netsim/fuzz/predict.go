@@ -283,13 +283,10 @@ func (j *Judge) timeout(r *record) time.Duration {
 	return time.Duration(secs) * time.Second
 }
 
-// until is an expiry: the table keeps microseconds and ends nothing early.
+// until is an expiry: the table keeps ticks and ends nothing early.
 func until(now clock.Instant, d time.Duration) clock.Instant {
-	at := now.Add(d)
-	for at%clock.Instant(time.Microsecond) != 0 {
-		at++
-	}
-	return at
+	const unit = clock.Instant(conntrack.ExpiryUnit)
+	return (now.Add(d) + unit - 1) / unit * unit
 }
 
 // foreseeOut: a server's packet. NAT advances the connection when it sends the
@@ -317,9 +314,9 @@ func (j *Judge) touched(r *record, c *conntrack.Conn) bool {
 }
 
 // rearmed reports whether the entry's time begins now, though it may have begun
-// at this instant before.
+// in this tick before.
 func (j *Judge) rearmed(c *conntrack.Conn) bool {
-	return c != nil && c.Expires.Sub(j.ev.Now.Add(c.Timeout)) < time.Microsecond && c.Expires >= j.ev.Now.Add(c.Timeout)
+	return c != nil && c.Expires == until(j.ev.Now, c.Timeout)
 }
 
 // sent reports whether the frame at hand went on.
