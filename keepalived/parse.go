@@ -1,0 +1,85 @@
+package keepalived
+
+import "strings"
+
+// Options is what a configuration is read with.
+type Options struct {
+	Files Files
+	// ConfigID decides @ conditions: the name of the host up to its first dot.
+	ConfigID string
+	// Dir is the working directory, for ${_PWD}.
+	Dir string
+}
+
+// subject is what the blocks that are open fill.
+type subject struct {
+	instance *Instance
+	group    *SyncGroup
+	script_  *VRRPScript
+	process  *TrackProcess
+	file     *TrackFile
+	tracked  *TrackGroup
+	garp     *GARPGroup
+	bfd      *BFDInstance
+	ssl      *SSL
+	vsGroup  *VirtualServerGroup
+	vs       *VirtualServer
+	rs       *RealServer
+	check    *Checker
+	url      *URL
+
+	neighborLost bool
+	scripts      []mentioned
+	interfaces   map[string]bool
+}
+
+// mentioned is a script and where it is named.
+type mentioned struct {
+	script Script
+	at     Pos
+}
+
+// mention notes a script for the questions about security at the end.
+func (p *parser) mention(s Script, at Pos) { p.scripts = append(p.scripts, mentioned{s, at}) }
+
+// Parse reads the configuration that name, a pattern as of glob(3), stands
+// for. The Config is complete whatever the Report says: a statement that is in
+// error is left out, or a default stands in for it.
+func Parse(name string, options Options) (*Config, *Report) {
+	report := new(Report)
+	p := &parser{
+		reader: reader{options: options, report: report, defs: map[string][]string{}},
+		config: new(Config),
+	}
+	p.interfaces = map[string]bool{}
+	p.main(name)
+	p.root(rootTable)
+	p.config.Files = p.names
+	p.finish()
+	report.finish(p.names)
+	return p.config, report
+}
+
+// main opens the files to begin with. keepalived -t finds nothing wrong with
+// a file that is not there; usvs does.
+func (p *parser) main(name string) {
+	p.at = Pos{File: name}
+	names, err := p.options.Files.Match(name)
+	if err != nil || len(names) == 0 {
+		p.problem(Unavailable, name+": no such file", hintAbout(name))
+		return
+	}
+	if len(names) > 1 {
+		p.note(name+" is several files, read one after the other: "+strings.Join(names, " "), "")
+	}
+	if p.openFiles(names) == 0 {
+		p.problem(Unavailable, name+": nothing to read", "keepalived reads regular files that nobody may execute")
+	}
+}
+
+func hintAbout(name string) string {
+	if name == "/etc/keepalived.conf" {
+		return "keepalived's own place for it is /etc/keepalived/keepalived.conf"
+	}
+	return ""
+}

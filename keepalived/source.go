@@ -1,0 +1,167 @@
+package keepalived
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// source is a file as an input.
+type source struct {
+	name string
+	dir  string
+	rest []byte
+	line int
+	r    *reader
+	over string // what is left of a line that is too long
+}
+
+func (s *source) pull() (piece, bool) {
+	if s.over != "" {
+		return s.piece(s.over), true
+	}
+	if len(s.rest) == 0 {
+		return piece{}, false
+	}
+	text, rest, _ := bytes.Cut(s.rest, []byte("\n"))
+	s.rest = rest
+	s.line++
+	s.r.at = Pos{s.name, s.line}
+	return s.piece(s.clean(text)), true
+}
+
+// clean cuts a line at a zero byte, as keepalived does, and tells.
+func (s *source) clean(text []byte) string {
+	head, _, zero := bytes.Cut(text, []byte{0})
+	if zero {
+		s.r.problem(Note, "a zero byte; keepalived ignores the rest of the line", "")
+	}
+	if len(head) > maxLine {
+		s.r.problem(Note, fmt.Sprintf("a line of %d bytes; keepalived breaks it after %d", len(head), maxLine), "use several lines")
+	}
+	return strings.TrimRight(string(head), "\r")
+}
+
+// piece takes as much of a line as keepalived reads at once.
+func (s *source) piece(text string) piece {
+	n := min(len(text), maxLine)
+	s.over = text[n:]
+	return piece{text: text[:n], at: Pos{s.name, s.line}, file: true}
+}
+
+// openFiles reads files in their order, before anything else.
+func (r *reader) openFiles(names []string) (read int) {
+	var sources []input
+	for _, name := range names {
+		if len(r.names) >= maxFiles {
+			r.problem(Invalid, fmt.Sprintf("more than %d files", maxFiles), "")
+			break
+		}
+		text, err := r.options.Files.Read(name)
+		if err == nil && len(text) > maxFileBytes {
+			err = fmt.Errorf("%s: longer than %d bytes", name, maxFileBytes)
+		}
+		if err != nil {
+			r.problem(Note, err.Error(), "keepalived passes it over")
+			continue
+		}
+		r.names = append(r.names, name)
+		sources = append(sources, &source{name: name, dir: path.Dir(name), rest: text, r: r})
+	}
+	for i := range sources {
+		r.push(sources[len(sources)-1-i])
+	}
+	return len(sources)
+}
+
+// current is the innermost open file.
+func (r *reader) current() *source {
+	for i := len(r.inputs) - 1; i >= 0; i-- {
+		if s, ok := r.inputs[i].(*source); ok {
+			return s
+		}
+	}
+	return &source{dir: "."}
+}
+
+// depth is how many files are being read within each other.
+func (r *reader) depth() (n int) {
+	for _, in := range r.inputs {
+		if _, ok := in.(*source); ok {
+			n++
+		}
+	}
+	return n
+}
+
+// strictness of the variants of include: which misses are errors.
+type strictness struct{ missing, unmatched, member bool }
+
+var includes = map[string]strictness{
+	"include":  {},
+	"includer": {},
+	"includem": {missing: true},
+	"includew": {missing: true, unmatched: true},
+	"includeb": {member: true},
+	"includea": {missing: true, unmatched: true, member: true},
+}
+
+// include reads the files that an include line names, if it is one.
+func (r *reader) include(text string, at Pos) bool {
+	word, pattern, _ := strings.Cut(text, " ")
+	if tab := strings.IndexByte(word, '\t'); tab >= 0 {
+		word, pattern = text[:tab], text[tab+1:]
+	}
+	strict, ok := includes[word]
+	pattern = strings.Trim(pattern, blanks)
+	if !ok || pattern == "" {
+		return false
+	}
+	if r.depth() >= maxIncludes {
+		r.problem(Invalid, fmt.Sprintf("include %s: more than %d files within each other", pattern, maxIncludes), "does a file include itself?")
+		return true
+	}
+	r.openFiles(r.matches(pattern, strict))
+	return true
+}
+
+// matches are the files of an include pattern, which counts from the directory
+// of the file it stands in.
+func (r *reader) matches(pattern string, strict strictness) (names []string) {
+	members := braces(pattern)
+	missing := 0
+	for _, member := range members {
+		full := member
+		if dir := r.current().dir; !path.IsAbs(full) && dir != "." {
+			full = path.Join(dir, full)
+		}
+		found, err := r.options.Files.Match(full)
+		if err != nil {
+			r.problem(Invalid, fmt.Sprintf("include %s: %v", pattern, err), "")
+		}
+		if len(found) == 0 {
+			missing++
+		}
+		names = append(names, found...)
+	}
+	if missing > 0 {
+		r.problem(missClass(pattern, len(members), missing, strict), fmt.Sprintf("include %s: no such file", shown(pattern)), "")
+	}
+	return names
+}
+
+// missClass is what keepalived makes of an include that names files which are
+// not there.
+func missClass(pattern string, members, missing int, strict strictness) Class {
+	required := strict.missing && !strings.ContainsAny(pattern, "*?[{") ||
+		strict.unmatched && strings.ContainsAny(pattern, "*?[") ||
+		strict.member && members > 1
+	switch {
+	case required:
+		return Insecure
+	case members > 1 && missing < members:
+		return Note
+	}
+	return Note
+}

@@ -1,0 +1,72 @@
+package keepalived
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// rootTable is the keywords outside of blocks.
+var rootTable = func() *table {
+	t := newTable("keepalived.conf",
+		[]*keyword{
+			nested("global_defs", 0, "", nil, globalTable, nil),
+			nested("vrrp_instance", 0, "NAME", beginInstance, instanceTable, endInstance),
+			nested("vrrp_sync_group", 0, "NAME", beginSyncGroup, syncGroupTable, nil),
+			nested("vrrp_script", 1, "NAME", beginScript, scriptTable, endScript),
+			nested("vrrp_track_process", 1, "NAME", beginProcess, processTable, endProcess),
+			nested("track_file", 1, "NAME", beginTrackFile, trackFileTable, endTrackFile),
+			nested("vrrp_track_file", 1, "NAME", beginTrackFile, trackFileTable, endTrackFile),
+			nested("track_group", 0, "NAME", beginTrackGroup, trackGroupTable, nil),
+			nested("garp_group", 0, "", beginGARPGroup, garpGroupTable, endGARPGroup),
+			nested("bfd_instance", 1, "NAME", beginBFD, bfdTable, endBFD),
+			nested("SSL", 0, "", beginSSL, sslTable, nil),
+			vsGroupKeyword,
+			nested("virtual_server", 1, "ADDRESS [PORT] | fwmark MARK [inet|inet6] | group NAME", beginVirtualServer, virtualServerTable, endVirtualServer),
+			list("static_ipaddress", "lines of ADDRESS[/LEN] [dev INTERFACE] ...", func(p *parser, s statement) {
+				if a, ok := p.ipAddress(s, true); ok {
+					p.config.StaticAddresses = append(p.config.StaticAddresses, a)
+				}
+			}),
+			list("static_routes", "lines of ip-route(8)", func(p *parser, s statement) {
+				p.entryOf(&p.config.StaticRoutes, s)
+			}),
+			list("static_rules", "lines of ip-rule(8)", func(p *parser, s statement) {
+				p.entryOf(&p.config.StaticRules, s)
+			}),
+			word("net_namespace", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespace }).lenient(),
+			word("net_namespace_ipvs", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespaceIPVS }).optional(),
+			word("instance", "NAME", func(p *parser) *Value[string] { return &p.config.Global.InstanceName }).lenient(),
+		},
+		ignored("use_pid_dir", "namespace_with_ipsets", "linkbeat_use_polling"),
+		ignoredWith("child_wait_time"),
+		ignoredBlock("linkbeat_interfaces", "interface_up_down_delays"),
+	)
+	t.root = true
+	return t
+}()
+
+// entryOf keeps a route or rule in the words of ip(8), which are not looked at.
+func (p *parser) entryOf(to *[]Entry, s statement) {
+	*to = append(*to, Entry{s.words, s.at})
+	p.unchecked("the words of this route or rule are not checked")
+}
+
+func (p *parser) defineTwice(kind, name string, first Pos) {
+	p.invalid(fmt.Sprintf("%s %s again; the first counts", kind, name), "it was defined in line "+fmt.Sprint(first.Line))
+	p.skip = true
+}
+
+// multicast is an address that must be of a family and a group's.
+func multicast(name string, v6 bool, field func(*parser) *Value[netip.Addr]) *keyword {
+	k := custom(name, 1, "MULTICAST ADDRESS", func(p *parser, s statement) {
+		a, ok := p.address(s.arg(1), name)
+		if ok && (a.Is6() != v6 || !a.IsMulticast()) {
+			p.invalid(fmt.Sprintf("%s %v: not a multicast address of the family", name, a), "")
+			return
+		}
+		if ok {
+			field(p).set(a, s.at)
+		}
+	})
+	return k
+}
