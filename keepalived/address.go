@@ -55,7 +55,9 @@ func (p *parser) ipAddress(s statement, static bool) (Address, bool) {
 		p.invalid(fmt.Sprintf("%v: brd and peer exclude each other", a.Prefix), "")
 		a.Broadcast = ""
 	}
-	p.interfaces[a.Interface] = true
+	if a.Interface != "" {
+		p.onInterface(a.Interface)
+	}
 	return a, true
 }
 

@@ -110,7 +110,7 @@ func (r *reader) substitute(text string, vars map[string]string) (out string, mo
 		r.problem(Invalid, fmt.Sprintf("the definition of $%s refers to itself", s.cycle), "")
 		return out, s.more, false
 	}
-	return out, s.more, s.replaced
+	return out, s.more, s.replaced && !s.stuck
 }
 
 // substitution is the replacing in one line.
@@ -121,7 +121,8 @@ type substitution struct {
 	last     bool // what is expanded now ends the line
 	more     []string
 	replaced bool
-	cycle    string
+	stuck    bool   // a definition that refers to itself is left as it is
+	cycle    string // one that does so by way of another
 }
 
 // expand replaces the references in text; within are the definitions that it
@@ -187,7 +188,8 @@ func (s *substitution) value(name, ref string, within []string) (string, bool) {
 	}
 	for _, w := range within {
 		if w == name {
-			if s.cycle == "" && len(within) > 1 {
+			s.stuck = true
+			if len(within) > 1 {
 				s.cycle = name
 			}
 			return "", false

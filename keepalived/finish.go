@@ -38,6 +38,10 @@ func (p *parser) finishScripts() {
 	absent := map[string]bool{}
 	for _, m := range p.scripts {
 		name := m.script.Args[0]
+		if secure && m.script.User == "" && !p.config.Global.ScriptUser.Set() {
+			p.late(m.userAt, Note, "without script_user the script runs as the user keepalived_script, if there is one; that is not checked", "")
+			p.report.unchecked = append(p.report.unchecked, m.userAt)
+		}
 		switch {
 		case strings.HasPrefix(name, "<"): // a file to read, nothing to run
 		case !path.IsAbs(name) || !p.options.Files.Executable(name):
@@ -67,7 +71,8 @@ func (p *parser) whole(found string) {
 	if len(p.names) > 0 {
 		at.File = p.names[0]
 	}
-	p.report.add(Problem{Pos: at, Class: Note, Found: found, late: true, unchecked: true})
+	p.late(at, Note, found, "")
+	p.report.unchecked = append(p.report.unchecked, at)
 }
 
 func (p *parser) lateInvalid(at Pos, format string, args ...any) {

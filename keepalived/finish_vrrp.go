@@ -26,7 +26,8 @@ func (p *parser) finishInstance(i *Instance) bool {
 		return false
 	}
 	if !i.Interface.Set() {
-		p.report.add(Problem{Pos: i.UnicastSrc.At, Class: Note, Found: "which interface has the address is not checked", unchecked: true, late: true})
+		p.late(i.UnicastSrc.At, Note, "which interface has the address is not checked", "")
+		p.report.unchecked = append(p.report.unchecked, i.UnicastSrc.At)
 	}
 	p.inherit(i)
 	p.finishVersion(i)
@@ -60,9 +61,6 @@ func (p *parser) inherit(i *Instance) {
 	i.GARP.LowerPrioRepeat.orElse(g.GARP.LowerPrioRepeat)
 	i.AdvertInterval.orDefault(time.Second)
 	i.Accept.orDefault(true)
-	if i.v6() {
-		i.Version.orDefault(3)
-	}
 	i.Version.orElse(g.Version)
 }
 
@@ -99,14 +97,15 @@ func (p *parser) finishVersion(i *Instance) {
 // finishPriority fills in the priority and the state from each other: 255 is
 // the owner of the addresses.
 func (p *parser) finishPriority(i *Instance) {
+	priority, state := 100, "BACKUP"
 	if i.State.V == "MASTER" {
-		i.Priority.orDefault(255)
+		priority = 255
 	}
-	i.Priority.orDefault(100)
+	i.Priority.orDefault(priority)
 	if i.Priority.V == 255 {
-		i.State.orDefault("MASTER")
+		state = "MASTER"
 	}
-	i.State.orDefault("BACKUP")
+	i.State.orDefault(state)
 }
 
 func (p *parser) finishPreempt(i *Instance) {

@@ -23,12 +23,12 @@ const (
 type keyword struct {
 	name    string
 	args    int    // words that must follow
-	most    int    // words that may follow and count
 	missing Class  // what a missing word is
 	valid   string // what may follow, for messages and the documentation
 	support Support
 	free    bool   // the value is any text
 	raw     bool   // the value has quotes of its own
+	counts  bool   // every word on the line counts
 	note    string // said wherever the keyword is used
 
 	do     func(*parser, statement)
@@ -99,6 +99,9 @@ func custom(name string, args int, valid string, do func(*parser, statement)) *k
 // lenient makes a missing word an error that keepalived survives.
 func (k *keyword) lenient() *keyword { k.missing = Invalid; return k }
 
+// counting marks a keyword that takes as many words as there are.
+func (k *keyword) counting() *keyword { k.counts = true; return k }
+
 // optional makes the value optional.
 func (k *keyword) optional() *keyword { k.args = 0; return k }
 
@@ -134,13 +137,11 @@ func negated(name string, field func(*parser) *Value[bool]) *keyword {
 
 // onoff is set by being there, or to the value after it.
 func onoff(name string, field func(*parser) *Value[bool]) *keyword {
-	k := custom(name, 0, "[on|off|true|false|yes|no]", func(p *parser, s statement) {
+	return custom(name, 0, "[on|off|true|false|yes|no]", func(p *parser, s statement) {
 		if v, ok := p.boolean(s, true); ok {
 			field(p).set(v, s.at)
 		}
-	})
-	k.most = 1
-	return k
+	}).counting()
 }
 
 func number(name string, least, most int, field func(*parser) *Value[int]) *keyword {

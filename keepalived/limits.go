@@ -10,7 +10,7 @@ const (
 	maxFiles       = 1000    // files read
 	maxExpansions  = 1000    // substitutions in one line
 	maxRounds      = 10      // a line is looked at again after substitution
-	maxPending     = 8 << 20 // bytes of expanded text still to be read
+	maxPending     = 2 << 20 // bytes of expanded text still to be read
 	maxDefinitions = 10_000
 	maxDepth       = 100 // braces of a block that is passed over may nest deeper
 	maxProblems    = 1000

@@ -37,10 +37,17 @@ type subject struct {
 type mentioned struct {
 	script Script
 	at     Pos
+	userAt Pos // where keepalived looks its user up
 }
 
 // mention notes a script for the questions about security at the end.
-func (p *parser) mention(s Script, at Pos) { p.scripts = append(p.scripts, mentioned{s, at}) }
+func (p *parser) mention(s Script, at Pos) { p.scripts = append(p.scripts, mentioned{s, at, at}) }
+
+// onInterface notes an interface, which may not be there.
+func (p *parser) onInterface(name string) {
+	p.interfaces[name] = true
+	p.report.unchecked = append(p.report.unchecked, p.at)
+}
 
 // Parse reads the configuration that name, a pattern as of glob(3), stands
 // for. The Config is complete whatever the Report says: a statement that is in

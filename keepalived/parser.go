@@ -151,11 +151,11 @@ func (p *parser) statement(t *table, l line) {
 	if s.words, ok = words(plain(l.text)); !ok {
 		p.invalid("a quote without its partner: "+shown(l.text), "")
 	}
+	k := t.words[s.arg(0)]
+	p.oddBlanks(l.text, k)
 	if len(s.words) == 0 {
 		return
 	}
-	k := t.words[s.words[0]]
-	p.oddBlanks(l.text, k)
 	if k == nil {
 		p.unknown(t, s.words[0])
 		return
@@ -217,14 +217,8 @@ func (p *parser) list(k *keyword, s statement) {
 	if len(s.words) > 1+k.args {
 		p.invalid(fmt.Sprintf("%s takes no words before its block: %s", k.name, shown(s.words[1+k.args])), "")
 	}
-	if l, ok := p.peek(); ok && (l.text == "{" || l.text == "}") {
-		p.next()
-		if l.text == "}" { // it belongs to the block around
-			p.invalid("a '{' is missing at the start of the block", "")
-			p.report.Recovered = true
-			p.giveBack(l)
-			return
-		}
+	if !p.begins() {
+		return
 	}
 	for {
 		l, ok := p.next()
@@ -290,7 +284,9 @@ func (p *parser) unknown(t *table, word string) {
 	if t.root {
 		valid = "no block of keepalived.conf has this name"
 	}
-	if newer[word] {
+	if len(p.report.Problems) >= maxProblems {
+		valid = "" // nobody will read it
+	} else if newer[word] {
 		valid = "keepalived has it since 2.3"
 	} else if near := nearest(word, t.names()); near != "" {
 		valid = "did you mean " + near + "?"
@@ -332,15 +328,18 @@ func (p *parser) oddBlanks(text string, k *keyword) {
 	class := Invalid
 	theirs, _ := words(text)
 	ours, _ := words(clean)
-	if k != nil && (k.free || sameWords(theirs, ours, max(1, k.args, k.most)+1)) {
+	if k != nil && len(ours) > 0 && k.entry == nil && (k.free || !k.counts && sameWords(theirs, ours)) {
 		class = Note
+	}
+	if k != nil && k.opens() && theirs[0] != ours[0] {
+		p.report.Recovered = true // keepalived does not know this word, and reads on
 	}
 	p.problem(class, "a blank that keepalived takes for a letter (full-width, no-break or zero-width): "+shown(text), "use ordinary blanks")
 }
 
-// sameWords reports whether the first n words are the same.
-func sameWords(a, b []string, n int) bool {
-	for i := range n {
+// sameWords reports whether words are the same but for odd blanks at the end.
+func sameWords(a, b []string) bool {
+	for i := range max(len(a), len(b)) {
 		x, y := "", ""
 		if i < len(a) {
 			x = a[i]
@@ -360,7 +359,8 @@ func (p *parser) note(found, valid string)    { p.problem(Note, found, valid) }
 
 // unchecked tells of what is not looked at, though keepalived does.
 func (p *parser) unchecked(found string) {
-	p.report.add(Problem{Pos: p.at, Class: Note, Found: found, unchecked: true})
+	p.note(found, "")
+	p.report.unchecked = append(p.report.unchecked, p.at)
 }
 
 // late reports what only the whole configuration shows.

@@ -49,8 +49,6 @@ type Problem struct {
 
 	// late problems are found after all text is read; keepalived tells no line.
 	late bool
-	// unchecked says that a value was not looked at which keepalived may reject.
-	unchecked bool
 }
 
 // String is the problem on one line, after its place.
@@ -77,6 +75,10 @@ type Report struct {
 	Dropped int
 
 	classes [Fatal + 1]bool
+
+	// unchecked are the places of what is not looked at and may be rejected by
+	// keepalived: ignored values, scripts, interfaces, users.
+	unchecked []Pos
 }
 
 func (r *Report) add(p Problem) {

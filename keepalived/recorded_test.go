@@ -90,16 +90,22 @@ func differs(r *Report, theirs verdict) string {
 		return ""
 	case r.Status() == 0 && theirs.status == 5 && isUnchecked(r, theirs.lines):
 		return ""
+	case r.Recovered && r.Status() != 0 && theirs.status != 0:
 	case r.Status() != theirs.status:
 		return fmt.Sprintf("status %d, but keepalived says %d", r.Status(), theirs.status)
 	}
 	early, all := reportLines(r)
-	if r.Status() == 2 {
+	if r.Status() == 2 || theirs.status == 2 {
 		return "" // keepalived stops at the first
 	}
 	if r.Recovered {
-		if len(theirs.lines) > 0 && len(early) > 0 && early[0] != theirs.lines[0] {
-			return fmt.Sprintf("first line %d, but keepalived says %d", early[0], theirs.lines[0])
+		for _, l := range theirs.lines {
+			if len(early) > 0 && l >= early[0] {
+				return ""
+			}
+			if !slices.Contains(all, l) {
+				return fmt.Sprintf("nothing about line %d, which keepalived names", l)
+			}
 		}
 		return ""
 	}
@@ -119,6 +125,9 @@ func differs(r *Report, theirs verdict) string {
 // reportLines are the lines that a report calls errors, early the ones found
 // while reading.
 func reportLines(r *Report) (early, all []int) {
+	for _, at := range r.unchecked {
+		all = append(all, at.Line)
+	}
 	for _, p := range r.Problems {
 		if !p.Class.Error() {
 			continue
@@ -137,10 +146,8 @@ func reportLines(r *Report) (early, all []int) {
 // some place if it names none, that we do not look at it.
 func isUnchecked(r *Report, lines []int) bool {
 	var ours []int
-	for _, p := range r.Problems {
-		if p.unchecked {
-			ours = append(ours, p.Line)
-		}
+	for _, at := range r.unchecked {
+		ours = append(ours, at.Line)
 	}
 	for _, l := range lines {
 		if !slices.Contains(ours, l) {

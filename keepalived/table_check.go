@@ -171,19 +171,23 @@ var miscRows = []*keyword{
 
 // miscPath is the script; keepalived keeps the last.
 func miscPath() *keyword {
-	k := custom("misc_path", 1, "COMMAND", func(p *parser, s statement) {
-		if v, ok := p.script(s); ok {
+	k := custom("misc_path", 0, "COMMAND", func(p *parser, s statement) {
+		if v, ok := p.command(s); ok {
 			p.check.Misc.Path.set(v, s.at)
 		}
-	}).lenient()
-	k.free, k.raw = true, true
+	})
+	k.free = true
 	return k
 }
 
 func endMisc(p *parser, s statement) {
-	if !p.check.Misc.Path.Set() {
+	misc := p.check.Misc
+	if !misc.Path.Set() {
 		p.dropCheck("MISC_CHECK without misc_path")
+		return
 	}
+	misc.Path.V.User, misc.Path.V.Group = misc.User.V.Name, misc.User.V.Group
+	p.scripts = append(p.scripts, mentioned{misc.Path.V, misc.Path.At, p.at})
 }
 
 // dropCheck leaves a check out that lacks what it cannot be without.
@@ -286,7 +290,7 @@ var urlTable = newTable("url", []*keyword{
 		}
 		p.url.Digest.set(strings.ToLower(s.arg(1)), s.at)
 	}),
-	custom("status_code", 0, "CODE or CODE-CODE, 100 to 599", statusCodes),
+	custom("status_code", 0, "CODE or CODE-CODE, 100 to 599", statusCodes).counting(),
 	word("virtualhost", "NAME", func(p *parser) *Value[string] { return &p.url.Virtualhost }).lenient(),
 	regexKeyword(),
 	flag("regex_no_match", func(p *parser) *Value[bool] { return &p.url.RegexNot }),

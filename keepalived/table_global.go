@@ -138,7 +138,7 @@ func smtpServer(p *parser, s statement) {
 		server.Port = uint16(v)
 	}
 	if _, err := netip.ParseAddr(server.Host); err != nil {
-		p.note(fmt.Sprintf("smtp_server %s: a name, which is not looked up here", shown(server.Host)), "keepalived rejects it if it cannot be resolved")
+		p.unchecked(fmt.Sprintf("smtp_server %s: a name, which is not looked up here; keepalived rejects one that cannot be resolved", shown(server.Host)))
 	}
 	p.config.Global.SMTPServer.set(server, s.at)
 }
@@ -170,7 +170,7 @@ func lvsTimeouts(p *parser, s statement) {
 
 func syncDaemon(p *parser, s statement) {
 	d := SyncDaemon{Interface: s.arg(1)}
-	p.interfaces[d.Interface] = true
+	p.onInterface(d.Interface)
 	for i := 2; i < len(s.words); i++ {
 		option := s.words[i]
 		if option != "inst" && !isSyncOption(option) {

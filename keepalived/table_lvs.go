@@ -156,7 +156,7 @@ func forwardingKeyword(name string, field func(*parser) *Value[Forwarding]) *key
 		if v, ok := p.forwarding(s); ok {
 			field(p).set(v, s.at)
 		}
-	})
+	}).counting()
 }
 
 func (p *parser) forwarding(s statement) (f Forwarding, ok bool) {

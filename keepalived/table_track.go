@@ -43,6 +43,9 @@ func beginScript(p *parser, s statement) {
 
 func endScript(p *parser, s statement) {
 	v := p.script_
+	if v.User.Set() {
+		v.Script.V.User, v.Script.V.Group = v.User.V.Name, v.User.V.Group
+	}
 	if !v.Script.Set() {
 		p.invalid("vrrp_script "+v.Name+" without script", "")
 		p.config.VRRPScripts = without(p.config.VRRPScripts, v)
@@ -140,7 +143,7 @@ const maxWeight = 253
 func trackRows(of func(*parser) *Tracks) []*keyword {
 	return []*keyword{
 		trackKeyword("track_interface", 254, func(p *parser) *[]Track { return &of(p).Interfaces }, func(p *parser, name string) bool {
-			p.interfaces[name] = true
+			p.onInterface(name)
 			return true
 		}),
 		trackKeyword("track_script", 254, func(p *parser) *[]Track { return &of(p).Scripts }, func(p *parser, name string) bool {

@@ -196,7 +196,7 @@ func instanceInterface(p *parser, s statement) {
 		p.invalid("interface lo: VRRP does not work on a loopback interface", "")
 		return
 	}
-	p.interfaces[name] = true
+	p.onInterface(name)
 	p.instance.Interface.set(name, s.at)
 }
 
@@ -357,7 +357,7 @@ var garpGroupTable = newTable("garp_group", []*keyword{
 })
 
 func (p *parser) garpInterface(name string, at Pos) {
-	p.interfaces[name] = true
+	p.onInterface(name)
 	p.garp.Interfaces = append(p.garp.Interfaces, Value[string]{name, at})
 }
 

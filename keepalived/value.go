@@ -126,14 +126,23 @@ func (p *parser) port(word, what string) (uint16, bool) {
 	return uint16(v), ok
 }
 
-// script reads a command in quotes or without, then user and group.
+// script reads a command that will be run.
 func (p *parser) script(s statement) (Script, bool) {
-	all, ok := argv(s.rest())
-	if ok && len(all) == 0 {
-		return Script{}, false // where a command is optional
+	c, ok := p.command(s)
+	if _, whole := argv(s.rest()); !ok || !whole {
+		return Script{}, false
 	}
+	p.mention(c, s.at)
+	return c, true
+}
+
+// command reads a command in quotes or without, then user and group.
+func (p *parser) command(s statement) (Script, bool) {
+	all, ok := argv(s.rest())
 	if !ok {
 		p.invalid(fmt.Sprintf("%s: a quote without its partner", s.words[0]), "")
+	}
+	if len(all) == 0 { // where a command is optional
 		return Script{}, false
 	}
 	args, ok := argv(all[0])
@@ -152,6 +161,5 @@ func (p *parser) script(s statement) (Script, bool) {
 	if len(all) > 2 {
 		c.Group = all[2]
 	}
-	p.mention(c, s.at)
 	return c, true
 }
