@@ -118,13 +118,6 @@ func (k *keyword) deprecated(hint string) *keyword {
 	return k
 }
 
-// alias is the same keyword under another name.
-func (k *keyword) alias(name string) *keyword {
-	c := *k
-	c.name = name
-	return &c
-}
-
 // flag is set by being there.
 func flag(name string, field func(*parser) *Value[bool]) *keyword {
 	return custom(name, 0, "", func(p *parser, s statement) { field(p).set(true, s.at) })

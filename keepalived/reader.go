@@ -136,7 +136,7 @@ func (r *reader) pushLines(lines []string, p piece) {
 // or # outside double quotes begins a comment, even within a word.
 func (r *reader) uncomment(text string) string {
 	text = strings.TrimLeft(text, blanks)
-	if strings.IndexAny(text, "!#\"") < 0 {
+	if !strings.ContainsAny(text, "!#\"") {
 		return strings.TrimRight(text, blanks)
 	}
 	var kept strings.Builder

@@ -50,10 +50,10 @@ var alphaKeyword = onoff("alpha", func(p *parser) *Value[bool] { return &p.check
 // retryRows are the keywords of every check that runs by itself.
 func retryRows(name string) []*keyword {
 	rows := []*keyword{
-		seconds("delay_loop", microsecond, maxSeconds, func(p *parser) *Value[time.Duration] { return &p.check.DelayLoop }),
+		seconds("delay_loop", microsecond, longest, func(p *parser) *Value[time.Duration] { return &p.check.DelayLoop }),
 		number("retry", 0, math.MaxUint32, func(p *parser) *Value[int] { return &p.check.Retry }),
-		seconds("delay_before_retry", 0, maxSeconds, func(p *parser) *Value[time.Duration] { return &p.check.DelayBeforeRetry }),
-		seconds("warmup", 0, maxSeconds, func(p *parser) *Value[time.Duration] { return &p.check.Warmup }),
+		seconds("delay_before_retry", 0, longest, func(p *parser) *Value[time.Duration] { return &p.check.DelayBeforeRetry }),
+		seconds("warmup", 0, longest, func(p *parser) *Value[time.Duration] { return &p.check.Warmup }),
 		alphaKeyword,
 		onoff("log_all_failures", func(p *parser) *Value[bool] { return &p.check.LogAllFailures }),
 	}

@@ -109,11 +109,11 @@ func beginSSL(p *parser, s statement) {
 // timingRows are the keywords that servers hand down to their checkers.
 func timingRows(leastRetry int, of func(*parser) *Timing) []*keyword {
 	return []*keyword{
-		seconds("delay_loop", microsecond, maxSeconds, func(p *parser) *Value[time.Duration] { return &of(p).DelayLoop }),
+		seconds("delay_loop", microsecond, longest, func(p *parser) *Value[time.Duration] { return &of(p).DelayLoop }),
 		seconds("connect_timeout", microsecond, maxTimer, func(p *parser) *Value[time.Duration] { return &of(p).ConnectTimeout }),
 		number("retry", leastRetry, math.MaxUint32, func(p *parser) *Value[int] { return &of(p).Retry }),
-		seconds("delay_before_retry", 0, maxSeconds, func(p *parser) *Value[time.Duration] { return &of(p).DelayBeforeRetry }),
-		seconds("warmup", 0, maxSeconds, func(p *parser) *Value[time.Duration] { return &of(p).Warmup }),
+		seconds("delay_before_retry", 0, longest, func(p *parser) *Value[time.Duration] { return &of(p).DelayBeforeRetry }),
+		seconds("warmup", 0, longest, func(p *parser) *Value[time.Duration] { return &of(p).Warmup }),
 	}
 }
 

@@ -63,7 +63,7 @@ func (p *parser) duration(word string, least, most time.Duration, what string) (
 	ok := strings.Trim(whole+fraction, "0123456789") == ""
 	n, err := strconv.ParseInt("0"+whole, 10, 64)
 	ok = ok && err == nil && n <= math.MaxUint64/1_000_000 // it counts microseconds
-	n = min(n, int64(maxSeconds/time.Second))
+	n = min(n, int64(longest/time.Second))
 	micros, _ := strconv.Atoi((digitsOf(fraction) + "000000")[:6])
 	d := time.Duration(n)*time.Second + time.Duration(micros)*time.Microsecond
 	valid := fmt.Sprintf("valid is %v to %v seconds", least.Seconds(), most.Seconds())
@@ -80,9 +80,9 @@ func (p *parser) duration(word string, least, most time.Duration, what string) (
 	return d, true
 }
 
-// maxSeconds is the longest time that a Duration keeps. Longer ones, which
+// longest is the longest time that a Duration keeps. Longer ones, which
 // keepalived takes, become this.
-const maxSeconds = 9_223_372_035 * time.Second
+const longest = 9_223_372_035 * time.Second
 
 // digitsOf is s if it is made of digits only.
 func digitsOf(s string) string {
