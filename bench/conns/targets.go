@@ -39,7 +39,7 @@ type row struct {
 	err    error
 }
 
-const tunNote = "the servers unpack in user space, too, if the kernel cannot"
+const tunNote = "the servers' kernels unpack by a BPF program, or usvs does if they cannot"
 
 // rows lists them in the order of reports.
 func rows() []*row {

@@ -3,9 +3,11 @@
 //
 //	line_linux.go      sender, director and servers in a row, for frames in one direction
 //	lan_linux.go       clients, director and servers on a switch, for connections
+//	decap_linux.go     servers that unpack what is tunnelled to them
 //	director_linux.go  what stands between them: usvs and its peers
 //	place_linux.go     who has which core
 //	cpu_linux.go       what a core did
+//	enter_linux.go     the process of its own in which suites run
 //
 // Everything is in namespaces of the calling process (link/netlab), which must
 // be one that netlab.Enter started: when it ends, all of it is gone. Each

@@ -45,6 +45,7 @@ type LAN struct {
 	plug     *netlab.Namespace // the switch
 	server   *traffic.Server
 	to       netip.Addr
+	undo     []func()
 }
 
 func prefixes(texts ...string) (list []netip.Prefix) {
@@ -72,6 +73,9 @@ func NewLAN() (_ *LAN, err error) {
 func (l *LAN) Close() {
 	if l.server != nil {
 		l.server.Close()
+	}
+	for _, undo := range l.undo {
+		undo()
 	}
 	for _, ns := range append(l.Servers, l.Client, l.Director, l.plug) {
 		if ns != nil {
@@ -217,10 +221,19 @@ func (l *LAN) Usvs(u Usvs) (*Program, error) {
 	return u.Start(l.Director, l.services()...)
 }
 
-// realServers makes the servers take packets for the service's address.
+// realServers makes the servers take packets for the service's address. The
+// kernel unpacks what is tunnelled, or else usvs does, which takes longer.
 func (l *LAN) realServers(u *Usvs) error {
-	mode := map[Method]string{DirectRoute: "dr", Tunnel: "tun"}[u.Method]
 	for _, ns := range l.Servers {
+		mode := "dr"
+		if u.Method == Tunnel {
+			undo, err := unpack(ns, "eth0")
+			if err == nil {
+				l.undo = append(l.undo, undo)
+			} else {
+				mode = "tun"
+			}
+		}
 		cmd := usvs(u.Binary, "realserver", "up", "--vip", lanVIP.String(), "--mode", mode,
 			"--state-dir", fmt.Sprintf("/run/bench-%d-%d", ns.FD(), l.Director.FD()))
 		var out []byte

@@ -99,7 +99,7 @@ github.com/google/pprof             bench/flame
 github.com/mdlayher/packet          link/afpacket
 github.com/mdlayher/netlink         host
 github.com/songgao/water            link/tun
-github.com/cilium/ebpf              link/afxdp link/steer
+github.com/cilium/ebpf              bench/lab link/afxdp link/steer
 github.com/google/gopacket          link/pcap
 github.com/spf13/cobra              cmd/usvs
 github.com/coreos/go-systemd/v22    cmd/usvs
