@@ -10,7 +10,7 @@
 //	markdown.go RESULTS.md
 //	svg.go      results.svg
 //	part.go     what has to be a process of its own
-//	time.go, process.go  how long, how much memory
+//	time.go, process.go, pace.go  how long, how much memory, how fast a machine
 //
 // # What makes a figure worth quoting
 //

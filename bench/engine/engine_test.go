@@ -15,7 +15,7 @@ func TestQuick(t *testing.T) {
 	figures, err := Suite(t.Context(), &bench.Options{Quick: true})
 	require.NoError(t, err)
 	require.NoError(t, (&bench.Report{Runs: []bench.Run{{Figures: figures}}}).Check())
-	require.Len(t, figures, 24)
+	require.Len(t, figures, 26)
 	for _, f := range figures {
 		switch f.Unit {
 		case "allocations", "frames":

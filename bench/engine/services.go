@@ -123,12 +123,6 @@ func (e *editor) lost() (float64, error) {
 		edited <- err
 	}()
 	for {
-		select {
-		case err := <-edited:
-			x.Expire(wait, testbed.Untimed)
-			return float64(sent) - float64(x.forwarded()-before), err
-		default:
-		}
 		for _, flags := range []uint8{wire.FlagACK, wire.FlagSYN} {
 			flows := x.order
 			if flags == wire.FlagSYN {
@@ -138,6 +132,12 @@ func (e *editor) lost() (float64, error) {
 			n := x.Fill(x.to, flows[start:], flags)
 			x.Handle(n)
 			sent += n
+		}
+		select {
+		case err := <-edited:
+			x.Expire(wait, testbed.Untimed)
+			return float64(sent) - float64(x.forwarded()-before), err
+		default:
 		}
 	}
 }

@@ -34,7 +34,7 @@ func Suite(ctx context.Context, o *bench.Options) ([]bench.Figure, error) {
 		s = quick
 	}
 	var figures []bench.Figure
-	for _, cases := range [][]bench.Case{established(o, s), opening(o, s), services(o, s)} {
+	for _, cases := range [][]bench.Case{append(established(o, s), o.Pace(group)...), opening(o, s), services(o, s)} {
 		got, err := bench.Measure(ctx, o, cases)
 		figures = append(figures, got...)
 		if err != nil {

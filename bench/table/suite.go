@@ -41,6 +41,7 @@ func Suite(ctx context.Context, o *bench.Options) ([]bench.Figure, error) {
 	for _, size := range s.lookup {
 		parts = append(parts, lookups(o, size))
 	}
+	parts[0] = append(parts[0], o.Pace(group)...)
 	parts = append(parts, writing(o, s.churn), floods(o, s.flood))
 	var figures []bench.Figure
 	for _, cases := range parts { // in turn, for each needs much memory

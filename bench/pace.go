@@ -1,0 +1,66 @@
+package bench
+
+import (
+	"context"
+	"math/rand/v2"
+)
+
+// Pace are figures of the machine itself, to be measured among a group's own:
+// what a virtual processor does in a nanosecond may double from one minute to
+// the next, and these show it.
+func (o *Options) Pace(group string) []Case {
+	var (
+		state = uint64(1)
+		ring  []uint32
+		at    uint32
+	)
+	figure := func(name string, f func(n int) error) Case {
+		return Case{
+			Figure: Figure{Group: group, Name: "for comparison: " + name, Unit: "ns", Better: Lower},
+			Round: func(context.Context) (Round, error) {
+				ns, err := o.PerOperation(f)
+				return Round{Value: ns}, err
+			},
+		}
+	}
+	return []Case{
+		figure("100 multiplications, one after the other", func(n int) error {
+			for range 100 * n {
+				state = state*6364136223846793005 + 1442695040888963407
+			}
+			return nil
+		}),
+		figure("a cache miss", func(n int) error {
+			if ring == nil {
+				ring = newRing(o.ringSize())
+			}
+			for range n {
+				at = ring[at]
+			}
+			return nil
+		}),
+	}
+}
+
+// ringSize is how many words the memory for cache misses has: 64 MiB.
+func (o *Options) ringSize() int {
+	if o.Quick {
+		return 1 << 10
+	}
+	return 1 << 24
+}
+
+// newRing is n numbers, each of which says where the next is, in a single
+// cycle without any order (Sattolo's algorithm).
+func newRing(n int) []uint32 {
+	ring := make([]uint32, n)
+	for i := range ring {
+		ring[i] = uint32(i)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := n - 1; i > 0; i-- {
+		j := rng.IntN(i)
+		ring[i], ring[j] = ring[j], ring[i]
+	}
+	return ring
+}
