@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -223,6 +224,9 @@ func BenchmarkNew(b *testing.B) {
 			const most = 1 << 20
 			var l *load
 			var t *trace
+			var used time.Duration
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
 			for i := 0; i < b.N; i += link.BatchSize {
 				if i%most == 0 {
 					b.StopTimer()
@@ -233,8 +237,12 @@ func BenchmarkNew(b *testing.B) {
 					t = l.requests(l.shuffled(), wire.FlagSYN)
 					b.StartTimer()
 				}
-				l.run(t.next())
+				batch := t.next()
+				start := cpuTime()
+				l.run(batch)
+				used += cpuTime() - start
 			}
+			b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/frame")
 		})
 	}
 }

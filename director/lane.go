@@ -28,7 +28,8 @@ import (
 //     standby.
 //   - The packet is no fragment, needs neither options nor extension headers
 //     read, is whole, and its TTL is above 1.
-//   - It is no SYN of a client's: those may end a connection for a new one.
+//   - It is no SYN of a client's: those may end a connection for a new one. But
+//     what looking for it will read is touched with the others'.
 //   - Its connection is in the table and alive, has a server that is available,
 //     no helper, controls no other, and does not change its state: that is
 //     conntrack's Hit. So there is nothing to schedule, expect or expire.
@@ -72,6 +73,7 @@ const (
 	foreign             // for another station
 	request             // from a client: perhaps of a connection
 	reply               // from a server: perhaps of a connection
+	opening             // from a client: perhaps a connection's first, which is only to be looked for
 )
 
 // takeLane handles a batch and reports whether all of it went by the fast lane,
@@ -102,6 +104,8 @@ func (w *Worker) laneBatch(batch []*link.Frame) {
 			n++
 		case reply:
 			done = w.toClient(f, &g.plain, &w.lane.probes[n])
+			n++
+		case opening:
 			n++
 		}
 		if !done {
@@ -173,7 +177,10 @@ func (w *Worker) direction(p *wire.Plain) kind {
 		if l.output[family] {
 			return reply
 		}
-	case l.input[family] && p.TCPFlags&wire.FlagSYN == 0:
+	case !l.input[family]:
+	case p.TCPFlags&wire.FlagSYN != 0:
+		return opening
+	default:
 		return request
 	}
 	return general
@@ -182,9 +189,9 @@ func (w *Worker) direction(p *wire.Plain) kind {
 func (w *Worker) aim(p *wire.Plain, probe *conntrack.Probe, k kind) {
 	t := w.d.Table
 	switch {
-	case k == request && p.V6:
+	case k != reply && p.V6:
 		t.AimIn6(probe, p.Proto, conntrack.Words(p.Src), conntrack.Words(p.Dst), p.SrcPort, p.DstPort)
-	case k == request:
+	case k != reply:
 		t.AimIn4(probe, p.Proto, uint32(p.Src.Lo), uint32(p.Dst.Lo), p.SrcPort, p.DstPort)
 	case p.V6:
 		t.AimOut6(probe, p.Proto, conntrack.Words(p.Src), conntrack.Words(p.Dst), p.SrcPort, p.DstPort)
