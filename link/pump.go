@@ -162,15 +162,18 @@ const pieceBytes = 512
 func share(batch []*Frame) int {
 	left := MaxExtra
 	for i, f := range batch {
-		size := pieceBytes
-		if f.GSO != wire.GSONone && f.GSOSize > 0 {
-			size = int(f.GSOSize)
-		}
-		if left -= 2 + f.Len()/size; left < 0 && i > 0 {
+		if left -= 2 + pieces(f); left < 0 && i > 0 {
 			return i
 		}
 	}
 	return len(batch)
+}
+
+func pieces(f *Frame) int {
+	if f.GSO != wire.GSONone && f.GSOSize > 0 {
+		return f.Len() / int(f.GSOSize)
+	}
+	return f.Len() / pieceBytes
 }
 
 func (p *Pump) tick() {
@@ -181,6 +184,39 @@ func (p *Pump) tick() {
 
 // flush sends what the handler put out, one write per device.
 func (p *Pump) flush() {
+	if !p.flushTogether() {
+		p.flushGroups()
+	}
+	switch {
+	case len(p.out.Host) == 0:
+	case p.cfg.Host == nil:
+		p.counters.Dropped(DropNoHost, len(p.out.Host))
+	default:
+		p.write(p.cfg.Host, p.out.Host)
+	}
+}
+
+// flushTogether sends the frames if all are for one device, as most often.
+func (p *Pump) flushTogether() bool {
+	fs := p.out.Tx
+	if len(fs) == 0 {
+		return true
+	}
+	port := fs[0].Port
+	for _, f := range fs[1:] {
+		if f.Port != port {
+			return false
+		}
+	}
+	if port < 0 || port >= len(p.groups) || p.cfg.Writers[port] == nil {
+		return false
+	}
+	p.write(p.cfg.Writers[port], fs)
+	return true
+}
+
+// flushGroups sorts the frames by device.
+func (p *Pump) flushGroups() {
 	for _, f := range p.out.Tx {
 		if f.Port < 0 || f.Port >= len(p.groups) || p.cfg.Writers[f.Port] == nil {
 			p.counters.Dropped(DropNoPort, 1)
@@ -193,13 +229,6 @@ func (p *Pump) flush() {
 			p.write(p.cfg.Writers[port], fs)
 			p.groups[port] = fs[:0]
 		}
-	}
-	switch {
-	case len(p.out.Host) == 0:
-	case p.cfg.Host == nil:
-		p.counters.Dropped(DropNoHost, len(p.out.Host))
-	default:
-		p.write(p.cfg.Host, p.out.Host)
 	}
 }
 
