@@ -1,6 +1,6 @@
 // Mutants tries the tests' teeth: it builds usvs with one deliberate mistake
 // after another, and sees whether `usvs sim` or `usvs sim fuzz` notice within a
-// minute each. The sources stay as they are (go build -overlay).
+// minute each, or, of what they do not take, the package's tests. The sources stay as they are (go build -overlay).
 package main
 
 import (
@@ -50,21 +50,54 @@ func try(dir, only string) (survivors []string, err error) {
 	if by, _ := notice(dir, 20*time.Second); by != "" {
 		return nil, fmt.Errorf("%s fails without any defect", by)
 	}
-	for _, d := range defects {
-		if !strings.Contains(d.name, only) {
-			continue
+	for _, group := range []struct {
+		defects []defect
+		notice  func(d *defect, dir string) (by string, took time.Duration, err error)
+	}{{fastLane, (*defect).test}, {defects, (*defect).simulate}} {
+		for _, d := range group.defects {
+			if !strings.Contains(d.name, only) {
+				continue
+			}
+			by, took, err := group.notice(&d, dir)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", d.name, err)
+			}
+			if by == "" {
+				survivors = append(survivors, d.name)
+				by = "NOBODY"
+			}
+			fmt.Printf("%-40s %-10s %5.1fs\n", d.name, by, took.Seconds())
 		}
-		if err := d.build(dir); err != nil {
-			return nil, fmt.Errorf("%s: %w", d.name, err)
-		}
-		by, took := notice(dir, patience)
-		if by == "" {
-			survivors = append(survivors, d.name)
-			by = "NOBODY"
-		}
-		fmt.Printf("%-40s %-10s %5.1fs\n", d.name, by, took.Seconds())
 	}
 	return survivors, nil
+}
+
+// simulate lets simulations run with the defect.
+func (d *defect) simulate(dir string) (by string, took time.Duration, err error) {
+	if err := d.build(dir); err != nil {
+		return "", 0, err
+	}
+	by, took = notice(dir, patience)
+	return by, took, nil
+}
+
+// test lets the tests of the defect's package run with it.
+func (d *defect) test(dir string) (by string, took time.Duration, err error) {
+	overlay, err := d.overlay(dir)
+	if err != nil {
+		return "", 0, err
+	}
+	begin := time.Now()
+	tests := filepath.Join(dir, "tests")
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-o", tests, "-overlay", overlay, "./"+filepath.Dir(d.file)).CombinedOutput(); err != nil {
+		return "", 0, fmt.Errorf("%w\n%s", err, out)
+	}
+	run := exec.Command(tests, "-test.short")
+	run.Dir = filepath.Dir(d.file)
+	if run.Run() != nil {
+		by = "tests"
+	}
+	return by, time.Since(begin), nil
 }
 
 // build makes dir/usvs with the defect in it.
