@@ -133,7 +133,7 @@ func plain[S string | []byte](s S) bool {
 // parseBatch reads what appendBatch writes. Anything else is not ok, even if it
 // means the same.
 func parseBatch(body []byte) (changes []ipvsadm.Change, ok bool) {
-	t := &batchText{rest: bytes.TrimRight(body, "\n")}
+	t := &quickText{rest: bytes.TrimRight(body, "\n")}
 	t.need(`{"changes":[`)
 	for first := true; !t.bad && !t.has(`]}`); first = false {
 		if !first {
@@ -144,14 +144,15 @@ func parseBatch(body []byte) (changes []ipvsadm.Change, ok bool) {
 	return changes, !t.bad && len(t.rest) == 0
 }
 
-// batchText is what is left to read. What is read when it is bad means nothing.
-type batchText struct {
+// quickText is what is left of a text that is read by hand. What is read when it
+// is bad means nothing.
+type quickText struct {
 	rest []byte
 	bad  bool
 }
 
 // has skips text if it is what follows.
-func (t *batchText) has(text string) bool {
+func (t *quickText) has(text string) bool {
 	if len(t.rest) < len(text) || string(t.rest[:len(text)]) != text {
 		return false
 	}
@@ -159,13 +160,13 @@ func (t *batchText) has(text string) bool {
 	return true
 }
 
-func (t *batchText) need(text string) {
+func (t *quickText) need(text string) {
 	if !t.has(text) {
 		t.bad = true
 	}
 }
 
-func (t *batchText) change() (c ipvsadm.Change) {
+func (t *quickText) change() (c ipvsadm.Change) {
 	c.Action = parseField[ipvsadm.Action](t, `{"action":`, maxUint8)
 	t.need(`,"service":`)
 	t.service(&c.Service)
@@ -184,7 +185,7 @@ func (t *batchText) change() (c ipvsadm.Change) {
 	return c
 }
 
-func (t *batchText) service(id *ipvs.ServiceID) {
+func (t *quickText) service(id *ipvs.ServiceID) {
 	id.Family = parseField[ipvs.Family](t, `{"family":`, maxUint8)
 	parseNonzero(t, &id.Protocol, `,"protocol":`, maxUint8)
 	if t.has(`,"address":`) {
@@ -195,7 +196,7 @@ func (t *batchText) service(id *ipvs.ServiceID) {
 	t.need(`}`)
 }
 
-func (t *batchText) serviceSpec(s *ipvs.ServiceSpec) {
+func (t *quickText) serviceSpec(s *ipvs.ServiceSpec) {
 	s.Scheduler = string(t.quoted(`{"scheduler":`))
 	s.Flags = parseField[ipvs.ServiceFlags](t, `,"flags":`, maxUint32)
 	parseNonzero(t, &s.Timeout, `,"timeout":`, maxUint32)
@@ -209,7 +210,7 @@ func (t *batchText) serviceSpec(s *ipvs.ServiceSpec) {
 	t.need(`}`)
 }
 
-func (t *batchText) serverSpec(s *ipvs.ServerSpec) {
+func (t *quickText) serverSpec(s *ipvs.ServerSpec) {
 	s.Method = parseField[ipvs.ForwardMethod](t, `{"method":`, maxUint8)
 	s.Weight = parseField[int32](t, `,"weight":`, maxInt32)
 	parseNonzero(t, &s.UpperThreshold, `,"upper_threshold":`, maxUint32)
@@ -231,7 +232,7 @@ const (
 )
 
 // parseField reads a field with a number from 0 to most.
-func parseField[T integer](t *batchText, name string, most uint64) T {
+func parseField[T integer](t *quickText, name string, most uint64) T {
 	t.need(name)
 	n, digits := uint64(0), 0
 	for ; digits < len(t.rest) && digits < 10 && t.rest[digits]-'0' <= 9; digits++ {
@@ -245,13 +246,13 @@ func parseField[T integer](t *batchText, name string, most uint64) T {
 }
 
 // parseNonzero reads a field that may be left out.
-func parseNonzero[T integer](t *batchText, to *T, name string, most uint64) {
+func parseNonzero[T integer](t *quickText, to *T, name string, most uint64) {
 	if t.has(name) {
 		*to = parseField[T](t, ``, most)
 	}
 }
 
-func (t *batchText) quoted(name string) []byte {
+func (t *quickText) quoted(name string) []byte {
 	t.need(name)
 	t.need(`"`)
 	end := bytes.IndexByte(t.rest, '"')
@@ -264,7 +265,7 @@ func (t *batchText) quoted(name string) []byte {
 	return s
 }
 
-func (t *batchText) addr(name string) netip.Addr {
+func (t *quickText) addr(name string) netip.Addr {
 	s := t.quoted(name)
 	if len(s) == 0 {
 		return netip.Addr{}

@@ -110,28 +110,6 @@ func (c *Client) Service(id ipvs.ServiceID) (ipvs.ServiceEntry, error) {
 	return a.entry(), nil
 }
 
-// errStop ends a stream that its reader has had enough of.
-var errStop = errors.New("enough")
-
-// Connections calls yield for each connection until it returns false.
-func (c *Client) Connections(yield func(*ipvs.ConnEntry) bool) error {
-	err := c.stream(context.Background(), "connections", func(value json.RawMessage) error {
-		var a connection
-		if err := json.Unmarshal(value, &a); err != nil {
-			return err
-		}
-		e := ipvs.ConnEntry(a)
-		if !yield(&e) {
-			return errStop
-		}
-		return nil
-	})
-	if errors.Is(err, errStop) {
-		return nil
-	}
-	return err
-}
-
 // Timeouts are the connection timeouts.
 func (c *Client) Timeouts() (ipvs.Timeouts, error) {
 	var a timeouts
@@ -235,6 +213,11 @@ func (c *Client) exchange(method, call string, body io.Reader, into any) error {
 
 // stream makes a call whose answer is any number of JSON values.
 func (c *Client) stream(ctx context.Context, call string, yield func(json.RawMessage) error) error {
+	return c.answer(ctx, call, func(r io.Reader) error { return readStream(r, yield) })
+}
+
+// answer makes a call whose answer is for read to read.
+func (c *Client) answer(ctx context.Context, call string, read func(io.Reader) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	resp, err := c.send(ctx, http.MethodGet, call, nil)
@@ -242,7 +225,7 @@ func (c *Client) stream(ctx context.Context, call string, yield func(json.RawMes
 		return err
 	}
 	defer resp.Body.Close()
-	return readStream(resp.Body, yield)
+	return read(resp.Body)
 }
 
 // send sends a request and returns its answer if that is a success.

@@ -21,6 +21,7 @@
 //	server.go   endpoints
 //	sysctl.go   settings, at both ends
 //	proc.go     the files of /proc/net, at both ends
+//	connections.go  the connection table, written and read by hand
 //	stream.go   answers of unknown length: one JSON value per line
 //	batch.go    many changes in one exchange, at both ends
 //	batchtext.go their text, written and read by hand

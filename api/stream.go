@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"usvs/ipvs"
-	"usvs/ipvsadm"
 )
 
 const (
@@ -91,23 +90,6 @@ func streamed(f func(r *http.Request, w io.Writer) error) http.Handler {
 	})
 }
 
-// listConnections streams the connection table in large writes.
-func listConnections(b ipvsadm.Backend, w io.Writer) error {
-	buf := bufio.NewWriterSize(w, streamBuffer)
-	var gone error
-	err := b.Connections(func(c *ipvs.ConnEntry) bool {
-		gone = emitter{buf}.emit(connection(*c))
-		return gone == nil
-	})
-	if err == nil {
-		err = gone
-	}
-	if flushed := buf.Flush(); err == nil {
-		err = flushed
-	}
-	return err
-}
-
 // trace streams events as they come, up to the request's max; 0 is no limit.
 func trace(r *http.Request, f func(context.Context, int, func(any) error) error, w io.Writer) error {
 	if f == nil {
@@ -133,7 +115,7 @@ func readStream(r io.Reader, yield func(json.RawMessage) error) error {
 		err := in.Decode(&l)
 		switch {
 		case err != nil:
-			return fmt.Errorf("answer was cut short: %w", err)
+			return cutShort(err)
 		case l.Error != nil:
 			return l.Error
 		case l.End:
@@ -144,3 +126,5 @@ func readStream(r io.Reader, yield func(json.RawMessage) error) error {
 		}
 	}
 }
+
+func cutShort(err error) error { return fmt.Errorf("answer was cut short: %w", err) }
