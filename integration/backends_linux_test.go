@@ -31,7 +31,7 @@ var (
 )
 
 // receives is how the directors of this process receive.
-var receives = cmp.Or(os.Getenv(ioEnv), "mmsg")
+var receives = cmp.Or(os.Getenv(ioEnv), "auto")
 
 // runWords begin the command line of a director.
 func runWords() []string {

@@ -42,12 +42,15 @@ func (s *site) machine(name string, interfaces ...string) *netnstest.Namespace {
 	return ns
 }
 
+// queues is how many an interface has in this process's networks.
+var queues = 1
+
 // plugIn gives a host an interface in a LAN.
 func (s *site) plugIn(ns *netnstest.Namespace, name, lan string, addrs ...string) {
 	s.t.Helper()
 	s.ports++
 	port := fmt.Sprintf("port%d", s.ports)
-	s.Veth(ns, name, s.plug, port)
+	s.VethQueues(ns, name, s.plug, port, queues)
 	s.plug.Enslave(port, lan)
 	for _, a := range addrs {
 		ns.AddAddr(name, a)
