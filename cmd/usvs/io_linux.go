@@ -56,7 +56,7 @@ func (n *node) openAuto(name string) ([]link.Device, error) {
 
 // openPacket opens an interface with packet sockets.
 func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.Device, err error) {
-	opts := afpacket.Options{Ring: io == ioRing, Log: n.log}
+	opts := afpacket.Options{Ring: io == ioRing, Urgent: true, Log: n.log}
 	if n.workers.count == 1 {
 		d, openErr := afpacket.Open(name, opts)
 		queues, err = []link.Device{d}, openErr

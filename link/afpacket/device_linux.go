@@ -38,6 +38,11 @@ type Options struct {
 	// device instead of copying them on request (TPACKET_V2).
 	Ring bool
 
+	// Urgent gives ARP and neighbour discovery a socket of their own, which is
+	// looked at first: a flood of other frames does not crowd them out. Descriptor
+	// does not speak for it. It excludes Filter.
+	Urgent bool
+
 	// ReceiveBuffer and SendBuffer size the sockets' buffers, in bytes. A ring
 	// is of the receive buffer's size and comes in addition to it.
 	ReceiveBuffer, SendBuffer int
@@ -54,6 +59,7 @@ type Device struct {
 	rx, tx   int
 	group    *Group // nil: it is alone on its interface
 	ring     *ring  // nil: frames are asked for
+	urgent   receiver
 	wait     *waiter.Waiter
 	index    atomic.Int32 // of the interface; 0: there is none
 	mtu      atomic.Int64 // last known
@@ -64,6 +70,7 @@ type Device struct {
 	groups []wire.MAC // guarded by mu; joined whenever bound
 
 	// Owned by the goroutine in ReadBatch.
+	fds      [waitPlaces]unix.PollFd
 	one      [1]*link.Frame // the frame that takeQueued asks for
 	slots    []receiveSlot
 	msgs     []unix.Mmsghdr
@@ -105,8 +112,8 @@ func open(name string, opts Options, g *Group) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx.fd, ring: rx.ring, tx: -1, group: g}
-	if err := d.finish(ifi.Index, opts); err != nil {
+	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx.fd, ring: rx.ring, tx: -1, urgent: receiver{fd: -1}, group: g}
+	if err := d.finish(ifi, opts); err != nil {
 		d.release()
 		return nil, err
 	}
@@ -121,16 +128,21 @@ func open(name string, opts Options, g *Group) (*Device, error) {
 }
 
 // finish makes a receiving socket a device's.
-func (d *Device) finish(index int, opts Options) (err error) {
+func (d *Device) finish(ifi *net.Interface, opts Options) (err error) {
+	if opts.Urgent && d.group.isFirst() {
+		if d.urgent, err = openUrgent(ifi); err != nil {
+			return err
+		}
+	}
 	if d.group != nil {
-		err = d.group.join(d.rx, index)
+		err = d.group.join(d.rx, ifi.Index)
 	} else {
-		err = setFilter(d.rx, opts.Filter)
+		err = setFilter(d.rx, opts.filter())
 	}
 	if err != nil {
 		return err
 	}
-	if d.tx, err = openSender(index, opts); err != nil {
+	if d.tx, err = openSender(ifi.Index, opts); err != nil {
 		return err
 	}
 	d.wait, err = waiter.New(d.release)
@@ -140,6 +152,9 @@ func (d *Device) finish(index int, opts Options) (err error) {
 // release closes what the device has open.
 func (d *Device) release() {
 	receiver{d.rx, d.ring}.close()
+	if d.urgent.fd >= 0 {
+		d.urgent.close()
+	}
 	if d.tx >= 0 {
 		unix.Close(d.tx)
 	}
@@ -195,13 +210,21 @@ func (d *Device) HardwareAddr() wire.MAC {
 func (d *Device) Stats() link.Stats {
 	if d.wait.Enter() {
 		defer d.wait.Leave()
-		// Reading resets the kernel's counter, so every reading is added.
-		st, err := unix.GetsockoptTpacketStats(d.rx, unix.SOL_PACKET, unix.PACKET_STATISTICS)
-		if err == nil {
-			d.counters.Dropped(link.DropOverrun, int(st.Drops))
+		d.countOverruns(d.rx)
+		if d.urgent.fd >= 0 {
+			d.countOverruns(d.urgent.fd)
 		}
 	}
 	return d.counters.Read()
+}
+
+// countOverruns adds what a socket dropped. Reading resets the kernel's counter,
+// so every reading is added.
+func (d *Device) countOverruns(fd int) {
+	st, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err == nil {
+		d.counters.Dropped(link.DropOverrun, int(st.Drops))
+	}
 }
 
 // AddMembership makes the interface receive frames to an Ethernet group, also

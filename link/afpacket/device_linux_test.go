@@ -1,8 +1,10 @@
 package afpacket
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -334,6 +336,61 @@ func TestMemberships(t *testing.T) {
 		require.NoError(t, d.DropMembership(group))
 		assert.False(t, joined())
 		require.NoError(t, d.DropMembership(group), "gone is gone")
+	})
+}
+
+// ARP and neighbour discovery come through when nothing else does any more.
+func TestUrgent(t *testing.T) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
+		_, _, a, b := wirePair(t, lab, Options{}, Options{Urgent: true, ReceiveBuffer: 1 << 16})
+		as := addressings["IPv6"]
+		icmp := func(number, kind int) *link.Frame {
+			f := ipFrame(as.client(0), as.server(0), number)
+			f.Bytes()[20], f.Bytes()[54] = wire.ProtoICMPv6, byte(kind)
+			return f
+		}
+		arp := raw(macA, macB, 0, 80)
+		wire.EthernetHeader(arp.Bytes()).SetType(wire.TypeARP)
+		binary.BigEndian.PutUint32(arp.Bytes()[60:], 1003)
+		urgent := []*link.Frame{icmp(1001, wire.ICMPv6NeighSol), icmp(1002, wire.ICMPv6NeighAdv), arp}
+		var others []*link.Frame
+		for i := range 4 * link.BatchSize {
+			others = append(others, ipFrame(as.client(i), as.server(i), i))
+		}
+		w := a.NewWriter()
+		for range 10 {
+			_, err := w.WriteBatch(others)
+			require.NoError(t, err)
+		}
+		_, err := w.WriteBatch(append(urgent, icmp(1, wire.ICMPv6NeighSol-1), icmp(2, wire.ICMPv6NeighAdv+1)))
+		require.NoError(t, err)
+
+		fs := newBatch(link.BatchSize)
+		read := func() (numbers []int, k int) {
+			k, err := b.ReadBatch(fs, 10*time.Millisecond)
+			require.NoError(t, err)
+			for _, f := range fs[:k] {
+				if f.Len() == 80 && wire.EthernetHeader(f.Bytes()).Src() == macA {
+					numbers = append(numbers, int(binary.BigEndian.Uint32(f.Bytes()[60:])))
+				}
+			}
+			return numbers, k
+		}
+		numbers, k := read()
+		for more := numbers; k > 0; numbers = append(numbers, more...) {
+			more, k = read()
+		}
+		require.Greater(t, len(numbers), len(urgent))
+		assert.Equal(t, []int{1001, 1002, 1003}, numbers[:3], "first of all")
+		assert.NotContains(t, numbers[3:], 1001, "twice")
+		assert.Positive(t, b.Stats().Drops[link.DropOverrun], "the others are too many")
+
+		_, err = w.WriteBatch(urgent[:1])
+		require.NoError(t, err)
+		eventually(t, "it alone wakes the reader", func() bool {
+			numbers, _ := read()
+			return slices.Equal(numbers, []int{1001})
+		})
 	})
 }
 

@@ -3,7 +3,7 @@
 //
 // # Sockets
 //
-// A device has two. The receiving one is bound to the interface with ETH_P_ALL.
+// A device has at least two. The receiving one is bound to the interface with ETH_P_ALL.
 // The sending one is bound to it, too, so that the kernel need not look it up for
 // each frame, but receives nothing; all writers share it. Both live in
 // the network namespace in which Open was called, and so does all the device
@@ -32,6 +32,11 @@
 // are, comes by the socket's queue besides, and the slot holds its place. That
 // saves a copy in the kernel and the system calls while frames keep coming, and
 // pays off where another core than the pump's receives them.
+//
+// # Urgent frames
+//
+// With Options.Urgent a third socket, with a small ring, has the frames of ARP and
+// neighbour discovery, and the main one rejects them.
 //
 // # What is delivered
 //

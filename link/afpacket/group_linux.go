@@ -49,7 +49,7 @@ func OpenGroup(name string, n int, steering *steer.Steering, opts Options) (*Gro
 		g.open++
 	}
 	for _, d := range g.devices { // not before the kernel's group is complete
-		if err := setFilter(d.rx, opts.Filter); err != nil {
+		if err := setFilter(d.rx, opts.filter()); err != nil {
 			g.abandon()
 			return nil, fmt.Errorf("afpacket: open %s: %w", name, err)
 		}
@@ -69,6 +69,10 @@ func (g *Group) abandon() {
 // Devices are the group's devices, each for a goroutine of its own. The group
 // ends when all of them are closed.
 func (g *Group) Devices() []*Device { return g.devices }
+
+// isFirst reports whether the device that is being opened is its group's first,
+// or alone.
+func (g *Group) isFirst() bool { return g == nil || len(g.devices) == 0 }
 
 // leave is called by every device that is closed.
 func (g *Group) leave() {
@@ -149,7 +153,7 @@ func (g *Group) renew(d *Device, index int) error {
 			return err
 		}
 		if err = g.join(r.fd, index); err == nil {
-			err = setFilter(r.fd, g.opts.Filter)
+			err = setFilter(r.fd, g.opts.filter())
 		}
 		if err == nil {
 			err = unix.Dup3(r.fd, d.rx, unix.O_CLOEXEC)

@@ -31,7 +31,7 @@ func openGroup(t *testing.T, ns *netnstest.Namespace, vip netip.Addr) *Group {
 		require.NoError(t, s.Own([]netip.Addr{vip}, nil))
 		t.Cleanup(func() { s.Close() })
 	}
-	ns.Do(func() { g, err = OpenGroup("eth0", groupSize, s, Options{Ring: overRing}) })
+	ns.Do(func() { g, err = OpenGroup("eth0", groupSize, s, Options{Ring: overRing, Urgent: true}) })
 	require.NoError(t, err)
 	require.Len(t, g.Devices(), groupSize)
 	t.Cleanup(func() {

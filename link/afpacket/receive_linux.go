@@ -20,6 +20,13 @@ const (
 	errorPause = 10 * time.Millisecond
 )
 
+// Where ReadBatch waits: the first place is the waiter's own.
+const (
+	mainAt = 1 + iota
+	urgentAt
+	waitPlaces
+)
+
 // ReadBatch implements link.Device. It may exchange the entries of fs.
 func (d *Device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
 	if !d.wait.Enter() {
@@ -73,8 +80,10 @@ func (d *Device) await(left time.Duration) (woken bool) {
 		d.look()
 		return woken
 	}
-	event := d.wait.Wait(d.rx, left)
-	d.ready = event == waiter.Ready
+	d.fds[mainAt] = unix.PollFd{Fd: int32(d.rx), Events: unix.POLLIN}
+	d.fds[urgentAt] = unix.PollFd{Fd: int32(d.urgent.fd), Events: unix.POLLIN} // negative: none
+	event := d.wait.WaitAny(d.fds[:], left)
+	d.ready = event == waiter.Ready && d.fds[mainAt].Revents != 0
 	return event == waiter.Woken
 }
 
@@ -88,9 +97,15 @@ func atMost(limit, left time.Duration) time.Duration {
 
 // receive reads one batch, without waiting.
 func (d *Device) receive(fs []*link.Frame) int {
+	n := d.receiveUrgent(fs)
 	if d.ring != nil {
-		return d.receiveRing(fs)
+		return n + d.receiveRing(fs[n:])
 	}
+	return n + d.receiveMmsg(fs[n:])
+}
+
+// receiveMmsg asks for frames.
+func (d *Device) receiveMmsg(fs []*link.Frame) int {
 	fs = fs[:min(len(fs), len(d.msgs))]
 	got, errno := d.receiveQueued(fs)
 	if errno != 0 {

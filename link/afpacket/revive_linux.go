@@ -62,6 +62,11 @@ func (d *Device) bind(index int) error {
 	if err := bindTo(d.tx, index, nothing); err != nil {
 		return err
 	}
+	if d.urgent.fd >= 0 {
+		if err := bindTo(d.urgent.fd, index, everything); err != nil {
+			return err
+		}
+	}
 	if d.group != nil {
 		return d.group.renew(d, index)
 	}

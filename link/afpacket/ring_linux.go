@@ -44,6 +44,11 @@ func (d *Device) take(f *link.Frame, s slotView) (why link.Drop, ok bool) {
 	if s.queued() {
 		return d.takeQueued(f, s)
 	}
+	return d.takeSlot(f, s)
+}
+
+// takeSlot does so for a frame that is in the slot.
+func (d *Device) takeSlot(f *link.Frame, s slotView) (why link.Drop, ok bool) {
 	header, packet := s.packet()
 	a := arrival{kind: s.from.Pkttype, length: len(packet), vnet: header, tag: s.aux()}
 	switch {
