@@ -40,7 +40,8 @@
 // lock-free throughout and the Snapshot immutable.
 //
 // Lock order, outermost first: control's mutex; then a Picker's mutex, which a
-// packet takes only to open a connection. The reassembler's shard mutex is
+// packet takes only to open a connection with a scheduler that remembers what it
+// decides. The reassembler's shard mutex is
 // taken by fragments only and with no other lock held.
 //
 // # Invariants

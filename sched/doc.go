@@ -21,5 +21,6 @@
 //   - The same servers, requests and random source give the same choices.
 //
 // Lock order: none here. A scheduler is not safe for concurrent use: the
-// service's scheduler mutex, held by its caller, is the only lock.
+// service's scheduler mutex, held by its caller, is the only lock. Anyone may ask
+// what Still returns, though.
 package sched
