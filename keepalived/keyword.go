@@ -118,8 +118,8 @@ func (k *keyword) deprecated(hint string) *keyword {
 	return k
 }
 
-// flag is set by being there.
-func flag(name string, field func(*parser) *Value[bool]) *keyword {
+// present is set by being there.
+func present(name string, field func(*parser) *Value[bool]) *keyword {
 	return custom(name, 0, "", func(p *parser, s statement) { field(p).set(true, s.at) })
 }
 
@@ -158,7 +158,7 @@ func wholeSeconds(name string, least, most int, field func(*parser) *Value[time.
 
 // seconds is a duration with up to six decimals.
 func seconds(name string, least, most time.Duration, field func(*parser) *Value[time.Duration]) *keyword {
-	valid := fmt.Sprintf("%v to %v seconds, with up to 6 decimals", least.Seconds(), most.Seconds())
+	valid := secondsRange(least, most) + ", with up to 6 decimals"
 	return custom(name, 1, valid, func(p *parser, s statement) {
 		if v, ok := p.duration(s.arg(1), least, most, s.words[0]); ok {
 			field(p).set(v, s.at)

@@ -73,14 +73,14 @@ func (p *parser) main(name string) {
 	p.at = Pos{File: name}
 	names, err := p.options.Files.Match(name)
 	if err != nil || len(names) == 0 {
-		p.problem(Unavailable, name+": no such file", hintAbout(name))
+		p.problem(Unavailable, "no such file", hintAbout(name))
 		return
 	}
 	if len(names) > 1 {
 		p.note(name+" is several files, read one after the other: "+strings.Join(names, " "), "")
 	}
 	if p.openFiles(names) == 0 {
-		p.problem(Unavailable, name+": nothing to read", "keepalived reads regular files that nobody may execute")
+		p.problem(Unavailable, "nothing to read", "keepalived reads regular files that nobody may execute")
 	}
 }
 

@@ -127,7 +127,7 @@ func (r *Report) finish(files []string) {
 		rank[f] = i
 	}
 	slices.SortStableFunc(r.Problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(rank[a.File], rank[b.File]), cmp.Compare(a.Line, b.Line))
+		return cmp.Or(cmp.Compare(rank[a.File], rank[b.File]), cmp.Compare(uint(a.Line-1), uint(b.Line-1))) // line 0, the whole file, last
 	})
 	seen := map[Problem]bool{}
 	r.Problems = slices.DeleteFunc(r.Problems, func(p Problem) bool {

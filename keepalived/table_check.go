@@ -165,7 +165,7 @@ var dnsRows = []*keyword{
 var miscRows = []*keyword{
 	miscPath(),
 	wholeSeconds("misc_timeout", 0, maxTimerSecs, func(p *parser) *Value[time.Duration] { return &p.check.Misc.Timeout }),
-	flag("misc_dynamic", func(p *parser) *Value[bool] { return &p.check.Misc.Dynamic }),
+	present("misc_dynamic", func(p *parser) *Value[bool] { return &p.check.Misc.Dynamic }),
 	custom("user", 1, "USER [GROUP]", func(p *parser, s statement) { p.check.Misc.User.set(User{s.arg(1), s.arg(2)}, s.at) }).lenient(),
 }
 
@@ -293,7 +293,7 @@ var urlTable = newTable("url", []*keyword{
 	custom("status_code", 0, "CODE or CODE-CODE, 100 to 599", statusCodes).counting(),
 	word("virtualhost", "NAME", func(p *parser) *Value[string] { return &p.url.Virtualhost }).lenient(),
 	regexKeyword(),
-	flag("regex_no_match", func(p *parser) *Value[bool] { return &p.url.RegexNot }),
+	present("regex_no_match", func(p *parser) *Value[bool] { return &p.url.RegexNot }),
 }, ignored("regex_options"), ignoredLenient("regex_min_offset", "regex_max_offset", "regex_stack"))
 
 func regexKeyword() *keyword {

@@ -14,7 +14,7 @@ var scriptTable = newTable("vrrp_script", []*keyword{
 	number("rise", 1, math.MaxInt32, func(p *parser) *Value[int] { return &p.script_.Rise }),
 	number("fall", 1, math.MaxInt32, func(p *parser) *Value[int] { return &p.script_.Fall }),
 	custom("user", 1, "USER [GROUP]", func(p *parser, s statement) { p.script_.User.set(User{s.arg(1), s.arg(2)}, s.at) }),
-	flag("init_fail", func(p *parser) *Value[bool] { return &p.script_.InitFail }),
+	present("init_fail", func(p *parser) *Value[bool] { return &p.script_.InitFail }),
 })
 
 // weightKeyword is a signed number and which way it counts.
@@ -79,7 +79,7 @@ var processTable = newTable("vrrp_track_process", []*keyword{
 	seconds("delay", microsecond, time.Hour, func(p *parser) *Value[time.Duration] { return &p.process.ForkDelay }),
 	seconds("fork_delay", microsecond, time.Hour, func(p *parser) *Value[time.Duration] { return &p.process.ForkDelay }),
 	seconds("terminate_delay", microsecond, time.Hour, func(p *parser) *Value[time.Duration] { return &p.process.TerminateDelay }),
-	flag("full_command", func(p *parser) *Value[bool] { return &p.process.FullCommandName }),
+	present("full_command", func(p *parser) *Value[bool] { return &p.process.FullCommandName }),
 })
 
 func beginProcess(p *parser, s statement) {

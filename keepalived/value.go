@@ -66,7 +66,7 @@ func (p *parser) duration(word string, least, most time.Duration, what string) (
 	n = min(n, int64(longest/time.Second))
 	micros, _ := strconv.Atoi((digitsOf(fraction) + "000000")[:6])
 	d := time.Duration(n)*time.Second + time.Duration(micros)*time.Microsecond
-	valid := fmt.Sprintf("valid is %v to %v seconds", least.Seconds(), most.Seconds())
+	valid := "valid is " + secondsRange(least, most)
 	switch {
 	case !ok:
 		p.invalid(fmt.Sprintf("%s %s: not a number of seconds", what, shown(word)), valid)
@@ -78,6 +78,12 @@ func (p *parser) duration(word string, least, most time.Duration, what string) (
 		return 0, false
 	}
 	return d, true
+}
+
+// secondsRange is a range of times in words.
+func secondsRange(least, most time.Duration) string {
+	text := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
+	return text(least) + " to " + text(most) + " seconds"
 }
 
 // longest is the longest time that a Duration keeps. Longer ones, which
