@@ -14,7 +14,7 @@ import (
 // functions make of it is what those for plain packets make of it.
 func TestPlainIsGeneral(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 300 {
+	for range 60 {
 		for _, r := range clientPackets(rng) {
 			r.vlans, r.bare = 0, false
 			f, _ := r.build(t)
