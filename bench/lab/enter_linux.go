@@ -35,6 +35,7 @@ type order struct {
 type answer struct {
 	Figures []bench.Figure
 	Error   string
+	Skipped bool // the error wraps bench.ErrSkip
 }
 
 // Enter runs a suite in a process that has namespaces of its own: this program,
@@ -70,6 +71,8 @@ func Enter(ctx context.Context, o *bench.Options, args ...string) ([]bench.Figur
 	switch {
 	case heardErr != nil:
 		return nil, fmt.Errorf("the process in the namespaces ended without an answer: %w", errors.Join(waitErr, heardErr))
+	case a.Skipped:
+		return a.Figures, bench.Skip("%s", a.Error)
 	case a.Error != "":
 		return a.Figures, errors.New(a.Error)
 	}
@@ -129,7 +132,7 @@ func Inside(ctx context.Context, run bench.Suite, in io.Reader, out, progress io
 	var a answer
 	figures, err := run(ctx, o)
 	if a.Figures = figures; err != nil {
-		a.Error = err.Error()
+		a.Error, a.Skipped = err.Error(), errors.Is(err, bench.ErrSkip)
 	}
 	return json.NewEncoder(out).Encode(a)
 }

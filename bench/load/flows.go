@@ -3,6 +3,7 @@ package load
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"net/netip"
 
 	"usvs/wire"
@@ -14,10 +15,6 @@ const (
 	firstPort = 1024
 	portBits  = 15
 	ports     = 1 << portBits
-
-	// stride is odd, so its multiples modulo a power of two visit every flow
-	// once before any comes twice, in an order without much locality.
-	stride = 0x9e3779b1
 
 	ttl = 64
 )
@@ -115,7 +112,7 @@ func (f *Flows) sums() {
 // Next makes a frame that Template returned the next flow's. Each flow's turn
 // comes once before any comes again.
 func (f *Flows) Next(b []byte) {
-	flow := f.next * stride & uint32(f.spec.Flows-1)
+	flow := f.turn(f.next)
 	f.next++
 	client, port := f.client+flow/ports, firstPort+flow%ports
 	binary.BigEndian.PutUint32(b[f.srcAt:], client)
@@ -129,4 +126,19 @@ func (f *Flows) Next(b []byte) {
 		sum = 0xffff // RFC 768: 0 would say that there is none
 	}
 	binary.BigEndian.PutUint16(b[f.udpAt+6:], sum)
+}
+
+// turn is whose turn it is: every time round all flows in another order, without
+// locality. Who keeps connections in the order of their first frames must not
+// be able to tell which comes next.
+func (f *Flows) turn(n uint32) uint32 {
+	mask := uint32(f.spec.Flows - 1)
+	half := max(bits.Len32(mask)/2, 1)
+	round := n >> bits.Len32(mask)
+	x := n * (round*0x9e3779b2 + 1) & mask                    // odd factors lose nothing
+	for _, odd := range [...]uint32{0x85ebca6b, 0xc2b2ae35} { // MurmurHash3's
+		x = x * odd & mask
+		x ^= x >> half
+	}
+	return x & mask
 }

@@ -19,12 +19,13 @@ func specOf(to string, clients string, flows, size int) Spec {
 
 func TestFrames(t *testing.T) {
 	for name, s := range map[string]Spec{
-		"IPv4, shortest": specOf("198.18.2.1:9000", "198.19.0.1", 1<<10, 60),
-		"IPv4, one flow": specOf("198.18.2.1:9000", "198.19.255.255", 1, 60),
-		"IPv4, long":     specOf("198.18.2.1:9000", "198.19.0.1", 1<<10, 1400),
-		"IPv4, odd":      specOf("198.18.2.1:9000", "198.19.0.1", 1<<10, 61),
-		"IPv6":           specOf("[2001:2::1]:9000", "2001:2:0:3::1", 1<<10, 64),
-		"IPv6, many":     specOf("[2001:2::1]:9000", "2001:2:0:3::ffff:fff0", 1<<16, 64),
+		"IPv4, shortest":  specOf("198.18.2.1:9000", "198.19.0.1", 1<<10, 60),
+		"IPv4, one flow":  specOf("198.18.2.1:9000", "198.19.255.255", 1, 60),
+		"IPv4, two flows": specOf("198.18.2.1:9000", "198.19.0.1", 2, 60),
+		"IPv4, long":      specOf("198.18.2.1:9000", "198.19.0.1", 1<<10, 1400),
+		"IPv4, odd":       specOf("198.18.2.1:9000", "198.19.0.1", 1<<10, 61),
+		"IPv6":            specOf("[2001:2::1]:9000", "2001:2:0:3::1", 1<<10, 64),
+		"IPv6, many":      specOf("[2001:2::1]:9000", "2001:2:0:3::ffff:fff0", 1<<16, 64),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, err := NewFlows(s)
@@ -64,6 +65,26 @@ func check(t *testing.T, frame []byte, s *Spec) netip.AddrPort {
 		t.Fatal("UDP checksum")
 	}
 	return netip.AddrPortFrom(p.Src, p.SrcPort)
+}
+
+// TestOrder: no two rounds have an order in common, not even in parts.
+func TestOrder(t *testing.T) {
+	f, err := NewFlows(specOf("198.18.2.1:9000", "198.19.0.1", 1<<12, 60))
+	require.NoError(t, err)
+	next := make([]uint32, f.Count()) // who followed whom in the first round
+	for n := range uint32(f.Count() - 1) {
+		next[f.turn(n)] = f.turn(n + 1)
+	}
+	for round := 1; round < 20; round++ {
+		again := 0
+		for n := range uint32(f.Count() - 1) {
+			at := uint32(round*f.Count()) + n
+			if next[f.turn(at)] == f.turn(at+1) {
+				again++
+			}
+		}
+		require.Less(t, again, f.Count()/8, "round %d", round)
+	}
 }
 
 func TestRefusals(t *testing.T) {
