@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 // filled returns a table with n established connections.
 func filled(b *testing.B, n int) (*Table, []*ipvs.RealServer) {
 	reg, all := servers(16, ipvs.DirectRoute)
-	t := New(Config{Seed: 1, Servers: reg})
+	t := New(Config{Seed: 1, Servers: reg, MaxEntries: n + 1<<20})
 	var c Conn
 	for i := range n {
 		if r := t.Insert(t0, tcpSpec(i, all[i%len(all)]), &c); r != Inserted {
@@ -26,7 +27,7 @@ func filled(b *testing.B, n int) (*Table, []*ipvs.RealServer) {
 	return t, all
 }
 
-var sizes = []int{1000, 100_000, 1_000_000}
+var sizes = []int{1000, 100_000, 1_000_000, 10_000_000}
 
 // shuffled is an order in which caches do not help.
 func shuffled(n int) []int { return rand.New(rand.NewPCG(1, 1)).Perm(n) }
@@ -197,4 +198,51 @@ func BenchmarkWorkers(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkFlood is a table that grows to ten million connections: what they
+// take, the longest call, and what a garbage collection costs then; and what is
+// left when they have gone.
+func BenchmarkFlood(b *testing.B) {
+	const n = 10_000_000
+	for b.Loop() {
+		before, empty := collected()
+		reg, all := servers(16, ipvs.DirectRoute)
+		t := New(Config{Seed: 1, Servers: reg, MaxEntries: n})
+		var c Conn
+		var longest time.Duration
+		for i := range n {
+			spec := tcpSpec(i, all[i%len(all)])
+			start := time.Now()
+			r := t.Insert(t0, spec, &c)
+			longest = max(longest, time.Since(start))
+			if r != Inserted {
+				b.Fatal(r)
+			}
+		}
+		after, full := collected()
+		b.ReportMetric(float64(after-before)/n, "B/conn")
+		b.ReportMetric(float64(longest.Microseconds()), "µs/longest")
+		b.ReportMetric(float64(full)/float64(empty), "gc-ratio")
+		now := t0.Add(newTimeout)
+		drainTicks(t, now, 1<<20)
+		for more := true; more; {
+			_, more = t.Trim(1 << 16)
+		}
+		left, _ := collected()
+		b.ReportMetric(float64(left-before)/n, "B/conn-left")
+	}
+}
+
+// collected is the heap after a collection, and how long that took at best.
+func collected() (heap uint64, took time.Duration) {
+	took = time.Hour
+	for range 5 {
+		start := time.Now()
+		runtime.GC()
+		took = min(took, time.Since(start))
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc, took
 }

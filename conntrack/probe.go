@@ -95,6 +95,14 @@ func (t *Table) Touch(probes []Probe) {
 		}
 	}
 	for i := range probes {
+		p := &probes[i]
+		if n := uint32(p.first & linkNumber); n != 0 && n&bucketBit == 0 {
+			if e := t.entries.at(n); e != nil && place(e.place.Load()).order() < p.order {
+				p.first = e.next.Load() // passed; the next one is touched below
+			}
+		}
+	}
+	for i := range probes {
 		if n := uint32(probes[i].first & linkNumber); n != 0 && n&bucketBit == 0 {
 			if e := t.entries.at(n); e != nil {
 				e.place.Load()

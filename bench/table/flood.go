@@ -74,6 +74,7 @@ func (f *floodOrder) run() (*flood, error) {
 	}
 	got.GCFull, got.Full = collect()
 	b.Expire(24*time.Hour, got.Tick.time)
+	b.Trim()
 	_, got.After = collect()
 	runtime.KeepAlive(b)
 	return &got, nil

@@ -82,6 +82,14 @@ func (b *Bed) Expire(d time.Duration, timed func(tick func())) {
 	}
 }
 
+// Trim has the table give back what it does not need any more, as a director's
+// owner does now and then.
+func (b *Bed) Trim() {
+	for more := true; more; {
+		_, more = b.Table.Trim(1 << 16)
+	}
+}
+
 // Untimed makes a call.
 func Untimed(call func()) { call() }
 

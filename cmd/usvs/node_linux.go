@@ -277,6 +277,7 @@ func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() er
 	}
 	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers(reload)) })
 	start("timer", func() error { n.tick(ctx); return nil })
+	start("memory", func() error { n.trim(ctx); return nil })
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
 	ready()
 	for {
