@@ -37,14 +37,6 @@ func hit(t *Table, now clock.Instant, dir Dir, proto ipvs.Protocol, client, peer
 	return t.Hit(now, &p[0], ev, h)
 }
 
-// peer is the other end of c's client's packets in a direction.
-func (c *Conn) peer(dir Dir) netip.AddrPort {
-	if dir == DirOut && c.Method == ipvs.Masquerade {
-		return c.Real
-	}
-	return c.Virtual
-}
-
 // requireHot verifies that h says of a connection what c does.
 func requireHot(t testing.TB, c *Conn, h *Hot) {
 	t.Helper()
