@@ -14,10 +14,16 @@ func (o *Options) Pace(group string) []Case {
 		ring  []uint32
 		at    uint32
 	)
+	prepare := func() {
+		if ring == nil {
+			ring = newRing(o.ringSize())
+		}
+	}
 	figure := func(name string, f func(n int) error) Case {
 		return Case{
 			Figure: Figure{Group: group, Name: "for comparison: " + name, Unit: "ns", Better: Lower},
 			Round: func(context.Context) (Round, error) {
+				prepare()
 				ns, err := o.PerOperation(f)
 				return Round{Value: ns}, err
 			},
@@ -31,9 +37,6 @@ func (o *Options) Pace(group string) []Case {
 			return nil
 		}),
 		figure("a cache miss", func(n int) error {
-			if ring == nil {
-				ring = newRing(o.ringSize())
-			}
 			for range n {
 				at = ring[at]
 			}
