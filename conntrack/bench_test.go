@@ -230,6 +230,7 @@ func BenchmarkFlood(b *testing.B) {
 			_, more = t.Trim(1 << 16)
 		}
 		left, _ := collected()
+		runtime.KeepAlive(t)
 		b.ReportMetric(float64(left-before)/n, "B/conn-left")
 	}
 }
