@@ -50,10 +50,7 @@ func newFilled(n, room int) (*filled, error) {
 	return t, nil
 }
 
-var (
-	syn = conntrack.TCPEvent(wire.FlagSYN)
-	ack = conntrack.TCPEvent(wire.FlagACK)
-)
+var ack = conntrack.TCPEvent(wire.FlagACK)
 
 // open inserts the connection of flow i.
 func (t *filled) open(now clock.Instant, i uint32, c *conntrack.Conn) error {
