@@ -23,7 +23,7 @@ const (
 // handles at most budget items or so, and reports how many chunks it dropped
 // and whether it is worth while to call it again at once.
 func (t *Table) Trim(budget int) (dropped int, more bool) {
-	if given := int(t.entries.turned.Load()) * chunkSize; given-t.Len() < max(trimLeast, given/2) {
+	if n := t.Len(); !t.entries.roomy(n) && !t.records.roomy(n) && !t.wide.roomy(n) {
 		return 0, false
 	}
 	return t.trim(&budget)
@@ -38,6 +38,12 @@ func (t *Table) trim(budget *int) (dropped int, more bool) {
 	dropped += t.records.drop(budget, nil, nil)
 	dropped += t.wide.drop(budget, nil, nil)
 	return dropped, more || dropped > 0
+}
+
+// roomy reports whether the pool is far larger than used items need.
+func (p *pool[T]) roomy(used int) bool {
+	given := int(p.turned.Load()) * chunkSize
+	return given-used >= max(trimLeast, given/2)
 }
 
 // idle reports whether no entry of chunk c, which are all at home, has a timer
