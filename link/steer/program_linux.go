@@ -72,9 +72,10 @@ var mapped = int64(binary.NativeEndian.Uint32([]byte{0, 0, 0xff, 0xff}))
 
 func readIPv4() asm.Instructions {
 	is := asm.Instructions{
-		asm.StoreImm(asm.RFP, stackSrc, 0, asm.DWord).WithSymbol("ipv4"),
+		asm.Mov.Imm(asm.R1, 0).WithSymbol("ipv4"),
+		asm.StoreMem(asm.RFP, stackSrc, asm.R1, asm.DWord),
 		asm.StoreImm(asm.RFP, stackSrc+8, mapped, asm.Word),
-		asm.StoreImm(asm.RFP, stackDst, 0, asm.DWord),
+		asm.StoreMem(asm.RFP, stackDst, asm.R1, asm.DWord),
 		asm.StoreImm(asm.RFP, stackDst+8, mapped, asm.Word),
 	}
 	is = append(is, load(12, 4, stackSrc+12)...)
