@@ -102,6 +102,7 @@ const (
 	NotMeasured Verdict = "not measured"
 	NoTarget    Verdict = "no target"
 	BelowFloor  Verdict = "below floor"
+	BelowAim    Verdict = "below aim" // it has no floor
 	FloorMet    Verdict = "floor met"
 	AimMet      Verdict = "aim met"
 )
@@ -115,7 +116,9 @@ func (f *Figure) Verdict() Verdict {
 		return NoTarget
 	case f.reaches(r, f.Aim):
 		return AimMet
-	case f.Floor == nil || f.reaches(r, f.Floor):
+	case f.Floor == nil:
+		return BelowAim
+	case f.reaches(r, f.Floor):
 		return FloorMet
 	}
 	return BelowFloor

@@ -75,7 +75,7 @@ func TestVerdict(t *testing.T) {
 		"no target":                 {Higher, nil, nil, 0.8, NoTarget},
 		"floor only, met":           {Higher, new(0.5), nil, 0.8, FloorMet},
 		"floor only, missed":        {Higher, new(0.5), nil, 0.4, BelowFloor},
-		"aim only, not reached yet": {Higher, nil, new(0.9), 0.4, FloorMet},
+		"aim only, not reached yet": {Higher, nil, new(0.9), 0.4, BelowAim},
 		"none allowed, none":        {Lower, new(0.0), nil, 0, FloorMet},
 		"none allowed, some":        {Lower, new(0.0), nil, 0.01, BelowFloor},
 	} {

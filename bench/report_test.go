@@ -66,7 +66,7 @@ func TestSVGIsXML(t *testing.T) {
 		require.NoError(t, err)
 		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "path" {
 			switch e.Attr[0].Value {
-			case "aim-met", "floor-met", "below-floor", "no-target":
+			case "aim-met", "floor-met", "below-floor", "below-aim", "no-target":
 				bars++
 			}
 		}

@@ -25,10 +25,10 @@ const maxAxis = 4
 const svgStyle = `<style>
 text{font:12px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:#24292f}
 .title{font-size:15px;font-weight:600}.group{font-weight:600}.small{font-size:11px;fill:#57606a}
-.back{fill:#ffffff}.grid{stroke:#d0d7de}.one{stroke:#57606a}.aim-met{fill:#2da44e}.floor-met{fill:#218bff}.below-floor{fill:#d1242f}.no-target{fill:#8c959f}
+.back{fill:#ffffff}.grid{stroke:#d0d7de}.one{stroke:#57606a}.aim-met{fill:#2da44e}.floor-met{fill:#218bff}.below-floor{fill:#d1242f}.below-aim{fill:#bf8700}.no-target{fill:#8c959f}
 .floor{stroke:#24292f;stroke-width:2}.aim{stroke:#24292f;stroke-width:2;stroke-dasharray:2 2}.spread{stroke:#24292f;stroke-width:1}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}.back{fill:#0d1117}.grid{stroke:#3d444d}.one{stroke:#9198a1}
-.aim-met{fill:#3fb950}.floor-met{fill:#4493f8}.below-floor{fill:#f85149}.no-target{fill:#656c76}
+.aim-met{fill:#3fb950}.floor-met{fill:#4493f8}.below-floor{fill:#f85149}.below-aim{fill:#d29922}.no-target{fill:#656c76}
 .floor,.aim,.spread{stroke:#e6edf3}}
 </style>
 `

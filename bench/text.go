@@ -104,8 +104,8 @@ func (r *Report) WriteText(w io.Writer) error {
 
 // summary counts the verdicts.
 func (r *Report) summary() string {
-	return fmt.Sprintf("%d figures: %d aims met, %d floors met, %d below their floor, %d without a target, %d not measured.",
-		len(r.Figures()), r.Count(AimMet), r.Count(FloorMet), r.Count(BelowFloor), r.Count(NoTarget), r.Count(NotMeasured))
+	return fmt.Sprintf("%d figures: %d aims met, %d floors met, %d below their floor or only aim, %d without a target, %d not measured.",
+		len(r.Figures()), r.Count(AimMet), r.Count(FloorMet), r.Count(BelowFloor)+r.Count(BelowAim), r.Count(NoTarget), r.Count(NotMeasured))
 }
 
 // align writes rows with columns of equal width, indented by two.

@@ -5,8 +5,9 @@
 //	trials_linux.go   how each thing is measured
 //	suite_linux.go    rounds, and figures of them
 //
-// Clients, director and servers share the machine's cores, and nothing is pinned
-// to any: what a director costs its neighbours counts. In every round each thing
+// Clients, director and servers share the machine's cores: the clients are on the
+// first, the servers on the second, and a director where the scheduler puts it. What it
+// costs its neighbours counts. In every round each thing
 // is measured of all contenders one after the other. A contender that does not
 // work is listed with the reason, and the others go on.
 package conns
