@@ -97,11 +97,14 @@ func (s *shard) order(bucket uint32) uint32  { return bits.Reverse32(bucket<<s.b
 
 func linked(l link) bool { return l&(linkMarked|linkLinked) == linkLinked }
 
+// parent is the bucket from which b, which is not 0, was split.
+func parent(b uint32) uint32 { return b &^ (1 << (bits.Len32(b) - 1)) }
+
 // ancestor returns the nearest linked bucket from which b was split. Bucket 0
 // is linked from the start.
 func (s *shard) ancestor(b uint32) *atomic.Uint64 {
 	for {
-		b &^= 1 << (bits.Len32(b) - 1)
+		b = parent(b)
 		if p := s.pieces[b>>pieceBits].Load(); p != nil {
 			if word := &p[b&(pieceSize-1)]; linked(word.Load()) {
 				return word
@@ -113,7 +116,17 @@ func (s *shard) ancestor(b uint32) *atomic.Uint64 {
 // open puts bucket b, claimed by the caller, into the list. Until it is there
 // nobody but the caller changes its word; from then on anybody may, and the
 // first to do so removes the mark.
+//
+// The bucket that b was split from comes first, if nobody else is at it. No
+// packet might ever ask for that one itself, and the search for b's place would
+// begin ever further off.
 func (t *Table) open(s *shard, b uint32, word *atomic.Uint64) {
+	if from := s.slot(parent(b)); from.Load() == 0 {
+		step("bucket: claim parent")
+		if from.CompareAndSwap(0, linkMarked) {
+			t.open(s, parent(b), from)
+		}
+	}
 	k := key{order: s.order(b)}
 	from := s.ancestor(b)
 	for {

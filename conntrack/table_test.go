@@ -546,3 +546,24 @@ func TestTimeouts(t *testing.T) {
 	expect(tcpRST, 10*time.Second)
 	require.True(t, table.Expire(now, c.Ref))
 }
+
+// Otherwise a search for a bucket's place begins far off, however seldom.
+func TestBucketsOpenedAfterTheirParents(t *testing.T) {
+	reg, all := servers(1, ipvs.DirectRoute)
+	table := New(Config{Seed: 1, Servers: reg})
+	var c Conn
+	for i := range 100_000 {
+		require.Equal(t, Inserted, table.Insert(t0, tcpSpec(i, all[0]), &c))
+	}
+	opened := 0
+	for i := range table.shards {
+		s := &table.shards[i]
+		for b := uint32(1); b < s.size.Load(); b++ {
+			if linked(s.slot(b).Load()) {
+				opened++
+				require.True(t, linked(s.slot(parent(b)).Load()), "shard %d, bucket %x", i, b)
+			}
+		}
+	}
+	require.Greater(t, opened, 50_000)
+}
