@@ -11,8 +11,9 @@ import (
 	"usvs/wire"
 )
 
-// tickBudget bounds how many expired connections one Tick or batch removes.
-const tickBudget = 1024
+// tickBudget bounds how many timers one Tick or batch sees to: what waits for
+// memory for each keeps the frames behind it waiting, too.
+const tickBudget = 256
 
 // Worker is one goroutine's share of a director: its scratch and its counters.
 type Worker struct {
