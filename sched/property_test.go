@@ -89,7 +89,7 @@ func TestManyServersAgainstModels(t *testing.T) {
 					for len(w.servers) < w.most-most/2*int(seed%2) {
 						w.add()
 					}
-					for range operations() / 20 {
+					for range min(operations()/20, 5000) { // another population after that
 						w.step()
 					}
 				}
