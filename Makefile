@@ -39,7 +39,7 @@ parkpoints:
 
 # Without tests that mostly wait for other programs: make test has them, and
 # others of their kind stay.
-RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills|TestBytes|TestFlood)$$
+RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills|TestBytes|TestFlood|TestShares)$$
 race:
 	$(GO) test -race -short -timeout 20m -skip '$(RACE_SKIP)' ./...
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,11 +111,7 @@ const (
 func TestShares(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl", "iperf3", "nstat", "ping")
-	modes := bulkModes
-	if !raceEnabled { // which finds the same with one family
-		modes = append(modes, bulkModes6...)
-	}
-	for _, m := range modes {
+	for _, m := range slices.Concat(bulkModes, bulkModes6) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			eachBackend(t, m.backends(), func(t *testing.T, lab *netnstest.Lab) { testShares(t, lab, &m) })
