@@ -113,17 +113,6 @@ func Measure(ctx context.Context, o *Options, cases []Case) ([]Figure, error) {
 	return figures, err
 }
 
-// Wanted reports whether any of the cases is, which says whether what they
-// need has to be built.
-func Wanted(o *Options, cases []Case) bool {
-	for i := range cases {
-		if o.Wants(cases[i].Group, cases[i].Name) {
-			return true
-		}
-	}
-	return false
-}
-
 // take takes one round.
 func (c *Case) take(ctx context.Context, o *Options, n int) error {
 	if c.Skipped != "" {

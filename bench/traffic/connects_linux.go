@@ -28,13 +28,13 @@ func (c *Client) Connections(ctx context.Context, atOnce int, long time.Duration
 	}
 	served, last := 0, time.Duration(0)
 	start := time.Now()
-	for now := last; now < long && ctx.Err() == nil; {
+	for passed := last; passed < long && ctx.Err() == nil; {
 		ready, err := l.wait(patience)
 		if err != nil {
 			return 0, err
 		}
-		now = time.Since(start)
-		if len(ready) == 0 && now-last > patience {
+		passed = time.Since(start)
+		if len(ready) == 0 && passed-last > patience {
 			return 0, errSilence
 		}
 		for _, ev := range ready {
@@ -43,7 +43,7 @@ func (c *Client) Connections(ctx context.Context, atOnce int, long time.Duration
 				return 0, err
 			}
 			if done {
-				served, last = served+1, now
+				served, last = served+1, passed
 				if err := c.begin(l, left); err != nil {
 					return 0, err
 				}

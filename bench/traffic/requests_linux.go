@@ -47,12 +47,12 @@ func (c *Client) Requests(ctx context.Context, conns int, long time.Duration) (p
 		}
 	}
 	took = new(Histogram)
-	for now := time.Duration(0); now < long && ctx.Err() == nil; {
+	for passed := time.Duration(0); passed < long && ctx.Err() == nil; {
 		ready, err := l.wait(patience)
 		if err != nil {
 			return 0, nil, err
 		}
-		if now = time.Since(start); len(ready) == 0 && now > patience {
+		if passed = time.Since(start); len(ready) == 0 && passed > patience {
 			return 0, nil, errSilence
 		}
 		for _, ev := range ready {
@@ -63,8 +63,8 @@ func (c *Client) Requests(ctx context.Context, conns int, long time.Duration) (p
 			if t.left > 0 {
 				continue
 			}
-			took.Add(now - t.asked)
-			t.left, t.asked = AnswerBytes, now
+			took.Add(passed - t.asked)
+			t.left, t.asked = AnswerBytes, passed
 			if err := ask(t.fd, request[:]); err != nil {
 				return 0, nil, err
 			}
@@ -89,8 +89,8 @@ func (c *Client) Paced(ctx context.Context, conns int, perSecond float64, long t
 	interval := time.Duration(float64(time.Second) / perSecond)
 	start, due := time.Now(), time.Duration(0)
 	took := new(Histogram)
-	for now := time.Duration(0); now < long && ctx.Err() == nil; now = time.Since(start) {
-		for ; due <= now && len(idle) > 0; due += interval {
+	for passed := time.Duration(0); passed < long && ctx.Err() == nil; passed = time.Since(start) {
+		for ; due <= passed && len(idle) > 0; due += interval {
 			t := idle[len(idle)-1]
 			idle = idle[:len(idle)-1]
 			t.left, t.asked = AnswerBytes, due
@@ -102,14 +102,14 @@ func (c *Client) Paced(ctx context.Context, conns int, perSecond float64, long t
 		if err != nil {
 			return nil, err
 		}
-		now = time.Since(start)
+		passed = time.Since(start)
 		for _, ev := range ready {
 			t := talks[ev.Fd]
 			if t.left, err = l.heard(t.fd, t.left); err != nil {
 				return nil, err
 			}
 			if t.left == 0 {
-				took.Add(now - t.asked)
+				took.Add(passed - t.asked)
 				idle = append(idle, t)
 			}
 		}
