@@ -33,14 +33,19 @@ func parseIO(s string) (ioMethod, error) {
 }
 
 // openInterface opens an interface as --io says, once for each worker.
-func (n *node) openInterface(name string, io ioMethod) ([]link.Device, error) {
+func (n *node) openInterface(name string, io ioMethod) (queues []link.Device, err error) {
 	switch io {
 	case ioXDP:
-		return n.openXDP(name)
+		queues, err = n.openXDP(name)
 	case ioAuto:
-		return n.openAuto(name)
+		queues, err = n.openAuto(name)
+	default:
+		queues, err = n.openPacket(name, io, "asked for with --io")
 	}
-	return n.openPacket(name, io, "asked for with --io")
+	if err != nil {
+		return nil, fmt.Errorf("--io %s: %w", io, err)
+	}
+	return queues, nil
 }
 
 // openAuto opens an interface with what was measured to be best (docs/io.md):
@@ -67,7 +72,7 @@ func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.D
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--io %s: %w", io, err)
+		return nil, err
 	}
 	n.log.Info("interface opened", "interface", name, "io", string(io), "workers", len(queues), "why", why)
 	return queues, nil
@@ -78,12 +83,12 @@ func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.D
 func (n *node) openXDP(name string) ([]link.Device, error) {
 	d, err := afxdp.Open(name, afxdp.Options{Log: n.log})
 	if err != nil {
-		return nil, fmt.Errorf("--io %s: %w; try --io %s", ioXDP, err, ioMmsg)
+		return nil, fmt.Errorf("%w; try --io %s", err, ioMmsg)
 	}
 	n.takers = append(n.takers, d)
 	queues, err := d.Share(n.workers.count)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--io %s: %w", ioXDP, err), d.Close())
+		return nil, errors.Join(err, d.Close())
 	}
 	n.log.Info("interface opened", "interface", name, "io", string(ioXDP), "mode", d.Mode(), "workers", len(queues), "why", "asked for with --io")
 	return queues, nil
