@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -198,52 +197,4 @@ func BenchmarkWorkers(b *testing.B) {
 			}
 		}
 	})
-}
-
-// BenchmarkFlood is a table that grows to ten million connections: what they
-// take, the longest call, and what a garbage collection costs then; and what is
-// left when they have gone.
-func BenchmarkFlood(b *testing.B) {
-	const n = 10_000_000
-	for b.Loop() {
-		before, empty := collected()
-		reg, all := servers(16, ipvs.DirectRoute)
-		t := New(Config{Seed: 1, Servers: reg, MaxEntries: n})
-		var c Conn
-		var longest time.Duration
-		for i := range n {
-			spec := tcpSpec(i, all[i%len(all)])
-			start := time.Now()
-			r := t.Insert(t0, spec, &c)
-			longest = max(longest, time.Since(start))
-			if r != Inserted {
-				b.Fatal(r)
-			}
-		}
-		after, full := collected()
-		b.ReportMetric(float64(after-before)/n, "B/conn")
-		b.ReportMetric(float64(longest.Microseconds()), "µs/longest")
-		b.ReportMetric(float64(full)/float64(empty), "gc-ratio")
-		now := t0.Add(newTimeout)
-		drainTicks(t, now, 1<<20)
-		for more := true; more; {
-			_, more = t.Trim(1 << 16)
-		}
-		left, _ := collected()
-		runtime.KeepAlive(t)
-		b.ReportMetric(float64(left-before)/n, "B/conn-left")
-	}
-}
-
-// collected is the heap after a collection, and how long that took at best.
-func collected() (heap uint64, took time.Duration) {
-	took = time.Hour
-	for range 5 {
-		start := time.Now()
-		runtime.GC()
-		took = min(took, time.Since(start))
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc, took
 }
