@@ -73,17 +73,15 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 	next := w.keepUp()
 	obs := w.d.observers.Load()
 	settled := false // whether the table's timers are as they were
-	switch {
-	case obs != nil:
-		for _, f := range batch {
+	if obs == nil && w.laneOpen() {
+		settled, batch = w.takeLane(batch), nil
+	}
+	for _, f := range batch {
+		if obs != nil {
 			w.observed(*obs, f)
+			continue
 		}
-	case !w.laneOpen():
-		for _, f := range batch {
-			w.frame(f)
-		}
-	default:
-		settled = w.takeLane(batch)
+		w.frame(f)
 	}
 	w.settle()
 	if !settled {

@@ -208,17 +208,26 @@ func (p *Pump) flushTogether() bool {
 			return false
 		}
 	}
-	if port < 0 || port >= len(p.groups) || p.cfg.Writers[port] == nil {
+	w := p.writer(port)
+	if w == nil {
 		return false
 	}
-	p.write(p.cfg.Writers[port], fs)
+	p.write(w, fs)
 	return true
+}
+
+// writer is a port's, or nil if there is none.
+func (p *Pump) writer(port int) Writer {
+	if port < 0 || port >= len(p.cfg.Writers) {
+		return nil
+	}
+	return p.cfg.Writers[port]
 }
 
 // flushGroups sorts the frames by device.
 func (p *Pump) flushGroups() {
 	for _, f := range p.out.Tx {
-		if f.Port < 0 || f.Port >= len(p.groups) || p.cfg.Writers[f.Port] == nil {
+		if p.writer(f.Port) == nil {
 			p.counters.Dropped(DropNoPort, 1)
 			continue
 		}
