@@ -16,6 +16,7 @@ import (
 const rules = `
 clock                      ->
 wire                       ->
+vrrp                       -> wire clock
 route                      -> wire
 trie                       ->
 keepalived                 ->
@@ -107,7 +108,7 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 
 // core packages compile for machines usvs does not run on, and know no I/O.
 var core = []string{"clock", "wire", "route", "trie", "ipvs", "arp", "marks", "localstack", "sched",
-	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "ipvsabi", "sysctl", "procnet", "keepalived", "control", "link", "netsim/tcp"}
+	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "ipvsabi", "sysctl", "procnet", "keepalived", "vrrp", "control", "link", "netsim/tcp"}
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn"}
