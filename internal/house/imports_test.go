@@ -20,6 +20,8 @@ vrrp                       -> wire clock
 route                      -> wire
 trie                       ->
 keepalived                 ->
+script                     ->
+notify                     -> script
 ipvs                       -> wire clock
 arp                        -> wire clock
 marks                      -> wire
@@ -92,7 +94,7 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/sys                    notify bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
 golang.org/x/net                    link/afpacket link/steer host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host

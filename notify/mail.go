@@ -1,0 +1,235 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/smtp"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Limits of mail.
+const (
+	mailQueue    = 1000 // mails that wait
+	mailAttempts = 3    // for each mail
+	mailRetry    = 10 * time.Second
+)
+
+// MailConfig is what mails are sent by.
+type MailConfig struct {
+	// Server is smtp_server with its port.
+	Server string
+	// ConnectTimeout is smtp_connect_timeout; it is the limit of each
+	// exchange with the server, too.
+	ConnectTimeout time.Duration
+	// Helo is smtp_helo_name, or empty for the host's name.
+	Helo string
+	From string
+	To   []string
+	// Dial connects; nil stands for net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Log may be nil.
+	Log Log
+}
+
+// mail is one that waits to be sent.
+type mail struct {
+	at            time.Time
+	subject, body string
+}
+
+// Mailer sends mails in the order they come, one connection each. It is safe
+// for concurrent use.
+type Mailer struct {
+	config MailConfig
+	ctx    context.Context
+	stop   context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex
+	queue  chan mail // closed under mu
+	closed bool      // guarded by mu
+}
+
+// NewMailer returns a Mailer.
+func NewMailer(c MailConfig) *Mailer {
+	if c.Log == nil {
+		c.Log = func(Level, string) {}
+	}
+	if c.ConnectTimeout <= 0 {
+		c.ConnectTimeout = 30 * time.Second
+	}
+	if c.Helo == "" {
+		c.Helo = hostname()
+	}
+	if c.From == "" {
+		c.From = "usvs@" + hostname()
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
+	}
+	m := &Mailer{config: c, queue: make(chan mail, mailQueue), done: make(chan struct{})}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	go m.run()
+	return m
+}
+
+func hostname() string {
+	if name, err := os.Hostname(); err == nil && name != "" {
+		return name
+	}
+	return "localhost"
+}
+
+// Send queues a mail.
+func (m *Mailer) Send(subject, body string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || len(m.config.To) == 0 {
+		return
+	}
+	select {
+	case m.queue <- mail{time.Now(), subject, body}:
+	default:
+		m.config.Log(Warning, "too many mails are waiting, one is dropped: "+subject)
+	}
+}
+
+// Close sends what waits, until the context is done.
+func (m *Mailer) Close(ctx context.Context) {
+	m.mu.Lock()
+	if !m.closed {
+		m.closed = true
+		close(m.queue)
+	}
+	m.mu.Unlock()
+	defer context.AfterFunc(ctx, m.stop)()
+	<-m.done
+	m.stop()
+}
+
+func (m *Mailer) run() {
+	defer close(m.done)
+	for one := range m.queue {
+		m.attempts(one)
+	}
+}
+
+// attempts sends a mail, and tries again a few times if that fails: the next
+// in the queue waits meanwhile, so that order is kept.
+func (m *Mailer) attempts(one mail) {
+	for n, pause := 1, mailRetry; ; n, pause = n+1, 2*pause {
+		err := m.send(one)
+		switch {
+		case err == nil:
+			m.config.Log(Info, "SMTP alert successfully sent.")
+			return
+		case n == mailAttempts || m.ctx.Err() != nil:
+			m.config.Log(Warning, fmt.Sprintf("SMTP alert %q not sent: %v", one.subject, err))
+			return
+		}
+		m.config.Log(Detail, fmt.Sprintf("SMTP alert %q: attempt %d: %v", one.subject, n, err))
+		select {
+		case <-time.After(pause):
+		case <-m.ctx.Done():
+		}
+	}
+}
+
+// send sends one mail.
+func (m *Mailer) send(one mail) error {
+	ctx, cancel := context.WithTimeout(m.ctx, m.config.ConnectTimeout)
+	defer cancel()
+	conn, err := m.config.Dial(ctx, "tcp", m.config.Server)
+	if err != nil {
+		return fmt.Errorf("connecting SMTP server %s: %w", m.config.Server, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(m.ctx, func() { conn.Close() })()
+	if err := m.talk(patient{conn, m.config.ConnectTimeout}, one); err != nil {
+		return fmt.Errorf("SMTP server %s: %w", m.config.Server, err)
+	}
+	return nil
+}
+
+// talk is the dialogue of RFC 5321, without extensions.
+func (m *Mailer) talk(conn net.Conn, one mail) error {
+	host, _, _ := net.SplitHostPort(m.config.Server)
+	c, err := smtp.NewClient(conn, host)
+	if err != nil {
+		return err
+	}
+	if err := c.Hello(m.config.Helo); err != nil {
+		return err
+	}
+	if err := c.Mail(address(m.config.From)); err != nil {
+		return err
+	}
+	for _, to := range m.config.To {
+		if err := c.Rcpt(address(to)); err != nil {
+			return err
+		}
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(m.message(one)); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_ = c.Quit() // the mail is the server's already
+	return nil
+}
+
+// address is the part of a mailbox between < and >.
+func address(mailbox string) string {
+	_, rest, ok := strings.Cut(mailbox, "<")
+	if !ok {
+		return mailbox
+	}
+	inner, _, _ := strings.Cut(rest, ">")
+	return inner
+}
+
+// message is the mail with its headers, as keepalived orders them.
+func (m *Mailer) message(one mail) []byte {
+	var b strings.Builder
+	header := func(name, value string) {
+		fmt.Fprintf(&b, "%s: %s\r\n", name, strings.Join(strings.Fields(value), " "))
+	}
+	header("Date", one.at.Format(time.RFC1123Z))
+	header("From", m.config.From)
+	header("Subject", one.subject)
+	header("X-Mailer", "usvs")
+	header("To", strings.Join(m.config.To, ", "))
+	b.WriteString("\r\n")
+	b.WriteString(strings.TrimRight(one.body, "\r\n"))
+	b.WriteString("\r\n")
+	return []byte(b.String())
+}
+
+// patient gives every read and write of a connection a time of its own.
+type patient struct {
+	net.Conn
+	limit time.Duration
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(p.limit)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(p.limit)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Write(b)
+}

@@ -1,0 +1,199 @@
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Grace is how long a program has between SIGTERM and SIGKILL.
+const Grace = 2 * time.Second
+
+// outputLimit bounds what is kept of a program's output, in bytes.
+const outputLimit = 4096
+
+// Options of one run.
+type Options struct {
+	// Limit is how long the program may take; 0 is for ever.
+	Limit time.Duration
+	// Grace is how long it has after SIGTERM before it is killed; 0 stands
+	// for the constant.
+	Grace time.Duration
+	// Args come after the configured arguments.
+	Args []string
+	// Output keeps the beginning of what the program writes; otherwise it
+	// goes to /dev/null.
+	Output bool
+	// Bound programs die with us, whatever becomes of us.
+	Bound bool
+}
+
+// Exit is how a run ended.
+type Exit struct {
+	// Err is why the program did not start. The rest is not set then.
+	Err error
+	// Status is the exit status, -1 if a signal ended the program.
+	Status int
+	// Signal is the signal that did.
+	Signal syscall.Signal
+	// TimedOut is whether Options.Limit passed.
+	TimedOut bool
+	// Cancelled is whether the context ended the run.
+	Cancelled bool
+	// Took is how long the run took.
+	Took time.Duration
+	// Output is the beginning of what the program wrote.
+	Output string
+}
+
+// OK reports whether the program ran and exited with status 0.
+func (e Exit) OK() bool {
+	return e.Err == nil && e.Status == 0 && e.Signal == 0 && !e.TimedOut && !e.Cancelled
+}
+
+// String is the outcome in words, as keepalived's log has it.
+func (e Exit) String() string {
+	switch {
+	case e.Err != nil:
+		return e.Err.Error()
+	case e.TimedOut:
+		return "timed out"
+	case e.Cancelled:
+		return "cancelled"
+	case e.Signal != 0:
+		return fmt.Sprintf("exited due to signal %d", int(e.Signal))
+	case e.Status != 0:
+		return fmt.Sprintf("exited with status %d", e.Status)
+	}
+	return "success"
+}
+
+// Run runs the program to its end, which is at the latest when the limit has
+// passed or the context is done, and the grace after it.
+func (prog *Program) Run(ctx context.Context, o Options) Exit {
+	if prog.readable {
+		return prog.canRead()
+	}
+	exit := prog.execute(ctx, o, prog.path, prog.args[0])
+	if errors.Is(exit.Err, syscall.ENOEXEC) {
+		// execve(2) knows programs and #!; system(3) would let the shell
+		// read anything else, and so does keepalived.
+		return prog.execute(ctx, o, "/bin/sh", "sh", prog.path)
+	}
+	return exit
+}
+
+// canRead answers for a "program" that asks whether a file can be opened.
+func (prog *Program) canRead() Exit {
+	f, err := os.Open(prog.path)
+	if err != nil {
+		return Exit{Status: 1}
+	}
+	f.Close()
+	return Exit{}
+}
+
+// execute runs a file whose argument vector starts with argv.
+func (prog *Program) execute(ctx context.Context, o Options, file string, argv ...string) Exit {
+	if o.Bound {
+		// The signal comes when the thread that started the program ends.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	out := &beginning{}
+	cmd := &exec.Cmd{Path: file, Dir: "/", Args: slices.Concat(argv, prog.args[1:], o.Args)}
+	cmd.SysProcAttr = prog.attributes(o.Bound)
+	cmd.WaitDelay = o.grace() // of a pipe that a stray child keeps open
+	if o.Output {
+		cmd.Stdout, cmd.Stderr = out, out
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return Exit{Err: fmt.Errorf("script %s: %w", prog, err)}
+	}
+	exit := attend(ctx, cmd, o)
+	exit.Took, exit.Output = time.Since(began), out.String()
+	return exit
+}
+
+func (o Options) grace() time.Duration {
+	if o.Grace > 0 {
+		return o.Grace
+	}
+	return Grace
+}
+
+// attend waits for a process, and ends its group when it must end.
+func attend(ctx context.Context, cmd *exec.Cmd, o Options) (exit Exit) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // the state says all
+	}()
+	var late <-chan time.Time
+	if o.Limit > 0 {
+		timer := time.NewTimer(o.Limit)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-done:
+	case <-late:
+		exit.TimedOut = true
+		end(cmd.Process.Pid, done, o.grace())
+	case <-ctx.Done():
+		exit.Cancelled = true
+		end(cmd.Process.Pid, done, o.grace())
+	}
+	exit.read(cmd.ProcessState)
+	return exit
+}
+
+// end ends a process group: SIGTERM, and SIGKILL when the grace is over or the
+// group's leader has gone, whichever is first.
+func end(group int, done <-chan struct{}, grace time.Duration) {
+	_ = syscall.Kill(-group, syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+	_ = syscall.Kill(-group, syscall.SIGKILL)
+	<-done
+}
+
+// read takes over how a process ended.
+func (e *Exit) read(state *os.ProcessState) {
+	e.Status = state.ExitCode()
+	if w, ok := state.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		e.Signal = w.Signal()
+	}
+}
+
+// beginning keeps the first bytes written to it and drops the rest.
+type beginning struct {
+	mu   sync.Mutex
+	text []byte // guarded by mu
+}
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text = append(b.text, p[:min(len(p), outputLimit-len(b.text))]...)
+	return len(p), nil
+}
+
+func (b *beginning) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.TrimSpace(string(b.text))
+}
