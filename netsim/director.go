@@ -33,6 +33,7 @@ type DirectorOptions struct {
 // production control, between the interfaces and the host's own stack.
 type Director struct {
 	*Host
+	opts     DirectorOptions
 	dir      *director.Director
 	ctl      *control.Control
 	worker   *director.Worker
@@ -52,25 +53,55 @@ func (n *Net) Director(name string, opts ...DirectorOptions) *Director {
 	if len(opts) > 0 {
 		o = opts[0]
 	}
-	d := &Director{Host: newHost(n, name), batch: make([]*link.Frame, 1)}
+	d := &Director{Host: newHost(n, name), opts: o, batch: make([]*link.Frame, 1), explains: len(n.observers) > 0}
 	d.adopt(d)
-	d.timer = n.NewTimer(d.tick)
 	d.isLocal = func(a netip.Addr) bool { return d.table.IsLocal(a) }
-	d.build(o)
-	d.changed = func() {
-		d.ctl.SetRoutes(d.table)
-		d.timer.Set(n.now)
-	}
-	d.changed()
-	if len(n.observers) > 0 {
+	d.start()
+	d.changed = d.rerouted
+	return d
+}
+
+// start starts usvs on the host.
+func (d *Director) start() {
+	d.timer = d.newTimer(d.tick)
+	d.build(d.opts)
+	if d.explains {
+		d.explains = false
 		d.explainVerdicts()
 	}
-	return d
+	d.rerouted()
+}
+
+// rerouted tells usvs of the host's network.
+func (d *Director) rerouted() {
+	if d.life.crashed {
+		return
+	}
+	d.ctl.SetRoutes(d.table)
+	d.timer.Set(d.net.now)
+}
+
+// Crash ends the machine as Host.Crash does: connections, services and settings
+// are lost. Core and Control stay what they were, and do nothing.
+func (d *Director) Crash() {
+	if d.life.crashed {
+		return
+	}
+	d.net.logf(d.name, "has crashed")
+	d.lose()
+}
+
+// Restart starts the machine, and usvs on it with the options it was made with;
+// one that runs crashes first. Core and Control are new ones.
+func (d *Director) Restart() {
+	d.Crash()
+	d.boot()
+	d.start()
 }
 
 // build makes the production parts and joins them, as cmd/usvs does.
 func (d *Director) build(o DirectorOptions) {
-	seed := func(what string) uint64 { return d.net.derived(what + " of " + d.name) }
+	seed := func(what string) uint64 { return d.net.derived(d.inEra(what + " of " + d.name)) }
 	log := slog.New(&logHandler{net: d.net, who: d.name})
 	servers := new(ipvs.Registry)
 	table := conntrack.New(conntrack.Config{
@@ -90,7 +121,7 @@ func (d *Director) build(o DirectorOptions) {
 	})
 	d.worker = d.dir.NewWorker()
 	d.ctl = control.New(control.Config{
-		Clock: d.net, Rand: d.net.Rand("schedulers of " + d.name), Servers: servers, Conns: table,
+		Clock: d.net, Rand: d.net.Rand(d.inEra("schedulers of " + d.name)), Servers: servers, Conns: table,
 		Totals: &d.dir.Totals, Sysctls: ipvs.DefaultSysctls(), Own: o.Own, VIPs: o.VIPs,
 		Log: log, Publish: d.publish, Director: d.dir, Sync: syncTransport{d},
 	})
@@ -111,6 +142,9 @@ func (d *Director) Control() *control.Control { return d.ctl }
 func (d *Director) receive(p *Port, f *frame) {
 	if p.index < 0 { // the host talks to itself
 		d.Host.receive(p, f)
+		return
+	}
+	if d.stalled(p, f) {
 		return
 	}
 	f.Medium, f.Port = wire.Ethernet, p.index
@@ -208,8 +242,11 @@ func (d *Director) Exec(command string) Result { return d.ExecInput(command, "")
 // ipvsadm-restore read.
 func (d *Director) ExecInput(command, stdin string) Result {
 	w, err := words(command)
-	if err != nil {
+	switch {
+	case err != nil:
 		return failed(2, "%v", err)
+	case !d.Running():
+		return d.silent()
 	}
 	if len(w) > 0 && w[0] == "sudo" {
 		w = w[1:]

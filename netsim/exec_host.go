@@ -4,11 +4,17 @@ package netsim
 // ip (addr, link, route, neigh), sysctl, `usvs realserver` and arping.
 func (h *Host) Exec(command string) Result {
 	w, err := words(command)
-	if err != nil {
+	switch {
+	case err != nil:
 		return failed(2, "%v", err)
+	case !h.Running():
+		return h.silent()
 	}
 	return h.run(w)
 }
+
+// silent is what comes of a command on a machine that does not run.
+func (h *Host) silent() Result { return failed(255, "%s does not respond", h.name) }
 
 func (h *Host) run(w []string) Result {
 	if len(w) > 0 && w[0] == "sudo" {

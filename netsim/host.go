@@ -40,6 +40,8 @@ type Host struct {
 	real       []netip.Addr // VIPs set up by `usvs realserver up`
 	before     hostBefore   // what it restores
 	counts     map[string]uint64
+	services   []*Service
+	life       life
 	changed    func() // told after addresses or routes changed
 
 	p, q wire.Packet // scratch: the frame that is handled, and one that is made of it
@@ -69,13 +71,8 @@ func (n *Net) Router(name string) *Host {
 }
 
 func newHost(n *Net, name string) *Host {
-	h := &Host{
-		net: n, name: name, pmtu: map[netip.Addr]learnedMTU{}, transports: map[uint8]transport{},
-		pings: map[uint16]func(PingReply){}, counts: map[string]uint64{}, sysctl: defaultSettings(),
-	}
-	h.neigh.init(h)
-	h.udp.init()
-	h.transports[wire.ProtoUDP] = &h.udp
+	h := &Host{net: n, name: name, counts: map[string]uint64{}, sysctl: defaultSettings()}
+	h.bare()
 	h.lo = h.device("lo")
 	h.lo.mtu = 65535
 	h.lo.addrs = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")}

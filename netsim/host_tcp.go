@@ -32,12 +32,12 @@ func (h *Host) TCP() *tcp.Stack {
 		return t.stack
 	}
 	t := &hostTCP{h: h}
-	t.timer = h.net.NewTimer(func() { t.timer.Set(t.stack.Tick(h.net.now)) })
-	t.failing = h.net.NewTimer(t.tellFailures)
+	t.timer = h.newTimer(func() { t.timer.Set(t.stack.Tick(h.net.now)) })
+	t.failing = h.newTimer(t.tellFailures)
 	t.stack = tcp.New(tcp.Config{
 		Output: t.output,
 		Wake:   func(at clock.Instant) { t.timer.Set(at) },
-		ISN:    h.net.Rand("tcp of " + h.name).Uint32,
+		ISN:    h.net.Rand(h.inEra("tcp of " + h.name)).Uint32,
 		MTU:    h.PathMTU,
 	})
 	h.transports[wire.ProtoTCP] = t

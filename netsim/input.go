@@ -8,6 +8,9 @@ import (
 
 // receive takes a frame from a link, or one that the host sent to itself.
 func (h *Host) receive(p *Port, f *frame) {
+	if h.stalled(p, f) {
+		return
+	}
 	f.Medium, f.Port = wire.Ethernet, p.index
 	h.input(p, f)
 }

@@ -253,7 +253,7 @@ func (d *direction) corrupt(f *frame, r *rand.Rand) {
 // arrive ends a frame's way over the link.
 func (l *Link) arrive(f *frame) {
 	p, n := f.to, l.net
-	if !l.up || l.dirs[1-p.side].cut || p.down {
+	if !l.up || l.dirs[1-p.side].cut || p.down || p.off {
 		if f.rec != nil {
 			f.rec.Fate, f.rec.Arrived = Cut, clock.Never
 		}

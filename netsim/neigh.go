@@ -74,7 +74,7 @@ type neighbours struct {
 
 func (c *neighbours) init(h *Host) {
 	c.h, c.table = h, map[neighKey]*neighbour{}
-	c.timer = h.net.NewTimer(c.tick)
+	c.timer = h.newTimer(c.tick)
 }
 
 // Neighbours lists the ARP and ND cache in the order in which the neighbours

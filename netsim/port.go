@@ -16,6 +16,7 @@ type Port struct {
 	medium wire.Medium
 	mtu    int
 	down   bool
+	off    bool   // its machine is
 	vlan   int    // of a switch's port
 	kind   string // of a tunnel device: the name of its kind's fallback device
 
@@ -70,7 +71,7 @@ func (p *Port) Inject(frame []byte) { p.send(p.net.copyOf(frame)) }
 // Deliver gives the node a complete Ethernet frame as if it had just arrived
 // at the port. No link sees it.
 func (p *Port) Deliver(frame []byte) {
-	if p.down {
+	if p.down || p.off {
 		return
 	}
 	p.take(p.net.copyOf(frame))
@@ -78,7 +79,7 @@ func (p *Port) Deliver(frame []byte) {
 
 // send puts a frame onto the link. No device here cuts super-frames.
 func (p *Port) send(f *frame) {
-	if p.down || p.link == nil || f.GSO != wire.GSONone {
+	if p.down || p.off || p.link == nil || f.GSO != wire.GSONone {
 		p.counts.TxDropped++
 		p.net.release(f)
 		return

@@ -17,7 +17,7 @@ type gathering struct {
 func newGathering(h *Host) *gathering {
 	l := forward.Limits{Datagrams: 64, Bytes: 512 << 10}
 	g := &gathering{Reassembler: forward.NewReassembler(l, h.net.derived("fragments "+h.name)), host: h}
-	g.timer = h.net.NewTimer(func() { g.timer.Set(g.Tick(h.net.now, g)) })
+	g.timer = h.newTimer(func() { g.timer.Set(g.Tick(h.net.now, g)) })
 	return g
 }
 

@@ -26,7 +26,7 @@ func (d *Director) explainVerdicts() {
 		return
 	}
 	d.explains = true
-	d.worker.Record(&d.says)
+	d.worker.Record(append(recorders{&d.says}, d.listeners...))
 	d.dir.Observe(func(ev *director.Event) {
 		d.says.event = ev
 		d.says.text = d.decision(ev)

@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"flag"
@@ -128,24 +127,10 @@ func TestSimSpeaksHTTP(t *testing.T) {
 	}
 }
 
-func TestMessages(t *testing.T) {
-	m := message{buf: []byte("POST /5 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /0 HTTP/1.1\r\n\r\nrest")}
-	first, body, ok := m.take()
-	require.True(t, ok)
-	require.Equal(t, "POST /5 HTTP/1.1", first)
-	require.Equal(t, "abc", string(body))
-	first, body, ok = m.take()
-	require.True(t, ok)
-	require.Equal(t, "GET /0 HTTP/1.1", first)
-	require.Empty(t, body)
-	_, _, ok = m.take()
-	require.False(t, ok)
-	require.Equal(t, "rest", string(m.buf))
-	hostile := message{buf: []byte("x\r\nContent-Length: -1\r\n\r\n")}
-	_, _, ok = hostile.take()
-	require.False(t, ok)
-	require.Equal(t, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nrs1\n..", string(respond("rs1", "GET /6 HTTP/1.1")))
-	require.True(t, bytes.HasSuffix(respond("rs1", "nonsense"), []byte("\r\n\r\nrs1\n")))
+func TestServersAnswerWithTheirName(t *testing.T) {
+	require.Equal(t, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nrs1\n..", string(named("rs1")("/6").Bytes()))
+	require.Equal(t, "rs1\n", string(named("rs1")("nonsense").Body))
+	require.Equal(t, "rs1\n", string(named("rs1")("/-5").Body))
 }
 
 // TestSimFindsWhatIsWrong: each expectation can fail in a real run, with what

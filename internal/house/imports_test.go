@@ -56,9 +56,10 @@ procnet                    -> ipvs
 netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
+netsim/http                -> netsim/tcp
 netsim/show                -> netsim dissect
 examples                   ->
-scenario                   -> netsim
+scenario                   -> netsim netsim/http
 scenario/netns             -> scenario link/netlab link/afpacket
 netsim/fuzz                -> scenario sched/model netsim/fuzz/machine
 netsim/fuzz/machine        ->
