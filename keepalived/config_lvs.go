@@ -61,9 +61,10 @@ type VirtualServer struct {
 	Persistence            Value[time.Duration]
 	PersistenceEngine      Value[string]
 	PersistenceGranularity Value[int] // prefix length
+	PersistenceMask        netip.Addr // of IPv4, as it was read
 	OnePacket              Value[bool]
 	Hashed                 Value[bool]
-	Family                 Value[string]
+	Family                 Value[string] // inet or inet6; empty: nothing says
 	Weight                 Value[int]
 
 	Virtualhost      Value[string]

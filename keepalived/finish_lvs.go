@@ -30,11 +30,18 @@ func (p *parser) finishLVS() {
 	p.config.VirtualServers = kept
 }
 
-// endRealServer keeps a server of the virtual server's address family only.
+// endRealServer keeps a server of the virtual server's address family only, which
+// is the first server's where nothing else says so.
 func endRealServer(p *parser, s statement) {
 	vs, rs := p.vs, p.rs
-	if vs.VIP.IsValid() && rs.RIP.Is6() != vs.VIP.Is6() && rs.Forwarding.V.Method != "TUN" {
-		p.invalid(fmt.Sprintf("real_server %v is not of the family of virtual_server %v", rs.RIP, vs), "only a tunnel joins the two")
+	if rs.Forwarding.V.Method == "TUN" {
+		return
+	}
+	if vs.Family.V == "" {
+		vs.Family.V = family(rs.RIP)
+	}
+	if vs.Family.V != family(rs.RIP) {
+		p.invalid(fmt.Sprintf("real_server %v is not of the family of virtual_server %v, %s", rs.RIP, vs, vs.Family.V), "only a tunnel joins the two")
 		vs.RealServers = without(vs.RealServers, rs)
 	}
 }
@@ -42,11 +49,12 @@ func endRealServer(p *parser, s statement) {
 // endVirtualServer looks at what may stand anywhere in the block.
 func endVirtualServer(p *parser, s statement) {
 	vs := p.vs
-	if !vs.VIP.IsValid() {
+	sorry := vs.SorryServer
+	if !sorry.Set() || vs.Family.V == "" || vs.SorryForwarding.V.Method == "TUN" {
 		return
 	}
-	if sorry := vs.SorryServer; sorry.Set() && sorry.V.Addr().Is6() != vs.VIP.Is6() {
-		p.invalid(fmt.Sprintf("sorry_server %v is not of the family of virtual_server %v", sorry.V.Addr(), vs), "")
+	if family(sorry.V.Addr()) != vs.Family.V {
+		p.invalid(fmt.Sprintf("sorry_server %v is not of the family of virtual_server %v, %s", sorry.V.Addr(), vs, vs.Family.V), "only a tunnel joins the two")
 		vs.SorryServer = Value[netip.AddrPort]{}
 	}
 }
@@ -76,7 +84,7 @@ func (p *parser) byMark(vs *VirtualServer) bool {
 		return false
 	}
 	for _, e := range g.Entries {
-		if e.First.IsValid() {
+		if e.First.IsValid() || e.Family != "" && e.Family != vs.Family.V {
 			return false
 		}
 	}
@@ -162,7 +170,9 @@ func (p *parser) finishForwarding(vs *VirtualServer) {
 			rs.Forwarding.V = vs.Forwarding.V
 		}
 	}
-	vs.SorryForwarding.orDefault(vs.Forwarding.V)
+	if vs.SorryForwarding.V.Method == "" {
+		vs.SorryForwarding.V = vs.Forwarding.V
+	}
 }
 
 // finishServers drops servers that are there already.
@@ -215,7 +225,7 @@ func (p *parser) finishPorts(vs *VirtualServer) {
 	mark := p.byMark(vs)
 	for _, rs := range vs.RealServers {
 		switch {
-		case mark && rs.Port != 0:
+		case mark && vs.Group == "" && rs.Port != 0:
 			p.lateInvalid(rs.At, "virtual_server %v: a mark has no port, but real_server %v has %d", vs, rs.RIP, rs.Port)
 			rs.Port = 0
 		case vs.Group == "" && !mark && rs.Forwarding.V.Method != "NAT" && rs.Port != vs.Port:
@@ -247,7 +257,7 @@ func (p *parser) sorryPort(vs *VirtualServer, mark bool) {
 		return
 	}
 	switch {
-	case mark && sorry.V.Port() != 0, vs.Group == "" && !mark && vs.SorryForwarding.V.Method != "NAT" && sorry.V.Port() != vs.Port:
+	case mark && vs.Group == "" && sorry.V.Port() != 0, vs.Group == "" && !mark && vs.SorryForwarding.V.Method != "NAT" && sorry.V.Port() != vs.Port:
 		p.lateInvalid(sorry.At, "virtual_server %v and its sorry_server have different ports, which %s cannot change", vs, vs.SorryForwarding.V.Method)
 		vs.SorryServer.V = netip.AddrPortFrom(sorry.V.Addr(), vs.Port)
 	}

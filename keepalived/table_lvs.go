@@ -222,12 +222,13 @@ func persistence(p *parser, s statement) {
 const defaultPersistence = 360 * time.Second
 
 // granularity is a netmask for IPv4, in inet_aton(3)'s notation, and the
-// length of a prefix for IPv6.
+// length of a prefix for IPv6. Where nothing said so far which it is, the dot does.
 func granularity(p *parser, s statement) {
 	value := s.arg(1)
-	if p.vs.VIP.Is6() {
+	if byDot := p.vs.Family.V == "" && strings.Contains(value, "."); !byDot && p.vs.Family.V != "inet" {
 		if v, ok := p.integer(value, 1, 128, "persistence_granularity"); ok {
 			p.vs.PersistenceGranularity.set(v, s.at)
+			p.vs.Family.V = "inet6"
 		}
 		return
 	}
@@ -241,13 +242,15 @@ func granularity(p *parser, s statement) {
 		ones++
 	}
 	if mask<<ones != 0 {
-		p.note(fmt.Sprintf("persistence_granularity %s: the mask is %s, which is not the mask of a network", value, dotted(mask)), "did you mean a netmask like 255.255.255.0?")
+		p.note(fmt.Sprintf("persistence_granularity %s: the mask is %s, which is not the mask of a network", value, addr4(mask)), "did you mean a netmask like 255.255.255.0?")
 	}
 	p.vs.PersistenceGranularity.set(ones, s.at)
+	p.vs.PersistenceMask = addr4(mask)
+	p.vs.Family.V = "inet"
 }
 
-func dotted(v uint32) string {
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}).String()
+func addr4(v uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
 }
 
 // aton reads an IPv4 address as inet_aton(3) does: one to four numbers, the
@@ -281,11 +284,19 @@ func ipFamily(p *parser, s statement) {
 	if !p.oneOf(s, "inet", "inet6") {
 		return
 	}
-	if vip := p.vs.VIP; vip.IsValid() && vip.Is6() != (s.arg(1) == "inet6") {
-		p.invalid("ip_family "+s.arg(1)+" is not that of the virtual server", "")
+	if f := p.vs.Family.V; f != "" && f != s.arg(1) {
+		p.invalid("ip_family "+s.arg(1)+" is not that of the virtual server", "by its address, its first server or persistence_granularity, it is "+f)
 		return
 	}
 	p.vs.Family.set(s.arg(1), s.at)
+}
+
+// family is what ip_family calls an address's.
+func family(a netip.Addr) string {
+	if a.Is6() {
+		return "inet6"
+	}
+	return "inet"
 }
 
 // endpoint is an address and a port, of a server.
@@ -314,6 +325,7 @@ func beginVirtualServer(p *parser, s statement) {
 		host, _, _ := strings.Cut(s.arg(1), "-")
 		host, _, _ = strings.Cut(host, "/")
 		vs.VIP, vs.Port, ok = p.endpoint(host, s.arg(2), "virtual_server")
+		vs.Family.V = family(vs.VIP)
 	}
 	if !ok {
 		p.skip = true
@@ -330,9 +342,6 @@ func (p *parser) virtualMark(vs *VirtualServer, s statement) bool {
 	}
 	v, ok := p.integer(s.arg(2), 0, math.MaxUint32, "fwmark")
 	vs.Mark = uint32(v)
-	if family := s.arg(3); family == "inet" || family == "inet6" {
-		vs.Family.set(family, s.at)
-	}
 	return ok
 }
 
@@ -362,6 +371,7 @@ func sorryServer(p *parser, s statement) {
 		port = p.vs.Port
 	}
 	p.vs.SorryServer.set(netip.AddrPortFrom(a, port), s.at)
+	p.vs.SorryForwarding.V = p.vs.Forwarding.V
 }
 
 func sorryMethod() *keyword {

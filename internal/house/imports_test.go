@@ -22,6 +22,7 @@ trie                       ->
 keepalived                 ->
 script                     ->
 notify                     -> script
+keepalived/wanted          -> keepalived ipvs
 ipvs                       -> wire clock
 arp                        -> wire clock
 marks                      -> wire
@@ -110,8 +111,32 @@ github.com/coreos/go-systemd/v22    cmd/usvs
 `
 
 // core packages compile for machines usvs does not run on, and know no I/O.
-var core = []string{"clock", "wire", "route", "trie", "ipvs", "arp", "marks", "localstack", "sched",
-	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "ipvsabi", "sysctl", "procnet", "keepalived", "vrrp", "control", "link", "netsim/tcp"}
+var core = strings.Fields(`
+clock
+wire
+route
+trie
+ipvs
+arp
+marks
+localstack
+sched
+app
+conntrack
+connsync
+forward
+director
+ipvsadm
+ipvsabi
+sysctl
+procnet
+keepalived
+keepalived/wanted
+vrrp
+control
+link
+netsim/tcp
+`)
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn"}
