@@ -8,6 +8,9 @@
 //     lists, with an nftables table that the kernel removes when the process ends.
 //   - Handoff gives the host's stack those of the hidden frames that are its own
 //     after all, through a private pair of interfaces.
+//   - InterfaceWatcher follows all interfaces without their routes; Addresses puts
+//     virtual addresses on them and notices when somebody takes one away.
+//   - VRRPSockets and Frames carry VRRP packets and announcements of addresses.
 //   - CheckCapabilities says which permission is missing, and how to get it.
 //
 // On a real server, RealServerUp, RealServerDown and RealServerStatus put VIPs
@@ -30,7 +33,8 @@
 //
 // # Locks
 //
-// Suppressor has one mutex, held while it talks to the kernel; nothing is
+// VRRPSockets and Addresses have one mutex each; nothing is called back under
+// it. Suppressor has one mutex, held while it talks to the kernel; nothing is
 // called back under it. Watcher calls back from one goroutine at a time, and
 // holds no lock then.
 package host

@@ -1,10 +1,8 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -19,17 +17,7 @@ import (
 	"usvs/route"
 )
 
-const (
-	// settle is how long a change waits for the changes that follow it.
-	settle = 5 * time.Millisecond
-	// retryAfter is when a reading that failed is repeated.
-	retryAfter = time.Second
-	// eventBufferBytes holds the notifications of some thousand changes. Losing
-	// some is harmless: everything is read again.
-	eventBufferBytes = 1 << 20
-
-	defaultUnprivilegedPort = 1024
-)
+const defaultUnprivilegedPort = 1024
 
 // Watcher follows the interfaces, addresses and routes of the network namespace
 // it was made in.
@@ -40,12 +28,11 @@ type Watcher struct {
 	nl       *netlink.Handle   // asks
 	events   *nl.NetlinkSocket // is told
 	portFile *os.File          // net.ipv4.ip_unprivileged_port_start; nil if unreadable
-	stop     chan struct{}
-	stopped  chan struct{} // closed when nothing calls back any more
+	follower *follower
 
 	table atomic.Pointer[route.Table]
 
-	// Owned by follow once NewWatcher has returned.
+	// Owned by refresh once NewWatcher has returned.
 	cfg       route.Config
 	indexes   []int
 	portStart uint16
@@ -59,12 +46,7 @@ type Watcher struct {
 // look equal to the one before: an interface was made anew, and what was tied
 // to the old one is to be done again.
 func NewWatcher(names []string, onChange func(*route.Table, uint16)) (*Watcher, error) {
-	w := &Watcher{
-		names:    slices.Clone(names),
-		onChange: onChange,
-		stop:     make(chan struct{}),
-		stopped:  make(chan struct{}),
-	}
+	w := &Watcher{names: slices.Clone(names), onChange: onChange}
 	if err := w.open(); err != nil {
 		w.closeFiles()
 		return nil, fmt.Errorf("watch the host's network: %w", err)
@@ -73,21 +55,17 @@ func NewWatcher(names []string, onChange func(*route.Table, uint16)) (*Watcher, 
 		w.closeFiles()
 		return nil, fmt.Errorf("watch the host's network: %w", err)
 	}
-	changed := make(chan struct{}, 1)
-	go w.listen(changed)
-	go w.follow(changed)
+	w.follower = newFollower(w.events, w.refresh)
+	w.follower.start()
 	return w, nil
 }
 
 func (w *Watcher) open() (err error) {
 	// Listen first: no change may fall between listing and listening.
-	w.events, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR,
-		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	w.events, err = subscribe(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 	if err != nil {
-		return fmt.Errorf("subscribe to netlink notifications: %w", err)
-	}
-	if w.events.SetReceiveBufferSize(eventBufferBytes, true) != nil {
-		_ = w.events.SetReceiveBufferSize(eventBufferBytes, false)
+		return err
 	}
 	if w.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("open a netlink socket: %w", err)
@@ -117,66 +95,9 @@ func (w *Watcher) Table() *route.Table { return w.table.Load() }
 // Close ends the watching. It waits for a callback that is running; it must
 // not be called from one.
 func (w *Watcher) Close() error {
-	close(w.stop)
-	w.events.Close()
-	<-w.stopped
+	w.follower.close()
 	w.closeFiles()
 	return nil
-}
-
-// listen turns notifications into the one fact that something changed. What
-// changed does not matter, so notifications lost to a full buffer (ENOBUFS)
-// do not either.
-func (w *Watcher) listen(changed chan<- struct{}) {
-	for {
-		_, _, err := w.events.Receive()
-		if isClosed(w.stop) {
-			return
-		}
-		if err != nil && !errors.Is(err, unix.ENOBUFS) {
-			slog.Warn("host: netlink notifications", "err", err)
-			if sleep(w.stop, retryAfter) {
-				return
-			}
-		}
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// follow reads everything again when something changed, and waits before the
-// next reading for as long as that took: a host with a million routes that
-// change all the time gets a part of one core, not all of it.
-func (w *Watcher) follow(changed chan struct{}) {
-	defer close(w.stopped)
-	pause := settle
-	for {
-		select {
-		case <-w.stop:
-			return
-		case <-changed:
-		}
-		if sleep(w.stop, pause) {
-			return
-		}
-		select {
-		case <-changed:
-		default:
-		}
-		began := time.Now()
-		err := w.refresh()
-		pause = max(settle, time.Since(began))
-		if err != nil {
-			slog.Warn("host: cannot follow the host's network", "err", err, "retry", retryAfter)
-			pause = retryAfter
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		}
-	}
 }
 
 // refresh reads the namespace and publishes a table if it changed.

@@ -1,0 +1,128 @@
+package host
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"usvs/wire"
+)
+
+// Interface is what there is to know about an interface of the host.
+type Interface struct {
+	Name  string
+	Index int
+	Up    bool // administratively up, and running
+	MAC   wire.MAC
+	MTU   int
+	NoARP bool
+	Addrs []netip.Prefix // that can be used, in the kernel's order
+}
+
+func (i *Interface) equal(o *Interface) bool {
+	return i.Name == o.Name && i.Index == o.Index && i.Up == o.Up && i.MAC == o.MAC && i.MTU == o.MTU &&
+		i.NoARP == o.NoARP && slices.Equal(i.Addrs, o.Addrs)
+}
+
+// InterfaceWatcher follows every interface of the network namespace and its
+// addresses. Unlike a Watcher it does not look at routes, so that a host with
+// very many of them hears of a link that goes down at once.
+type InterfaceWatcher struct {
+	onChange func([]Interface)
+	nl       *netlink.Handle
+	events   *nl.NetlinkSocket
+	follower *follower
+
+	have []Interface // owned by refresh once WatchInterfaces has returned
+}
+
+// WatchInterfaces calls onChange with all interfaces before it returns, and
+// from a goroutine of its own when something about them has changed.
+func WatchInterfaces(onChange func([]Interface)) (*InterfaceWatcher, error) {
+	w := &InterfaceWatcher{onChange: onChange}
+	if err := w.open(); err != nil {
+		return nil, fmt.Errorf("watch the host's interfaces: %w", err)
+	}
+	if err := w.refresh(); err != nil {
+		w.events.Close()
+		w.nl.Close()
+		return nil, fmt.Errorf("watch the host's interfaces: %w", err)
+	}
+	w.follower = newFollower(w.events, w.refresh)
+	w.follower.start()
+	return w, nil
+}
+
+func (w *InterfaceWatcher) open() (err error) {
+	w.events, err = subscribe(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	if err != nil {
+		return err
+	}
+	if w.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		w.events.Close()
+		return fmt.Errorf("open a netlink socket: %w", err)
+	}
+	return nil
+}
+
+// Close ends the watching. It waits for a callback that is running; it must
+// not be called from one.
+func (w *InterfaceWatcher) Close() error {
+	w.follower.close()
+	w.nl.Close()
+	return nil
+}
+
+func (w *InterfaceWatcher) refresh() error {
+	inv := inventory{}
+	var err error
+	if inv.links, err = w.nl.LinkList(); err != nil && !interrupted(err) {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	if inv.addrs, err = w.nl.AddrList(nil, netlink.FAMILY_ALL); err != nil && !interrupted(err) {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	is := inv.interfaces()
+	if w.have != nil && slices.EqualFunc(is, w.have, func(a, b Interface) bool { return a.equal(&b) }) {
+		return nil
+	}
+	w.have = is
+	w.onChange(slices.Clone(is))
+	return nil
+}
+
+// interfaces lists everything there is to know about interfaces.
+func (inv *inventory) interfaces() []Interface {
+	list := make([]Interface, 0, len(inv.links))
+	at := map[int]int{}
+	for _, l := range inv.links {
+		attrs := l.Attrs()
+		at[attrs.Index] = len(list)
+		list = append(list, Interface{
+			Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU,
+			Up:    attrs.Flags&net.FlagUp != 0 && attrs.RawFlags&unix.IFF_RUNNING != 0,
+			NoARP: attrs.RawFlags&unix.IFF_NOARP != 0,
+			MAC:   macOf(attrs.HardwareAddr),
+		})
+	}
+	for _, a := range inv.addrs {
+		prefix, ok := prefixOf(a.IPNet)
+		i, known := at[a.LinkIndex]
+		if ok && known && usable(a.Flags) {
+			list[i].Addrs = append(list[i].Addrs, prefix)
+		}
+	}
+	return list
+}
+
+func macOf(hardware net.HardwareAddr) (mac wire.MAC) {
+	if len(hardware) == len(mac) {
+		copy(mac[:], hardware)
+	}
+	return mac
+}
