@@ -25,7 +25,7 @@ const mostLogged = 1000
 func (c *Control) adopt(want *Control) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = true
+	c.held++
 	a := &adoption{Control: c}
 	a.sysctls(want)
 	a.services(want)
@@ -35,7 +35,7 @@ func (c *Control) adopt(want *Control) error {
 	if more := a.changes - mostLogged; more > 0 {
 		a.cfg.Log.Info("further services and servers changed", "changes", more)
 	}
-	c.held = false
+	c.held--
 	c.publishLocked()
 	return errors.Join(a.errs...)
 }

@@ -15,16 +15,34 @@ func (c *Control) Batch(changes []ipvsadm.Change) []error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	errs := make([]error, len(changes))
-	held := c.held
-	c.held = true
+	c.held++
 	for i := range changes {
 		errs[i] = c.changeLocked(&changes[i])
 	}
-	c.held = held
+	c.releaseLocked()
+	return errs
+}
+
+// Together publishes once, when do returns, what changes meanwhile. do may call
+// any method; what it is told of the state is up to date.
+func (c *Control) Together(do func()) {
+	c.mu.Lock()
+	c.held++
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.releaseLocked()
+	}()
+	do()
+}
+
+// releaseLocked ends a transaction.
+func (c *Control) releaseLocked() {
+	c.held--
 	if c.pending {
 		c.publishLocked()
 	}
-	return errs
 }
 
 // change makes one change and publishes.

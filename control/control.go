@@ -81,8 +81,8 @@ type Control struct {
 	marks4   *marks.Ruleset
 	marks6   *marks.Ruleset
 	snap     *director.Snapshot
-	held     bool                      // a transaction publishes once, at its end
-	pending  bool                      // it has something to publish
+	held     int                       // transactions under way, the last of which publishes
+	pending  bool                      // there is something to publish then
 	backup   bool                      // a backup daemon runs
 	daemons  [2]atomic.Pointer[daemon] // master and backup; changed under mu
 

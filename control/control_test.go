@@ -352,12 +352,12 @@ func TestEditServiceScheduler(t *testing.T) {
 func TestEditServiceBindFails(t *testing.T) {
 	r := newRig(t)
 	r.must(r.AddService(web, by("rr")))
-	r.held = true // thousands of servers, one snapshot
+	r.held++ // thousands of servers, one snapshot
 	for i := range 4094 {
 		a := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
 		r.must(r.AddServer(web, ipvs.ServerID{Addr: a, Port: 80}, weight(1)))
 	}
-	r.held = false
+	r.held--
 	require.ErrorIs(t, r.EditService(web, by("mh")), ipvs.ErrInvalid)
 	require.Equal(t, "rr", r.entry(web).Spec.Scheduler)
 	r.must(r.EditService(web, by("rr")))

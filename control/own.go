@@ -31,6 +31,10 @@ type ownership struct {
 
 	rules  ruled
 	routes *route.Table // for which the above was made
+
+	managed  map[netip.Addr]struct{}         // by VRRP
+	held     map[netip.Addr]director.Station // of managed addresses, those that are ours
+	stations *director.Stations              // held, as snapshots have it
 }
 
 // ruled is what mark rules and fwmark services contribute.
@@ -57,6 +61,7 @@ func newOwnership(own Own) ownership {
 		owned: director.NewAddrs(), hidden: director.NewAddrs(), service: director.NewEndpoints(),
 		counts: map[director.Endpoint]int{}, server: director.NewEndpoints(),
 		rules: ruled{marks: map[markedBy]struct{}{}},
+		held:  map[netip.Addr]director.Station{}, stations: director.NewStations(),
 	}
 }
 
@@ -93,16 +98,23 @@ func (o *ownership) claim(a netip.Addr) {
 	if !ownable(a) {
 		return
 	}
-	o.virtual[a]++
-	if o.virtual[a] > 1 {
-		return
+	if o.virtual[a]++; o.virtual[a] == 1 {
+		o.settle(a)
 	}
-	local := o.local(a)
-	if o.own == OwnServices || local {
+}
+
+// settle decides about an address that something names.
+func (o *ownership) settle(a netip.Addr) {
+	local, anyway := o.local(a), o.ownOf(a) == OwnServices
+	if anyway || local {
 		o.owned.Add(a)
+	} else {
+		o.owned.Remove(a)
 	}
-	if o.own == OwnServices && !local {
+	if anyway && !local {
 		o.hidden.Add(a)
+	} else {
+		o.hidden.Remove(a)
 	}
 }
 
@@ -133,7 +145,8 @@ func (o *ownership) local(a netip.Addr) bool {
 // whileLocal reports whether packets to endpoints of a virtual address are
 // hidden just while the host carries it. Else every packet to it is, if any.
 func (o *ownership) whileLocal(a netip.Addr) bool {
-	return ownable(a) && (o.own == OwnHost || o.local(a))
+	_, managed := o.managed[a]
+	return ownable(a) && (o.own == OwnHost || managed || o.local(a))
 }
 
 // addServer takes in a server that was added, or edited.
@@ -189,6 +202,7 @@ func (c *Control) ownLocked(s *director.Snapshot) {
 		Addrs: o.hidden.Freeze(), Services: o.service.Freeze(), Servers: o.server.Freeze(),
 		Prefixes: o.rules.prefixes, Local4: o.rules.local4, Local6: o.rules.local6,
 	}
+	s.Stations = o.stations.Freeze()
 }
 
 // relocate starts anew with what depends on the host's addresses.
@@ -197,6 +211,10 @@ func (o *ownership) relocate(routes *route.Table, services []*service) {
 	o.owned, o.hidden, o.service = director.NewAddrs(), director.NewAddrs(), director.NewEndpoints()
 	for _, svc := range services {
 		o.addService(svc.vs.ID)
+	}
+	o.stations = director.NewStations()
+	for a, st := range o.held {
+		o.hold(a, st)
 	}
 	o.rules.addrs, o.rules.endpoints, o.rules.stale = nil, nil, true
 }

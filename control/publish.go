@@ -11,7 +11,7 @@ import (
 // shares with the last one what stays: an edit among ten thousand services costs
 // what is copied of lists and tables, not what they contain.
 func (c *Control) publishLocked() {
-	if c.held {
+	if c.held > 0 {
 		c.pending = true
 		return
 	}

@@ -197,7 +197,7 @@ func BenchmarkEdit(b *testing.B) {
 	for _, n := range []int{10, 1000, 10_000} {
 		b.Run(fmt.Sprint(n, " services"), func(b *testing.B) {
 			c := New(Config{Clock: &fakeClock{now: 1}, Rand: rand.New(rand.NewPCG(1, 2)), Servers: new(ipvs.Registry), Sysctls: ipvs.DefaultSysctls()})
-			c.held = true
+			c.held++
 			for i := range n {
 				svc := benchService(i)
 				require.NoError(b, c.AddService(svc, by("wlc")))
@@ -205,7 +205,7 @@ func BenchmarkEdit(b *testing.B) {
 					require.NoError(b, c.AddServer(svc, benchServer(i, j), benchSpec))
 				}
 			}
-			c.held = false
+			c.held--
 			edits := map[string]func(i int) error{
 				"weight": func(i int) error {
 					return c.EditServer(benchService(i%n), benchServer(i%n, 3), ipvs.ServerSpec{Method: ipvs.Masquerade, Weight: int32(i % 5)})

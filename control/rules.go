@@ -50,7 +50,7 @@ func (c *Control) scratch() *Control {
 		Conns:    new(noConnections),
 		Resolver: c.cfg.Resolver,
 	})
-	s.routes, s.sysctls, s.held, s.isScratch = c.routes, c.sysctls, true, true
+	s.routes, s.sysctls, s.held, s.isScratch = c.routes, c.sysctls, 1, true
 	return s
 }
 

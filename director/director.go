@@ -70,7 +70,9 @@ func (d *Director) Publish(now clock.Instant, s *Snapshot) {
 			announced = s.Answered()
 		}
 		for _, a := range announced {
-			d.Neighbours.Announce(now, port, a)
+			if s.announces(port, a) {
+				d.Neighbours.Announce(now, port, a)
+			}
 		}
 	}
 }

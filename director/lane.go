@@ -152,7 +152,7 @@ func (w *Worker) survey(batch []*link.Frame) int {
 		if f.Port != port {
 			port, station = f.Port, w.mac(f.Port).Word()
 		}
-		if wire.EthernetHeader(b).DstWord() != station {
+		if eth := wire.EthernetHeader(b); eth.DstWord() != station && !w.virtual(port, eth.Dst()) {
 			g.kind = foreign
 			continue
 		}

@@ -135,8 +135,8 @@ func (w *Worker) Conflict(c arp.Conflict) {
 type local struct{ d *Director }
 
 // Owned reports whether the director, not the host's stack, answers for addr.
-func (l local) Owned(_ int, addr netip.Addr) bool {
-	return l.d.snap.Load().answersFor(addr)
+func (l local) Owned(port int, addr netip.Addr) bool {
+	return l.d.snap.Load().answersOn(port, addr)
 }
 
 // Claims reports whether addr is a virtual service's, whoever answers for it.
@@ -144,23 +144,30 @@ func (l local) Claims(_ int, addr netip.Addr) bool {
 	return l.d.snap.Load().Owned.Has(addr)
 }
 
-// MAC is the port's own: the director has no virtual ones.
-func (l local) MAC(port int, _ netip.Addr) wire.MAC {
-	if ifs := l.d.snap.Load().Routes.Interfaces; port >= 0 && port < len(ifs) {
-		return ifs[port].MAC
+// MAC is the address's virtual one, if it has one on that port, else the port's.
+func (l local) MAC(port int, addr netip.Addr) wire.MAC {
+	s := l.d.snap.Load()
+	ifs := s.Routes.Interfaces
+	if port < 0 || port >= len(ifs) {
+		return wire.MAC{}
 	}
-	return wire.MAC{}
+	if st, ok := s.Stations.Get(addr); ok && !st.MAC.IsZero() && st.Interface == ifs[port].Name {
+		return st.MAC
+	}
+	return ifs[port].MAC
 }
 
-// Ours reports whether mac is one of the director's interfaces'.
+// Ours reports whether mac is one of the director's interfaces', or a virtual
+// one that it has now.
 func (l local) Ours(mac wire.MAC) bool {
-	ifs := l.d.snap.Load().Routes.Interfaces
+	s := l.d.snap.Load()
+	ifs := s.Routes.Interfaces
 	for i := range ifs {
 		if ifs[i].MAC == mac {
 			return true
 		}
 	}
-	return false
+	return s.Stations.hasMAC(mac)
 }
 
 // Source picks the port's address to ask for target from: one in target's

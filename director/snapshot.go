@@ -31,6 +31,9 @@ type Snapshot struct {
 	// have as the host's own.
 	Owned  AddrSet
 	Hidden *Hidden
+	// Stations are where addresses that VRRP manages are, while they are ours.
+	// Others announce them, except for those with a virtual MAC.
+	Stations StationSet
 	// DropRate is drop_packet in force: every how many packets that would open
 	// a connection one is dropped; 0: none.
 	DropRate int
@@ -134,6 +137,30 @@ func (s *Snapshot) marked(version uint8) bool {
 // for a.
 func (s *Snapshot) answersFor(a netip.Addr) bool {
 	return s.Owned.Has(a) && !s.Routes.IsLocal(a)
+}
+
+// answersOn reports whether the director answers for a on a port: an address
+// with a virtual MAC is on one interface only.
+func (s *Snapshot) answersOn(port int, a netip.Addr) bool {
+	if !s.answersFor(a) {
+		return false
+	}
+	st, ok := s.Stations.Get(a)
+	return !ok || st.MAC.IsZero() || s.portName(port) == st.Interface
+}
+
+// announces reports whether the director tells a port's network that a is its
+// own. For an address without a virtual MAC VRRP does so.
+func (s *Snapshot) announces(port int, a netip.Addr) bool {
+	st, ok := s.Stations.Get(a)
+	return !ok || !st.MAC.IsZero() && s.portName(port) == st.Interface
+}
+
+func (s *Snapshot) portName(port int) string {
+	if ifs := s.Routes.Interfaces; port >= 0 && port < len(ifs) {
+		return ifs[port].Name
+	}
+	return ""
 }
 
 // stationChanged reports whether a port came up since the old snapshot, or has

@@ -143,9 +143,18 @@ func (w *Worker) concerns(f *link.Frame, p *wire.Packet) bool {
 	if dst.IsMulticast() && p.Version == 6 && p.Proto == wire.ProtoICMPv6 {
 		return true
 	}
+	if w.virtual(f.Port, dst) {
+		return true
+	}
 	w.out.Pass = append(w.out.Pass, f)
 	w.end(NotForUs)
 	return false
+}
+
+// virtual reports whether a port has that virtual MAC.
+func (w *Worker) virtual(port int, mac wire.MAC) bool {
+	s := &w.snap.Stations
+	return len(s.macs) > 0 && s.Has(w.portName(port), mac)
 }
 
 // ip splits traffic to virtual services from everything else.
