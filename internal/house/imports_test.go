@@ -25,6 +25,7 @@ notify                     -> script
 keepalived/wanted          -> keepalived ipvs
 ipvs                       -> wire clock
 arp                        -> wire clock
+health                     -> ipvs clock
 marks                      -> wire
 localstack                 -> wire clock
 dissect                    -> wire
@@ -118,6 +119,7 @@ route
 trie
 ipvs
 arp
+health
 marks
 localstack
 sched

@@ -1,0 +1,221 @@
+package health
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
+
+// startDelay is how long after a start or a reload the first check may run.
+const startDelay = time.Second
+
+// Monitor looks after the servers of a Config. It is not safe for concurrent
+// use.
+type Monitor struct {
+	cfg      *Config
+	fx       Effects
+	rand     *rand.Rand
+	services []*service
+	queue    queue
+	running  map[CheckID]*check
+	lastID   CheckID
+	order    uint64              // of the newest check
+	present  map[netip.Addr]bool // addresses the host has, for ha_suspend
+	on       bool                // started and not stopped
+}
+
+// service is a virtual server.
+type service struct {
+	cfg      *VirtualServer
+	name     string
+	servers  []*server
+	quorumUp bool
+	sorryUp  bool // the sorry server stands in
+	sorrySet bool // the sorry server is in IPVS, perhaps with weight 0
+	since    clock.Instant
+}
+
+// server is a real server of a virtual server.
+type server struct {
+	vs      *service
+	cfg     *Server
+	name    string
+	checks  []*check
+	failed  int   // checks that have failed
+	weight  int64 // what the configuration and the checks make of it
+	alive   bool
+	set     bool // in IPVS, perhaps with weight 0
+	changed int  // how often it went up or down
+	since   clock.Instant
+}
+
+// check is a checker of a server.
+type check struct {
+	rs      *server
+	cfg     *Check
+	probe   *Probe
+	enabled bool
+	up      bool
+	hasRun  bool
+	retries int   // failures in a row that were put up with
+	url     int   // of HTTP and SSL: the page the next attempt looks at
+	weight  int64 // what it adds to the server's weight
+
+	id    CheckID // of the attempt that runs, or 0
+	begun clock.Instant
+	due   clock.Instant
+	place int    // in the queue, or notQueued
+	order uint64 // of creation
+
+	// pending is a failure by way of the VIP, until it is known whether the
+	// server answers directly.
+	pending *Result
+
+	attempts, failures uint64
+	last               Result
+	ended              clock.Instant // of the last attempt; 0: none yet
+}
+
+// New returns a Monitor that has not done anything yet.
+func New(cfg *Config, fx Effects, random *rand.Rand) *Monitor {
+	m := &Monitor{cfg: cfg, fx: fx, rand: random, running: map[CheckID]*check{}, present: map[netip.Addr]bool{}}
+	for _, vs := range cfg.VirtualServers {
+		m.services = append(m.services, m.newService(vs))
+	}
+	return m
+}
+
+func (m *Monitor) newService(cfg *VirtualServer) *service {
+	vs := &service{cfg: cfg, name: serviceName(cfg)}
+	for _, rs := range cfg.Servers {
+		vs.servers = append(vs.servers, m.newServer(vs, rs))
+	}
+	return vs
+}
+
+func (m *Monitor) newServer(vs *service, cfg *Server) *server {
+	rs := &server{
+		vs: vs, cfg: cfg, weight: int64(cfg.Spec.Weight),
+		name: endpointName(cfg.ID.Addr, vs.cfg.Protocol, cfg.ID.Port),
+	}
+	for _, c := range cfg.Checks {
+		rs.checks = append(rs.checks, m.newCheck(rs, c))
+	}
+	return rs
+}
+
+// newCheck returns a check before its first attempt, at which one failure is
+// enough.
+func (m *Monitor) newCheck(rs *server, cfg *Check) *check {
+	m.order++
+	c := &check{rs: rs, cfg: cfg, up: !cfg.Alpha, retries: cfg.Retry, place: notQueued, order: m.order}
+	c.probe = c.newProbe()
+	if cfg.Alpha {
+		rs.failed++
+	}
+	return c
+}
+
+// Start puts the virtual servers into IPVS and has the checks begin.
+func (m *Monitor) Start(now clock.Instant) {
+	m.on = true
+	for _, vs := range m.services {
+		m.startService(now, vs)
+	}
+	m.startChecks(now)
+}
+
+// startChecks has every check begin anew.
+func (m *Monitor) startChecks(now clock.Instant) {
+	for _, vs := range m.services {
+		for _, rs := range vs.servers {
+			for _, c := range rs.checks {
+				m.startCheck(now, c)
+			}
+		}
+	}
+}
+
+// Tick begins the attempts that are due, and returns when it wants to be called
+// again.
+func (m *Monitor) Tick(now clock.Instant) clock.Instant {
+	for len(m.queue) > 0 && !m.queue[0].due.After(now) {
+		c := m.queue[0]
+		m.queue.remove(c)
+		m.begin(now, c)
+	}
+	return m.queue.next()
+}
+
+// SetAddress says whether the host has an address, for virtual servers with
+// ha_suspend. Until it is called the host has none.
+func (m *Monitor) SetAddress(now clock.Instant, addr netip.Addr, present bool) {
+	if m.present[addr] == present {
+		return
+	}
+	if present {
+		m.present[addr] = true
+	} else {
+		delete(m.present, addr)
+	}
+	for _, vs := range m.services {
+		if vs.suspendedBy(addr) {
+			m.suspend(vs, !present)
+		}
+	}
+}
+
+// suspendedBy reports whether the virtual server's checks depend on addr.
+func (vs *service) suspendedBy(addr netip.Addr) bool {
+	if !vs.cfg.HASuspend {
+		return false
+	}
+	for _, s := range vs.cfg.Services {
+		if s.ID.Addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// mayRun reports whether the checks of a virtual server are to run.
+func (m *Monitor) mayRun(vs *service) bool {
+	if !vs.cfg.HASuspend {
+		return true
+	}
+	for _, s := range vs.cfg.Services {
+		if m.present[s.ID.Addr] {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Monitor) suspend(vs *service, suspended bool) {
+	verb := "Activating"
+	if suspended {
+		verb = "Suspending"
+	}
+	for _, rs := range vs.servers {
+		for _, c := range rs.checks {
+			c.enabled = !suspended
+			m.logf(Info, "%s healthchecker for service %s for VS %s", verb, rs.name, vs.name)
+		}
+	}
+}
+
+func (m *Monitor) logf(level Level, format string, args ...any) {
+	m.fx.Log(level, fmt.Sprintf(format, args...))
+}
+
+// target is what a server is called in the virtual server's i-th service.
+func target(id ipvs.ServerID, targets []ipvs.ServerID, i int) ipvs.ServerID {
+	if i < len(targets) {
+		return targets[i]
+	}
+	return id
+}
