@@ -21,6 +21,7 @@
 //	tunnel.go    ICMP errors about a tunnel's outer packet
 //	local.go     what the director answers itself, and what it leaves to the host
 //	sent.go      what the host itself sends
+//	sendto.go    packets of the host's own on a client's way to a server
 //	send.go      link headers, neighbours, fragments
 //	explain.go   who hears of each decision, if anybody does
 //	unreachable.go  frames that waited in vain for their next hop
