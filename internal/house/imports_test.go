@@ -58,6 +58,7 @@ procnet                    -> ipvs
 netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
+health/path                -> ipvs netsim/tcp
 netsim/http                -> netsim/tcp
 netsim/show                -> netsim dissect
 examples                   ->
@@ -139,9 +140,11 @@ control
 link
 netsim/tcp
 `)
+var core = []string{"clock", "wire", "route", "trie", "ipvs", "arp", "marks", "localstack", "sched",
+	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "ipvsabi", "sysctl", "procnet", "keepalived", "vrrp", "control", "link", "netsim/tcp", "health/path"}
 
 // simulated packages compile for the same machines, a browser among them.
-var simulated = []string{"netsim", "netsim/netconn"}
+var simulated = []string{"netsim", "netsim/netconn", "netsim/http"}
 
 // impure is what the core must not import: clocks, sockets, files, processes
 // and logs come in from outside.
