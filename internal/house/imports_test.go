@@ -139,9 +139,8 @@ vrrp
 control
 link
 netsim/tcp
+health/path
 `)
-var core = []string{"clock", "wire", "route", "trie", "ipvs", "arp", "marks", "localstack", "sched",
-	"app", "conntrack", "connsync", "forward", "director", "ipvsadm", "ipvsabi", "sysctl", "procnet", "keepalived", "vrrp", "control", "link", "netsim/tcp", "health/path"}
 
 // simulated packages compile for the same machines, a browser among them.
 var simulated = []string{"netsim", "netsim/netconn", "netsim/http"}
