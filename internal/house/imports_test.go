@@ -64,6 +64,7 @@ netsim/show                -> netsim dissect
 examples                   ->
 scenario                   -> netsim netsim/http
 scenario/netns             -> scenario link/netlab link/afpacket
+chaos                      -> netsim keepalived
 netsim/fuzz                -> scenario sched/model netsim/fuzz/machine
 netsim/fuzz/machine        ->
 bench                      ->
