@@ -23,8 +23,10 @@ type Address struct {
 	Label     string       // of IPv4
 	// NoDAD has the kernel use an IPv6 address at once.
 	NoDAD bool
-	// Deprecated keeps the kernel from choosing an IPv6 address as a source.
-	Deprecated bool
+	// Deprecated keeps the kernel from choosing an IPv6 address as a source, at
+	// once or after PreferredSecs.
+	Deprecated    bool
+	PreferredSecs int
 	// HomeAddress, ManageTemp, NoPrefixRoute and AutoJoin are the address flags
 	// of ip-address(8).
 	HomeAddress, ManageTemp, NoPrefixRoute, AutoJoin bool
@@ -144,7 +146,7 @@ func (addr Address) netlink() *netlink.Addr {
 		}
 	}
 	if addr.Deprecated {
-		n.ValidLft = forever // and preferred for no time
+		n.ValidLft, n.PreferedLft = forever, addr.PreferredSecs
 	}
 	return n
 }

@@ -24,7 +24,8 @@ type Interface struct {
 	Addrs []netip.Prefix // that can be used, in the kernel's order
 }
 
-func (i *Interface) equal(o *Interface) bool {
+// Equal reports whether two are the same in everything.
+func (i *Interface) Equal(o *Interface) bool {
 	return i.Name == o.Name && i.Index == o.Index && i.Up == o.Up && i.MAC == o.MAC && i.MTU == o.MTU &&
 		i.NoARP == o.NoARP && slices.Equal(i.Addrs, o.Addrs)
 }
@@ -88,7 +89,7 @@ func (w *InterfaceWatcher) refresh() error {
 		return fmt.Errorf("list addresses: %w", err)
 	}
 	is := inv.interfaces()
-	if w.have != nil && slices.EqualFunc(is, w.have, func(a, b Interface) bool { return a.equal(&b) }) {
+	if w.have != nil && slices.EqualFunc(is, w.have, func(a, b Interface) bool { return a.Equal(&b) }) {
 		return nil
 	}
 	w.have = is
