@@ -180,6 +180,7 @@ func seed() uint64 {
 func (n *node) publish(s *director.Snapshot) {
 	n.applyHidden(s)
 	n.joinGroups(s)
+	n.joinStations(s)
 	old := n.dir.Snapshot()
 	n.dir.Publish(n.clock.Now(), s)
 	n.applyTaken(s)
@@ -234,7 +235,39 @@ func (n *node) joinGroups(s *director.Snapshot) {
 	}
 }
 
-// member is a device that can join multicast groups.
+// joinStations makes the interfaces receive frames to the virtual MACs that
+// VRRP holds. Each of an interface's devices has to know them.
+func (n *node) joinStations(s *director.Snapshot) {
+	var old []director.Station
+	if before := n.dir.Snapshot(); before != nil {
+		old = before.Stations.Virtual()
+	}
+	is := s.Stations.Virtual()
+	n.eachStation(is, old, member.AddMembership)
+	n.eachStation(old, is, member.DropMembership)
+}
+
+// eachStation does something for every virtual MAC of some that is not among
+// others.
+func (n *node) eachStation(some, others []director.Station, do func(member, wire.MAC) error) {
+	for _, st := range some {
+		port := slices.Index(n.names, st.Interface)
+		if port < 0 || slices.Contains(others, st) {
+			continue
+		}
+		for _, d := range n.devices[port] {
+			m, ok := d.(member)
+			if !ok {
+				continue
+			}
+			if err := do(m, st.MAC); err != nil {
+				n.log.Warn("virtual MAC", "interface", st.Interface, "mac", st.MAC, "err", err)
+			}
+		}
+	}
+}
+
+// member is a device that can join multicast groups, and be further stations.
 type member interface {
 	AddMembership(wire.MAC) error
 	DropMembership(wire.MAC) error

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,9 +66,10 @@ type Device struct {
 	mtu      atomic.Int64 // last known
 	mac      atomic.Uint64
 	counters link.Counters
+	stations atomic.Pointer[[]wire.MAC] // further ones whose frames are delivered; never changed, replaced
 
 	mu     sync.Mutex
-	groups []wire.MAC // guarded by mu; joined whenever bound
+	groups []wire.MAC // guarded by mu; joined whenever bound, and stations like groups
 
 	// Owned by the goroutine in ReadBatch.
 	fds      [waitPlaces]unix.PollFd
@@ -227,45 +229,72 @@ func (d *Device) countOverruns(fd int) {
 	}
 }
 
-// AddMembership makes the interface receive frames to an Ethernet group, also
-// after it was deleted and made again.
-func (d *Device) AddMembership(group wire.MAC) error {
-	if !group.IsMulticast() {
-		return fmt.Errorf("afpacket: %s: %v is not a group address", d.name, group)
-	}
-	return d.changeMembership(group, unix.PACKET_ADD_MEMBERSHIP)
+// AddMembership makes the interface receive frames to an Ethernet group, or to
+// a station that it is to be as well, also after it was deleted and made again.
+// Frames to such a station are delivered by this device only, not by others of
+// its Group.
+func (d *Device) AddMembership(mac wire.MAC) error {
+	return d.changeMembership(mac, unix.PACKET_ADD_MEMBERSHIP)
 }
 
 // DropMembership undoes AddMembership.
-func (d *Device) DropMembership(group wire.MAC) error {
-	return d.changeMembership(group, unix.PACKET_DROP_MEMBERSHIP)
+func (d *Device) DropMembership(mac wire.MAC) error {
+	return d.changeMembership(mac, unix.PACKET_DROP_MEMBERSHIP)
 }
 
-func (d *Device) changeMembership(group wire.MAC, change int) error {
+func (d *Device) changeMembership(mac wire.MAC, change int) error {
 	if !d.wait.Enter() {
 		return link.ErrClosed
 	}
 	defer d.wait.Leave()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	at := d.findGroupLocked(group)
+	at := d.findGroupLocked(mac)
 	add := change == unix.PACKET_ADD_MEMBERSHIP
 	if add == (at >= 0) {
 		return nil
 	}
 	if index := d.Index(); index > 0 {
-		err := setMembership(d.rx, change, unix.PACKET_MR_MULTICAST, index, group)
+		err := setMembership(d.rx, change, membershipKind(mac), index, mac)
 		// A group of an interface that just went away went with it.
 		if err != nil && err != unix.ENODEV && err != unix.EADDRNOTAVAIL {
-			return fmt.Errorf("afpacket: %s: group %v: %w", d.name, group, err)
+			return fmt.Errorf("afpacket: %s: address %v: %w", d.name, mac, err)
 		}
 	}
 	if add {
-		d.groups = append(d.groups, group)
-		return nil
+		d.groups = append(d.groups, mac)
+	} else {
+		d.groups = append(d.groups[:at], d.groups[at+1:]...)
 	}
-	d.groups = append(d.groups[:at], d.groups[at+1:]...)
+	d.setStationsLocked()
 	return nil
+}
+
+// membershipKind says what the kernel calls listening to an address.
+func membershipKind(mac wire.MAC) int {
+	if mac.IsMulticast() {
+		return unix.PACKET_MR_MULTICAST
+	}
+	return unix.PACKET_MR_UNICAST
+}
+
+// setStationsLocked tells the receiving goroutine which stations we are, too:
+// the kernel knows the interface's own address only, and calls other frames
+// foreign.
+func (d *Device) setStationsLocked() {
+	var list []wire.MAC
+	for _, m := range d.groups {
+		if !m.IsMulticast() {
+			list = append(list, m)
+		}
+	}
+	d.stations.Store(&list)
+}
+
+// isStation reports whether a foreign frame is for one of our further stations.
+func (d *Device) isStation(frame []byte) bool {
+	list := d.stations.Load()
+	return list != nil && len(frame) >= len(wire.MAC{}) && slices.Contains(*list, wire.MAC(frame[:6]))
 }
 
 func (d *Device) findGroupLocked(group wire.MAC) int {

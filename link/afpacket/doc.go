@@ -40,8 +40,9 @@
 //
 // # What is delivered
 //
-// Frames to this station, to groups and to all. The host's own outgoing frames
-// are not, nor are those to other stations unless the device is promiscuous.
+// Frames to this station, to groups and to all, and to stations that are members
+// (AddMembership). The host's own outgoing frames are not, nor are those to other
+// stations unless the device is promiscuous.
 //
 // # Interfaces come and go
 //

@@ -164,7 +164,7 @@ func (d *Device) accept(f *wire.Frame, a arrival) (why link.Drop, ok bool) {
 	case unix.PACKET_OUTGOING:
 		return link.DropOutgoing, false
 	case unix.PACKET_OTHERHOST:
-		if !d.all {
+		if !d.all && !d.isStation(f.Space()) {
 			return link.DropOtherHost, false
 		}
 	}

@@ -81,7 +81,7 @@ func (d *Device) rejoinLocked(index int) {
 		}
 	}
 	for _, group := range d.groups {
-		if err := setMembership(d.rx, unix.PACKET_ADD_MEMBERSHIP, unix.PACKET_MR_MULTICAST, index, group); err != nil {
+		if err := setMembership(d.rx, unix.PACKET_ADD_MEMBERSHIP, membershipKind(group), index, group); err != nil {
 			d.log.Warn("cannot join group", "interface", d.name, "group", group, "err", err)
 		}
 	}

@@ -157,10 +157,10 @@ func setProgram(fd, level, option int, program []bpf.RawInstruction) error {
 	return unix.SetsockoptSockFprog(fd, level, option, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
 }
 
-func setMembership(fd, change, kind, index int, group wire.MAC) error {
+func setMembership(fd, change, kind, index int, mac wire.MAC) error {
 	req := unix.PacketMreq{Ifindex: int32(index), Type: uint16(kind)}
-	if kind == unix.PACKET_MR_MULTICAST {
-		req.Alen = uint16(copy(req.Address[:], group[:]))
+	if kind != unix.PACKET_MR_PROMISC {
+		req.Alen = uint16(copy(req.Address[:], mac[:]))
 	}
 	return unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, change, &req)
 }
