@@ -23,6 +23,7 @@ keepalived                 ->
 script                     ->
 notify                     -> script
 keepalived/wanted          -> keepalived ipvs
+track                      -> script
 ipvs                       -> wire clock
 arp                        -> wire clock
 health                     -> ipvs clock
@@ -99,7 +100,7 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    notify bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/sys                    notify track bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
 golang.org/x/net                    link/afpacket link/steer host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
