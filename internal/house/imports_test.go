@@ -60,6 +60,7 @@ netsim                     -> control netsim/tcp
 netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
 health/path                -> ipvs netsim/tcp
+health/probe               -> health script track
 netsim/http                -> netsim/tcp
 netsim/show                -> netsim dissect
 examples                   ->
@@ -100,8 +101,8 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    notify track bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
-golang.org/x/net                    link/afpacket link/steer host ipvsabi/seccomp
+golang.org/x/sys                    notify track health/probe bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/net                    health/probe link/afpacket link/steer host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/google/pprof             bench/flame

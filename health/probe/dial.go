@@ -1,0 +1,89 @@
+package probe
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"usvs/health"
+)
+
+// lifetime is how long an attempt may take altogether, in its timeouts: each
+// step of it may take one, and a server could make the steps endless.
+const lifetime = 10
+
+// conn is a connection with a timeout for each step, to be closed.
+type conn struct {
+	net.Conn
+	timeout time.Duration
+	end     time.Time
+	cancel  func() bool
+}
+
+// dial connects as a probe asks for. The connection closes with the context.
+func dial(ctx context.Context, network string, p *health.Probe) (*conn, error) {
+	d := net.Dialer{
+		Timeout:        p.Timeout,
+		LocalAddr:      localAddr(network, p.Bind),
+		ControlContext: control(p),
+		KeepAlive:      -1,
+	}
+	d.SetMultipathTCP(false)
+	began := time.Now()
+	c, err := d.DialContext(ctx, network, p.Target.String())
+	if err != nil {
+		return nil, err
+	}
+	return &conn{
+		Conn: c, timeout: p.Timeout, end: began.Add(lifetime * p.Timeout),
+		cancel: context.AfterFunc(ctx, func() { c.Close() }),
+	}, nil
+}
+
+// localAddr is what a probe binds to, nil for any.
+func localAddr(network string, bind netip.AddrPort) net.Addr {
+	if !bind.Addr().IsValid() && bind.Port() == 0 {
+		return nil
+	}
+	if network == "udp" {
+		return net.UDPAddrFromAddrPort(bind)
+	}
+	return net.TCPAddrFromAddrPort(bind)
+}
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	c.cancel()
+	return c.Conn.Close()
+}
+
+// Read gives each read its own time, within that of the whole attempt.
+func (c *conn) Read(b []byte) (int, error) {
+	if err := c.Conn.SetReadDeadline(c.deadline()); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
+}
+
+// Write is like Read.
+func (c *conn) Write(b []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(c.deadline()); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *conn) deadline() time.Time {
+	step := time.Now().Add(c.timeout)
+	if step.After(c.end) {
+		return c.end
+	}
+	return step
+}
+
+// hostPort is an address for a header Host: with the port, always.
+func hostPort(a netip.AddrPort) string {
+	return net.JoinHostPort(a.Addr().WithZone("").String(), strconv.Itoa(int(a.Port())))
+}

@@ -1,0 +1,20 @@
+// Package probe makes the attempts of health checks with real sockets and
+// programs: a health.Probe says everything there is to know about one, and a
+// health.Result comes back.
+//
+// Each attempt has a goroutine while it runs, and no more run at once than
+// there are slots; the rest waits its turn, first come, first served. Scripts
+// have slots of their own, so that slow ones do not keep sockets waiting, and
+// watched files need none.
+//
+// It may not judge: retries, timing and what follows from a result are package
+// health's. It tells apart what the server did (success or failure, with the
+// reason in keepalived's words) and what never reached the server (a local
+// error, which is no result).
+//
+// Invariants, whatever a server sends: an attempt ends, after a bounded time
+// and with a bounded amount of data read; it leaves no socket, no goroutine
+// and no process behind. A cancelled attempt has no result.
+//
+// Lock: Runner.mu, held for moments only, never while a result is delivered.
+package probe

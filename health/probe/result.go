@@ -1,0 +1,61 @@
+package probe
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"usvs/health"
+)
+
+var (
+	errNoVia       = errors.New("no way by the VIP")
+	errNoTarget    = errors.New("no address to look at")
+	errUnsupported = errors.New("no such check")
+)
+
+var success = health.Result{Outcome: health.Success}
+
+// failure is what the server did wrong, in keepalived's words and, if there is
+// more to say, in those of an error.
+func failure(reason string, err error) health.Result {
+	r := health.Result{Outcome: health.Failure, Reason: reason}
+	if err != nil {
+		r.Cause = cause(err)
+	}
+	return r
+}
+
+func localError(err error) health.Result {
+	return health.Result{Outcome: health.LocalError, Reason: cause(err)}
+}
+
+// cause is an error without the addresses that package net puts in front.
+func cause(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		err = op.Err
+	}
+	return err.Error()
+}
+
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) || timeoutError(err)
+}
+
+// timeoutError is how package net says that a dialer's time is over.
+func timeoutError(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// isLocal reports whether an attempt to connect failed before anything was
+// sent, or for want of local ports: not the server's fault.
+func isLocal(err error) bool {
+	var call *os.SyscallError
+	if !errors.As(err, &call) {
+		return false
+	}
+	return call.Syscall != "connect" || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EADDRINUSE)
+}

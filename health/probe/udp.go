@@ -1,0 +1,71 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"usvs/health"
+)
+
+// filler is what is sent if the configuration does not say.
+const filler = "usvs looks whether this port is "
+
+var errReply = errors.New("the reply is not the one that is asked for")
+
+// takesDatagram is UDP_CHECK: no ICMP error comes within the timeout or, if
+// that is asked for, the right reply does.
+func takesDatagram(ctx context.Context, p *health.Probe) health.Result {
+	exchange := health.UDPExchange{}
+	if p.UDP != nil {
+		exchange = *p.UDP
+	}
+	if exchange.Payload == nil {
+		exchange.Payload = []byte(filler)
+	}
+	c, err := dial(ctx, "udp", p)
+	if err != nil {
+		return notConnected(err, "timeout", "failed")
+	}
+	defer c.Close()
+	if _, err := c.Write(exchange.Payload); err != nil {
+		return failure("failed", err)
+	}
+	buf := make([]byte, 64<<10)
+	n, err := c.Read(buf)
+	switch {
+	case isTimeout(err) && exchange.RequireReply:
+		return failure("timeout", nil)
+	case isTimeout(err):
+		return success
+	case err != nil:
+		return failure("failed", err)
+	}
+	if err := rightReply(buf[:n], &exchange); err != nil {
+		return failure("failed", err)
+	}
+	return success
+}
+
+// rightReply compares a reply with the one that is asked for.
+func rightReply(reply []byte, x *health.UDPExchange) error {
+	if !x.RequireReply {
+		return nil
+	}
+	if n := len(reply); n < x.MinReply || n > x.MaxReply {
+		return fmt.Errorf("the reply has %d bytes", n)
+	}
+	if len(reply) < len(x.Reply) {
+		return errReply
+	}
+	for i, want := range x.Reply {
+		mask := byte(0xff)
+		if i < len(x.ReplyMask) {
+			mask = x.ReplyMask[i]
+		}
+		if (reply[i]^want)&mask != 0 {
+			return errReply
+		}
+	}
+	return nil
+}
