@@ -28,13 +28,14 @@ type Switch struct {
 	ageing time.Duration
 	table  map[station]*sighting
 	counts SwitchStats
+	filter func(dst wire.MAC) bool // of frames to groups; nil: all pass
 }
 
 // SwitchStats count what a switch did with frames.
 type SwitchStats struct {
 	Forwarded uint64 // to the one port where the station was seen
 	Flooded   uint64 // to all ports
-	Filtered  uint64 // for a station behind the port it came from
+	Filtered  uint64 // for a station behind the port it came from, or a group that is filtered
 	Looped    uint64 // passed too many switches
 }
 
@@ -108,6 +109,11 @@ func (s *Switch) SetVLAN(p *Port, vlan int) {
 // SetAgeing replaces DefaultAgeing.
 func (s *Switch) SetAgeing(d time.Duration) { s.ageing = d }
 
+// FilterGroups makes the switch pass on, of the frames to groups and to all, only
+// those whose destination pass reports to be wanted; nil: all of them. Clouds do
+// so with multicast, and switches whose IGMP snooping is mistaken.
+func (s *Switch) FilterGroups(pass func(dst wire.MAC) bool) { s.filter = pass }
+
 // Stats are the counters now.
 func (s *Switch) Stats() SwitchStats { return s.counts }
 
@@ -153,6 +159,11 @@ func (s *Switch) receive(in *Port, f *frame) {
 	s.learn(in, eth.Src())
 	dst := eth.Dst()
 	if dst.IsMulticast() {
+		if s.filter != nil && !s.filter(dst) {
+			s.counts.Filtered++
+			s.net.release(f)
+			return
+		}
 		s.flood(in, f)
 		return
 	}

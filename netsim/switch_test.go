@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"usvs/wire"
 )
 
 // star is hosts a, b and c at one switch.
@@ -81,6 +83,22 @@ func TestSwitchFilters(t *testing.T) {
 	require.EqualValues(t, 1, s.sw.Stats().Filtered)
 	a.Inject([]byte{1, 2, 3})
 	s.Run(time.Second)
+}
+
+func TestSwitchFiltersGroups(t *testing.T) {
+	s := newStar(t)
+	s.sw.FilterGroups(func(dst wire.MAC) bool { return dst == wire.Broadcast })
+	require.Equal(t, 1, s.ping(0, "10.0.0.2"), "ARP is broadcast")
+	s.seenBy(1)
+	group := append([]byte{0x01, 0, 0x5e, 0, 0, 0x12, 2, 0, 0, 0, 0, 9, 0x08, 0}, make([]byte, 46)...)
+	s.hosts[0].Port("eth0").Inject(group)
+	s.Run(time.Second)
+	require.Empty(t, s.seenBy(1))
+	require.EqualValues(t, 1, s.sw.Stats().Filtered)
+	s.sw.FilterGroups(nil)
+	s.hosts[0].Port("eth0").Inject(group)
+	s.Run(time.Second)
+	require.Len(t, s.seenBy(1), 1)
 }
 
 func TestStationMoves(t *testing.T) {
