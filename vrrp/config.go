@@ -37,7 +37,7 @@ type Instance struct {
 	AdvertInterval   time.Duration // default 1 s
 	DownTimerAdverts int           // adverts missed before the master is down; default 3
 	Auth             Auth
-	Password         string
+	Password         string // eight bytes count
 
 	Addresses []Address // advertised
 	Excluded  []Address // come and go with Addresses, not advertised
@@ -176,13 +176,14 @@ type Script struct {
 	InitFail   bool
 }
 
-// Process is a vrrp_track_process: between Quorum and QuorumMax processes run.
+// Process is a vrrp_track_process: it is up while at least Quorum processes run.
 type Process struct {
 	Name           string
 	Weight         int
 	Reverse        bool
 	Quorum         int // default 1
-	QuorumMax      int // 0: no limit
+	QuorumMax      int // more are as bad as too few, if HasMax
+	HasMax         bool
 	ForkDelay      time.Duration
 	TerminateDelay time.Duration
 }

@@ -64,9 +64,9 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 type EventKind uint8
 
 const (
-	StateChanged         EventKind = iota
-	MasterReceivedLower            // MASTER_RX_LOWER_PRI
-	PriorityChanged                // MASTER_PRIORITY or BACKUP_PRIORITY; FIFO only
+	StateChanged        EventKind = iota
+	MasterReceivedLower           // MASTER_RX_LOWER_PRI
+	PriorityChanged               // MASTER_PRIORITY or BACKUP_PRIORITY; FIFO only
 )
 
 // Event is something that notify scripts, FIFOs and mail tell of.

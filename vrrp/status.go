@@ -98,3 +98,47 @@ type FileStatus struct {
 	Name  string `json:"name"`
 	Value int    `json:"value"`
 }
+
+// Status returns what the Router is doing, in the order of the configuration.
+func (r *Router) Status() Status {
+	var s Status
+	for _, i := range r.instances {
+		s.Instances = append(s.Instances, i.status())
+	}
+	for _, g := range r.groups {
+		st := GroupStatus{Name: g.Name, State: g.state}
+		for _, m := range g.members {
+			st.Members = append(st.Members, m.Name)
+		}
+		s.Groups = append(s.Groups, st)
+	}
+	for _, c := range r.scripts {
+		s.Scripts = append(s.Scripts, ScriptStatus{
+			Name: c.Name, Up: c.up(), Ran: c.ran, Running: c.running, Result: c.result, Last: c.last, Next: c.nextRun,
+		})
+	}
+	for _, p := range r.processes {
+		s.Processes = append(s.Processes, ProcessStatus{Name: p.Name, Count: p.count, Up: p.up})
+	}
+	for _, f := range r.files {
+		s.Files = append(s.Files, FileStatus{Name: f.Name, Value: f.value})
+	}
+	return s
+}
+
+func (i *instance) status() InstanceStatus {
+	s := InstanceStatus{
+		Name: i.Name, Interface: i.Interface, VRID: i.VRID, IPv6: i.IPv6, Version: i.Version,
+		State: i.state, Wanted: i.want, Base: i.base, Priority: i.prio, Source: i.source,
+		Addresses: i.Addresses, Excluded: i.Excluded, AdvertInterval: i.AdvertInterval,
+		Master: i.master, MasterPriority: i.masterPrio, MasterInterval: i.interval,
+		Deadline: i.deadline, Since: i.since, Faults: i.faults, Stats: i.stats,
+	}
+	if i.group != nil {
+		s.Group = i.group.Name
+	}
+	for _, p := range i.Peers {
+		s.Peers = append(s.Peers, p.Addr)
+	}
+	return s
+}
