@@ -108,6 +108,7 @@ type Global struct {
 	LVSFlush         Value[bool]
 	LVSFlushOnStop   Value[string] // "", "all" or "VS"
 	CheckerLogAll    Value[bool]
+	CheckPath        Value[string] // direct or vip; only usvs has it
 	RSInitNotifies   Value[bool]
 	NetNamespace     Value[string]
 	NetNamespaceIPVS Value[string]

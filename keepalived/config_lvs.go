@@ -43,6 +43,7 @@ type Timing struct {
 	Retry            Value[int]
 	DelayBeforeRetry Value[time.Duration]
 	Warmup           Value[time.Duration]
+	CheckPath        Value[string] // direct or vip; only usvs has it
 }
 
 // VirtualServer is a virtual_server: by address, by firewall mark or by group.

@@ -92,6 +92,7 @@ type Instance struct {
 
 	GARP                 GARP
 	UseVMAC              Value[string] // the interface's name, may be empty
+	VMACAddress          Value[string] // five or six bytes in hexadecimal; VRRP fills in the last
 	VMACXmitBase         Value[bool]
 	UseVMACAddr          Value[bool]
 	DontTrackPrimary     Value[bool]

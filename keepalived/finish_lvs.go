@@ -67,6 +67,8 @@ func (p *parser) finishVirtualServer(vs *VirtualServer) {
 	p.finishPorts(vs)
 	vs.DelayLoop.orDefault(time.Minute)
 	vs.ConnectTimeout.orDefault(5 * time.Second)
+	vs.CheckPath.orElse(p.config.Global.CheckPath)
+	vs.CheckPath.orDefault("direct")
 	vs.SMTPAlert.orElse(p.config.Global.SMTPAlertChecker)
 	vs.SMTPAlert.orElse(p.config.Global.SMTPAlert)
 	for _, rs := range vs.RealServers {
@@ -288,6 +290,8 @@ func (t *Timing) inherit(from Timing) {
 	t.Retry.orElse(from.Retry)
 	t.DelayBeforeRetry.orElse(from.DelayBeforeRetry)
 	t.Warmup.orElse(from.Warmup)
+	t.CheckPath.orElse(from.CheckPath)
+	t.CheckPath.orDefault(from.CheckPath.V)
 }
 
 func (p *parser) finishChecker(vs *VirtualServer, rs *RealServer, c *Checker) {

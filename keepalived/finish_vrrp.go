@@ -66,7 +66,7 @@ func (p *parser) inherit(i *Instance) {
 
 // finishVersion holds times and authentication against the protocol's version.
 func (p *parser) finishVersion(i *Instance) {
-	if i.v6() && i.Version.V == 2 && !i.Version.Set() {
+	if i.IPv6() && i.Version.V == 2 && !i.Version.Set() {
 		i.Version.V = 3
 	}
 	if len(i.VirtualAddresses) == 0 {
@@ -152,7 +152,7 @@ func (p *parser) sameRouter() {
 	}
 	seen := map[router]*Instance{}
 	for _, i := range p.config.Instances {
-		r := router{i.VirtualRouterID.V, i.v6(), i.Interface.V, i.McastDst.V.String()}
+		r := router{i.VirtualRouterID.V, i.IPv6(), i.Interface.V, i.McastDst.V.String()}
 		if first := seen[r]; first != nil {
 			p.lateInvalid(i.VirtualRouterID.At, "vrrp_instance %s and %s both have virtual_router_id %d on %s", first.Name, i.Name, r.id, r.iface)
 		}

@@ -21,7 +21,7 @@ var instanceTable = newTable("vrrp_instance",
 		nested("authentication", 0, "", nil, authenticationTable, nil),
 		number("version", 2, 3, func(p *parser) *Value[int] { return &p.instance.Version }),
 		custom("native_ipv6", 0, "", func(p *parser, s statement) {
-			if len(p.instance.VirtualAddresses) > 0 && !p.instance.v6() {
+			if len(p.instance.VirtualAddresses) > 0 && !p.instance.IPv6() {
 				p.invalid("native_ipv6 in an instance with IPv4 addresses", "")
 				return
 			}
@@ -52,7 +52,7 @@ var instanceTable = newTable("vrrp_instance",
 		present("track_src_ip", func(p *parser) *Value[bool] { return &p.instance.TrackSrcIP }),
 		custom("mcast_dst_ip", 1, "MULTICAST ADDRESS", func(p *parser, s statement) {
 			a, ok := p.address(s.arg(1), "mcast_dst_ip")
-			if ok && (!a.IsMulticast() || p.instance.familyKnown() && p.instance.v6() != a.Is6()) {
+			if ok && (!a.IsMulticast() || p.instance.familyKnown() && p.instance.IPv6() != a.Is6()) {
 				p.invalid(fmt.Sprintf("mcast_dst_ip %v: not a multicast address of the instance's family", a), "")
 			} else if ok {
 				p.instance.McastDst.set(a, s.at)
@@ -152,9 +152,9 @@ func endInstance(p *parser, s statement) {
 	}
 }
 
-// v6 reports whether the instance is of IPv6: what names an address first
-// decides.
-func (i *Instance) v6() bool {
+// IPv6 reports whether the instance's adverts are, by the first address that
+// tells.
+func (i *Instance) IPv6() bool {
 	switch {
 	case i.NativeIPv6.V:
 		return true
@@ -218,6 +218,9 @@ func useVMAC(p *parser, s statement) {
 		return
 	}
 	p.instance.UseVMAC.set(name, s.at)
+	if mac != "" {
+		p.instance.VMACAddress.set(mac, s.at)
+	}
 }
 
 // isMAC reports whether text is a hardware address, with or without the last
@@ -239,7 +242,7 @@ func sourceAddress(field func(*parser) *Value[netip.Addr]) func(*parser, stateme
 		if !ok {
 			return
 		}
-		if p.instance.familyKnown() && p.instance.v6() != a.Is6() {
+		if p.instance.familyKnown() && p.instance.IPv6() != a.Is6() {
 			p.invalid(fmt.Sprintf("%s %v: not of the instance's address family", s.words[0], a), "")
 			return
 		}
@@ -258,7 +261,7 @@ func unicastPeer(p *parser, s statement) {
 	if !ok {
 		return
 	}
-	if p.instance.familyKnown() && p.instance.v6() != a.Is6() {
+	if p.instance.familyKnown() && p.instance.IPv6() != a.Is6() {
 		p.invalid(fmt.Sprintf("unicast_peer %v: not of the instance's address family", a), "")
 		return
 	}
@@ -287,7 +290,7 @@ func virtualAddress(p *parser, s statement) {
 	if !ok {
 		return
 	}
-	if p.instance.familyKnown() && p.instance.v6() != a.Prefix.Addr().Is6() {
+	if p.instance.familyKnown() && p.instance.IPv6() != a.Prefix.Addr().Is6() {
 		p.invalid(fmt.Sprintf("%v is not of the instance's address family", a.Prefix.Addr()), "addresses of the other family go into virtual_ipaddress_excluded")
 		return
 	}

@@ -1,0 +1,213 @@
+package node
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+
+	"usvs/clock"
+	"usvs/control"
+	"usvs/health"
+	"usvs/keepalived"
+	"usvs/vrrp"
+)
+
+// Config is what a Node is made from. All of it is required but for Hostname.
+type Config struct {
+	// Keepalived is the configuration to run by. It must not change any more.
+	Keepalived *keepalived.Config
+	Control    *control.Control
+	World      World
+	// Rand spreads the first run of checks.
+	Rand *rand.Rand
+	// Hostname stands for a router_id that is not set.
+	Hostname string
+}
+
+// Node is an LVS node that runs by a keepalived.conf.
+type Node struct {
+	ctl      *control.Control
+	world    World
+	hostname string
+
+	plan    *plan
+	router  *vrrp.Router
+	monitor *health.Monitor
+
+	old *plan // the one before, during Reload
+
+	placed  map[placing]Address // on the host
+	holders map[netip.Addr]int  // instances that hold an address
+	carried map[netip.Addr]int  // interfaces that have an address, for ha_suspend
+	ifaces  map[string]vrrp.Interface
+	table   table
+	running bool
+}
+
+// New returns a Node that has not been started. The error says what of the
+// configuration cannot be done.
+func New(cfg Config) (*Node, error) {
+	p, err := newPlan(cfg.Keepalived, cfg.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		ctl: cfg.Control, world: cfg.World, hostname: cfg.Hostname, plan: p,
+		placed:  map[placing]Address{},
+		holders: map[netip.Addr]int{}, carried: map[netip.Addr]int{}, ifaces: map[string]vrrp.Interface{},
+	}
+	n.router = vrrp.New(&p.vrrp, (*routerEffects)(n))
+	n.monitor = health.New(&p.health, (*monitorEffects)(n), cfg.Rand)
+	return n, nil
+}
+
+// Start brings the node up: first the virtual services with their servers, then
+// the instances. What is known of interfaces and files is told before.
+func (n *Node) Start(now clock.Instant) {
+	n.running = true
+	n.configure()
+	n.addStatic(nil)
+	n.ctl.SetManaged(n.plan.managed)
+	n.ctl.Together(func() {
+		n.prepareTable()
+		n.monitor.Start(now)
+	})
+	n.router.Start(now)
+	n.startSync()
+}
+
+// Stop takes the node down: instances leave first, so that another director
+// takes over, then services and servers go.
+func (n *Node) Stop(now clock.Instant) {
+	if !n.running {
+		return
+	}
+	n.running = false
+	n.router.Stop(now)
+	n.stopSync()
+	n.ctl.Together(func() {
+		n.monitor.Stop(now)
+		n.leaveTable()
+	})
+	n.removeStatic(nil)
+	n.ctl.SetManaged(nil)
+}
+
+// Reload makes cfg the configuration. What is in both keeps its connections, its
+// state and the results of its checks. A configuration that cannot be done is
+// refused as a whole.
+func (n *Node) Reload(now clock.Instant, cfg *keepalived.Config) error {
+	if !n.running {
+		return errors.New("the node does not run")
+	}
+	p, err := newPlan(cfg, n.hostname)
+	if err != nil {
+		return err
+	}
+	if err := n.plan.replaceable(p); err != nil {
+		return err
+	}
+	n.removeStatic(p)
+	n.old, n.plan = n.plan, p
+	defer func() { n.old = nil }()
+	n.configure()
+	n.addStatic(n.old)
+	n.ctl.SetManaged(union(n.old.managed, p.managed))
+	n.ctl.Together(func() {
+		n.adjustTable()
+		n.monitor.Reload(now, &p.health)
+	})
+	n.router.Reload(now, &p.vrrp)
+	n.ctl.SetManaged(p.managed)
+	n.restartSync(n.old)
+	return nil
+}
+
+// configure tells the World of the plan.
+func (n *Node) configure() {
+	n.world.Configure(&n.plan.setup)
+	for _, w := range n.plan.warnings {
+		n.world.Log(vrrp.Warning, w)
+	}
+}
+
+// Tick does what is due and returns when it wants to be called again.
+func (n *Node) Tick(now clock.Instant) clock.Instant {
+	if !n.running {
+		return clock.Never
+	}
+	next := n.router.Tick(now)
+	n.ctl.Together(func() { next = next.Min(n.monitor.Tick(now)) })
+	return next
+}
+
+// HandleVRRP takes in a packet that came by one of the Setup's sockets. It is not
+// kept.
+func (n *Node) HandleVRRP(now clock.Instant, p vrrp.Packet) {
+	if n.running {
+		n.router.Handle(now, p)
+	}
+}
+
+// SetInterface tells what has become of an interface. An interface that nobody
+// has told of is down.
+func (n *Node) SetInterface(now clock.Instant, i vrrp.Interface) {
+	old := n.ifaces[i.Name]
+	n.ifaces[i.Name] = i
+	n.router.SetInterface(now, i)
+	n.carry(now, old.Addrs, i.Addrs)
+}
+
+// RemoveInterface tells that an interface is gone.
+func (n *Node) RemoveInterface(now clock.Instant, name string) {
+	n.SetInterface(now, vrrp.Interface{Name: name})
+	delete(n.ifaces, name)
+}
+
+// carry tells the Monitor which addresses the host gained and lost: addresses
+// with a virtual MAC come with Hold.
+func (n *Node) carry(now clock.Instant, old, is []netip.Prefix) {
+	for _, p := range is {
+		if n.carried[p.Addr()]++; n.carried[p.Addr()] == 1 {
+			n.monitor.SetAddress(now, p.Addr(), true)
+		}
+	}
+	for _, p := range old {
+		if n.carried[p.Addr()]--; n.carried[p.Addr()] == 0 {
+			delete(n.carried, p.Addr())
+			n.monitor.SetAddress(now, p.Addr(), false)
+		}
+	}
+}
+
+// AddressLost tells that somebody else took an address off an interface that
+// World.AddAddress had put there.
+func (n *Node) AddressLost(now clock.Instant, iface string, addr netip.Addr) {
+	if n.running {
+		n.router.AddressLost(now, iface, addr)
+	}
+}
+
+// SetProcess tells how many of a tracked process run.
+func (n *Node) SetProcess(now clock.Instant, name string, count int) {
+	n.router.SetProcess(now, name, count)
+}
+
+// SetFile tells the number in a tracked file.
+func (n *Node) SetFile(now clock.Instant, name string, value int) {
+	n.router.SetFile(now, name, value)
+}
+
+// ScriptDone tells how a run of a track script ended.
+func (n *Node) ScriptDone(now clock.Instant, name string, res vrrp.ScriptResult) {
+	if n.running {
+		n.router.SetScript(now, name, res)
+	}
+}
+
+// ProbeDone tells what came of an attempt.
+func (n *Node) ProbeDone(now clock.Instant, id health.CheckID, res health.Result) {
+	if n.running {
+		n.ctl.Together(func() { n.monitor.Result(now, id, res) })
+	}
+}

@@ -1,0 +1,77 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"usvs/health"
+	"usvs/ipvs"
+	"usvs/keepalived"
+	"usvs/vrrp"
+)
+
+// plan is a configuration in the words of those who do it.
+type plan struct {
+	conf   *keepalived.Config
+	vrrp   vrrp.Config
+	health health.Config
+	setup  Setup
+
+	instances map[string]*vrrp.Instance
+	tellers   map[teller]*notices // whom to tell of an instance or a group
+	static    []Address
+	managed   []netip.Addr // addresses of instances, sorted
+	sync      *syncPlan    // lvs_sync_daemon, or nil
+	routerID  string
+	warnings  []string // of what has no effect
+}
+
+// newPlan translates a configuration. The error says what cannot be done.
+func newPlan(c *keepalived.Config, hostname string) (*plan, error) {
+	p := &plan{conf: c, instances: map[string]*vrrp.Instance{}, tellers: map[teller]*notices{}, routerID: hostname}
+	if c.Global.RouterID.Set() {
+		p.routerID = c.Global.RouterID.V
+	}
+	p.planVRRP()
+	errs := []error{p.planHealth()}
+	p.planSync()
+	p.planWorld()
+	return p, errors.Join(append(errs, p.check())...)
+}
+
+// check finds what two parts of the configuration contradict each other in.
+func (p *plan) check() error {
+	var errs []error
+	names := map[ipvs.ServiceID]*health.VirtualServer{}
+	for _, vs := range p.health.VirtualServers {
+		for _, s := range vs.Services {
+			if names[s.ID] != nil {
+				errs = append(errs, fmt.Errorf("two virtual_servers are the same service in IPVS: %v", s.ID))
+			}
+			names[s.ID] = vs
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// replaceable reports whether a plan may take this one's place while the node
+// runs.
+func (p *plan) replaceable(by *plan) error {
+	was, is := &p.conf.Global, &by.conf.Global
+	switch {
+	case was.NetNamespace.V != is.NetNamespace.V, was.NetNamespaceIPVS.V != is.NetNamespaceIPVS.V:
+		return errors.New("cannot change network namespace at a reload - please restart")
+	case was.InstanceName.V != is.InstanceName.V:
+		return errors.New("cannot change instance name at a reload - please restart")
+	}
+	return nil
+}
+
+// union is the sorted union of two sorted lists.
+func union(a, b []netip.Addr) []netip.Addr {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}

@@ -1,0 +1,232 @@
+package node
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"usvs/health"
+	"usvs/ipvs"
+	"usvs/keepalived"
+	"usvs/keepalived/wanted"
+)
+
+func (p *plan) planHealth() error {
+	g := &p.conf.Global
+	h := &p.health
+	h.RouterID = p.routerID
+	h.NoCheckerEmails, h.InitNotifies = g.NoCheckerEmails.V, g.RSInitNotifies.V
+	switch g.LVSFlushOnStop.V {
+	case "all":
+		h.OnStop = health.StopNothing
+	case "VS":
+		h.OnStop = health.StopServices
+	}
+	var errs []error
+	for _, w := range wanted.VirtualServers(p.conf) {
+		if len(w.Services) == 0 {
+			continue
+		}
+		if w.Truncated {
+			errs = append(errs, fmt.Errorf("%v: virtual_server %v stands for more than %d services", w.Conf.At, w.Conf, wanted.MaxServices))
+		}
+		vs, err := p.virtualServer(&w)
+		h.VirtualServers = append(h.VirtualServers, vs)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (p *plan) virtualServer(w *wanted.VirtualServer) (*health.VirtualServer, error) {
+	conf := w.Conf
+	vs := &health.VirtualServer{
+		Group: conf.Group, Protocol: w.Services[0].ID.Protocol,
+		Quorum: conf.Quorum.V, Hysteresis: conf.Hysteresis.V, Alpha: conf.Alpha.V, Omega: conf.Omega.V,
+		HASuspend: conf.HASuspend.V, SMTPAlert: conf.SMTPAlert.V,
+		QuorumUp: healthScript(conf.QuorumUp), QuorumDown: healthScript(conf.QuorumDown),
+	}
+	for _, s := range w.Services {
+		vs.Services = append(vs.Services, health.Service{ID: s.ID, Spec: s.Spec})
+	}
+	vs.Sorry = sorry(w)
+	var errs []error
+	for i, rs := range conf.RealServers {
+		s, err := p.server(w, i, rs)
+		vs.Servers = append(vs.Servers, s)
+		errs = append(errs, err)
+	}
+	return vs, errors.Join(errs...)
+}
+
+func sorry(w *wanted.VirtualServer) *health.SorryServer {
+	first := w.Services[0].Sorry
+	if first == nil {
+		return nil
+	}
+	s := &health.SorryServer{
+		ID:   ipvs.ServerID{Addr: w.Conf.SorryServer.V.Addr(), Port: w.Conf.SorryServer.V.Port()},
+		Spec: first.Spec, Inhibit: w.Conf.SorryServerInhibit.V,
+	}
+	if len(w.Services) == 1 {
+		s.ID = first.ID
+	}
+	s.Targets = targets(w, s.ID, func(svc *wanted.Service) ipvs.ServerID { return svc.Sorry.ID })
+	return s
+}
+
+// targets is what a server is called in each service; nil if that is id
+// everywhere.
+func targets(w *wanted.VirtualServer, id ipvs.ServerID, of func(*wanted.Service) ipvs.ServerID) []ipvs.ServerID {
+	same := true
+	out := make([]ipvs.ServerID, len(w.Services))
+	for i := range w.Services {
+		out[i] = of(&w.Services[i])
+		same = same && out[i] == id
+	}
+	if same {
+		return nil
+	}
+	return out
+}
+
+func (p *plan) server(w *wanted.VirtualServer, i int, rs *keepalived.RealServer) (*health.Server, error) {
+	s := &health.Server{
+		ID:   ipvs.ServerID{Addr: rs.RIP, Port: rs.Port},
+		Spec: w.Services[0].Servers[i].Spec, Inhibit: rs.InhibitOnFailure.V, SMTPAlert: rs.SMTPAlert.V,
+		NotifyUp: healthScript(rs.NotifyUp), NotifyDown: healthScript(rs.NotifyDown),
+	}
+	s.Targets = targets(w, s.ID, func(svc *wanted.Service) ipvs.ServerID { return svc.Servers[i].ID })
+	var errs []error
+	for _, c := range rs.Checkers {
+		if c.Type == "BFD_CHECK" {
+			continue // warned of
+		}
+		check, err := p.checker(w, c)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%v: %s: %w", c.At, c.Type, err))
+			continue
+		}
+		s.Checks = append(s.Checks, check)
+	}
+	return s, errors.Join(errs...)
+}
+
+func healthScript(v keepalived.Value[keepalived.Script]) *health.Script {
+	if !v.Set() {
+		return nil
+	}
+	return &health.Script{Args: v.V.Args, User: v.V.User, Group: v.V.Group}
+}
+
+var kinds = map[string]health.Kind{
+	"TCP_CHECK": health.TCP, "HTTP_GET": health.HTTP, "SSL_GET": health.SSL, "SMTP_CHECK": health.SMTP, "DNS_CHECK": health.DNS,
+	"MISC_CHECK": health.Misc, "UDP_CHECK": health.UDP, "PING_CHECK": health.Ping, "FILE_CHECK": health.File,
+}
+
+func (p *plan) checker(w *wanted.VirtualServer, c *keepalived.Checker) (*health.Check, error) {
+	h := &health.Check{
+		Probe: health.Probe{
+			Kind: kinds[c.Type], Target: netip.AddrPortFrom(c.ConnectIP.V, c.ConnectPort.V),
+			Bind: netip.AddrPortFrom(c.BindTo.V, c.BindPort.V), Interface: c.BindIf.V, Mark: uint32(c.Mark.V),
+			Timeout: c.ConnectTimeout.V, Helo: c.HeloName.V,
+		},
+		DelayLoop: c.DelayLoop.V, DelayBeforeRetry: c.DelayBeforeRetry.V, Warmup: c.Warmup.V, Retry: c.Retry.V,
+		Alpha: c.Alpha.V, LogAllFailures: c.LogAllFailures.V,
+	}
+	if c.CheckPath.V == "vip" && w.Services[0].ID.Mark == 0 && viaVIP(h.Probe.Kind) {
+		h.Probe.Path = health.ViaVIP
+	}
+	switch {
+	case c.HTTP != nil:
+		p.http(h, c)
+	case c.DNS != nil:
+		h.Probe.DNS = &health.DNSQuestion{Type: c.DNS.Type.V, Name: c.DNS.Name.V}
+	case c.Misc != nil:
+		h.Probe.Script = healthScript(c.Misc.Path)
+		h.Probe.Timeout, h.Dynamic = c.Misc.Timeout.V, c.Misc.Dynamic.V
+	case c.UDP != nil:
+		return h, udp(&h.Probe, c.UDP)
+	case c.Type == "FILE_CHECK":
+		p.file(h, c)
+	}
+	return h, nil
+}
+
+// viaVIP reports whether a check can look at a server by way of the VIP: the
+// others do not send it packets of a service.
+func viaVIP(k health.Kind) bool {
+	switch k {
+	case health.TCP, health.HTTP, health.SSL, health.SMTP, health.DNS, health.UDP:
+		return true
+	}
+	return false
+}
+
+func (p *plan) http(h *health.Check, c *keepalived.Checker) {
+	h.Probe.HTTP = &health.HTTPRequest{Protocol: c.HTTP.Protocol.V, SNI: c.HTTP.EnableSNI.V, ServerName: c.HTTP.Virtualhost.V}
+	if s := p.conf.SSL; s != nil {
+		h.Probe.HTTP.TLS = &health.TLS{Password: s.Password.V, CA: s.CA.V, Certificate: s.Certificate.V, Key: s.File.V}
+	}
+	h.FastRecovery = c.HTTP.FastRecovery.V
+	for _, u := range c.HTTP.URLs {
+		url := health.URL{Path: u.Path.V, Virtualhost: u.Virtualhost.V, Digest: u.Digest.V, Regex: u.Regex.V, RegexNot: u.RegexNot.V}
+		for _, r := range u.StatusCodes.V {
+			url.Statuses = append(url.Statuses, health.StatusRange{First: r.First, Last: r.Last})
+		}
+		h.URLs = append(h.URLs, url)
+	}
+}
+
+// file has the check watch the file; its weight is the check's or the file's.
+func (p *plan) file(h *health.Check, c *keepalived.Checker) {
+	for _, f := range p.conf.TrackFiles {
+		if f.Name != c.TrackFile.V {
+			continue
+		}
+		h.Probe.Name = f.File.V
+		w := f.Weight.V
+		if c.FileWeight.Set() {
+			w = c.FileWeight.V
+		}
+		if h.Weight = w.Value; w.Reverse {
+			h.Weight = -w.Value
+		}
+	}
+}
+
+func udp(p *health.Probe, c *keepalived.UDPCheck) error {
+	u := &health.UDPExchange{RequireReply: c.RequireReply.Set(), MinReply: c.MinReplyLength.V, MaxReply: c.MaxReplyLength.V}
+	p.UDP = u
+	var err error
+	if c.Payload.Set() {
+		if u.Payload, err = hex.DecodeString(strip(c.Payload.V)); err != nil {
+			return fmt.Errorf("payload: %w", err)
+		}
+	}
+	if u.Reply, u.ReplyMask, err = masked(strip(c.RequireReply.V)); err != nil {
+		return fmt.Errorf("require_reply: %w", err)
+	}
+	return nil
+}
+
+// strip removes blanks between hexadecimal digits.
+func strip(text string) string { return strings.Join(strings.Fields(text), "") }
+
+// masked reads hexadecimal digits among which X stands for any.
+func masked(text string) (value, mask []byte, err error) {
+	known := strings.Map(func(r rune) rune { return onlyX(r, '0', r) }, text)
+	if value, err = hex.DecodeString(known); err != nil {
+		return nil, nil, err
+	}
+	mask, err = hex.DecodeString(strings.Map(func(r rune) rune { return onlyX(r, '0', 'f') }, text))
+	return value, mask, err
+}
+
+func onlyX(r, x, other rune) rune {
+	if r == 'x' || r == 'X' {
+		return x
+	}
+	return other
+}
