@@ -52,6 +52,7 @@ ipvsadm                    -> ipvs
 ipvsadm/resolve            -> ipvs
 sysctl                     -> ipvs
 control                    -> director ipvsadm sysctl procnet
+node                       -> control vrrp health keepalived/wanted
 explain                    -> control dissect
 oracle                     -> control dissect oracle/shell
 oracle/shell               ->
@@ -138,6 +139,7 @@ sysctl
 procnet
 keepalived
 keepalived/wanted
+node
 vrrp
 control
 link
