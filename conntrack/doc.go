@@ -30,7 +30,8 @@
 //     one sleeps the others start from the bucket it was split from.
 //   - Timers are records in a hierarchical wheel per shard (wheel.go). A packet
 //     only moves its entry's expiry; the record finds out when it fires. Work is
-//     proportional to what expires, not to the table.
+//     proportional to what expires, not to the table. What several records will
+//     read when they fire is touched first for all of them.
 //
 // As in the kernel, the hash covers the client's address and port and the
 // protocol only, so that one entry serves both directions (ipvs.md 2.1).
@@ -70,7 +71,7 @@
 //
 // Lock order: there are no locks. Within the table nothing is called back but
 // the methods of ipvs.RealServer that count, yield of Walk and List, and whom
-// OnLater names.
+// OnLater and OnGrowth name.
 //
 // # Side records
 //
@@ -93,7 +94,8 @@
 // mark, a controller, or a timeout that is odd or long 24 per entry of its chunk;
 // what a synchronisation master told 8, once there is one (sync.go).
 //
-// Everything is made in chunks when needed, none of them so large that making it
-// would be noticed. What is free is used again. Trim gives chunks back that a
-// flood has left empty (trim.go); buckets stay.
+// Everything is made in chunks when needed, or ahead of need if somebody calls
+// Prepare (prepare.go): that shows in nothing but in how long calls take, and up
+// to a tenth more memory. What is free is used again. Trim gives chunks back that
+// a flood has left empty (trim.go); buckets stay, in segments that double.
 package conntrack

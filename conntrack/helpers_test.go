@@ -205,7 +205,7 @@ func checkLists(tb testing.TB, t *Table) {
 			tb.Fatalf("shard %d: %d entries, %d counted", i, living-before, n)
 		}
 		for b := range s.size.Load() {
-			if p := s.pieces[b>>pieceBits].Load(); p != nil && linked(p[b&(pieceSize-1)].Load()) && !seen[b] {
+			if g := s.segment(b).Load(); g != nil && linked(g.at(b).Load()) && !seen[b] {
 				tb.Fatalf("shard %d: bucket %d is not in the list", i, b)
 			}
 		}

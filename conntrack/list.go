@@ -30,20 +30,20 @@ func relink(old link, n uint32) link {
 	return linkLinked | (old+linkTagUnit)&linkTagMask | link(n)
 }
 
-const (
-	pieceBits = 12
-	pieceSize = 1 << pieceBits
-)
+// segment is a part of a shard's buckets: the first ones, or those that a
+// doubling added.
+type segment []atomic.Uint64
 
-// piece is a part of a shard's bucket array.
-type piece [pieceSize]atomic.Uint64
+// maxSegments is enough for as many buckets as there may be entries.
+const maxSegments = 28
 
 // shard is one list with its buckets and timers.
 type shard struct {
-	id     uint32
-	bits   int    // of a hash that choose the shard
-	max    uint32 // buckets
-	pieces []atomic.Pointer[piece]
+	id       uint32
+	bits     int    // of a hash that choose the shard
+	first    int    // how many bits a number in the first segment has
+	max      uint32 // buckets
+	segments [maxSegments]atomic.Pointer[segment]
 
 	_     [64]byte
 	size  atomic.Uint32 // buckets in use, a power of two
@@ -53,15 +53,26 @@ type shard struct {
 	wheel wheel
 }
 
-// slot returns bucket b's word, making its piece if need be.
+// segment is where bucket b's segment hangs.
+func (s *shard) segment(b uint32) *atomic.Pointer[segment] {
+	return &s.segments[bits.Len32(b>>s.first)]
+}
+
+// at is bucket b's word. A segment's length is a power of two, as is the number
+// of its first bucket.
+func (g segment) at(b uint32) *atomic.Uint64 { return &g[b&uint32(len(g)-1)] }
+
+// slot returns bucket b's word, making its segment if need be.
 func (s *shard) slot(b uint32) *atomic.Uint64 {
-	p := s.pieces[b>>pieceBits].Load()
-	if p == nil {
-		step("bucket: piece")
-		s.pieces[b>>pieceBits].CompareAndSwap(nil, new(piece))
-		p = s.pieces[b>>pieceBits].Load()
+	at := s.segment(b)
+	g := at.Load()
+	if g == nil {
+		made := make(segment, 1<<max(bits.Len32(b)-1, s.first))
+		step("bucket: segment")
+		at.CompareAndSwap(nil, &made)
+		g = at.Load()
 	}
-	return &p[b&(pieceSize-1)]
+	return g.at(b)
 }
 
 // grow doubles the buckets once there are more entries than buckets.
@@ -105,8 +116,8 @@ func parent(b uint32) uint32 { return b &^ (1 << (bits.Len32(b) - 1)) }
 func (s *shard) ancestor(b uint32) *atomic.Uint64 {
 	for {
 		b = parent(b)
-		if p := s.pieces[b>>pieceBits].Load(); p != nil {
-			if word := &p[b&(pieceSize-1)]; linked(word.Load()) {
+		if g := s.segment(b).Load(); g != nil {
+			if word := g.at(b); linked(word.Load()) {
 				return word
 			}
 		}

@@ -274,13 +274,28 @@ var deeds = map[string]func(s *scene) (act func()){
 			}
 		}
 	},
-	"insert into a new piece": func(s *scene) func() {
-		for n := range pieceSize {
+	"insert into a new segment": func(s *scene) func() {
+		for n := range 5 {
 			s.add(n+1, Ref{})
 		}
 		return func() {
 			for n := range 8 {
-				s.insertMaybe(tcpSpec(pieceSize+n+1, s.servers[0]))
+				s.insertMaybe(tcpSpec(5+n+1, s.servers[0]))
+			}
+		}
+	},
+	"prepare": func(s *scene) func() {
+		for n := range 4 {
+			s.add(n+1, Ref{})
+		}
+		return func() { s.table.Prepare(ignore) }
+	},
+	"grow into a chunk made ahead": func(s *scene) func() {
+		s.held = append(s.held, s.take(chunkSize-2)...)
+		s.table.Prepare(ignore)
+		return func() {
+			for n := range 3 {
+				s.insertMaybe(tcpSpec(n+1, s.servers[0]))
 			}
 		}
 	},
@@ -698,7 +713,7 @@ func TestParkSearch(t *testing.T) {
 // TestParkPop: somebody stops while taking an item off a stack, and finds the
 // same item on top of another one later (the ABA problem).
 func TestParkPop(t *testing.T) {
-	p := newPool[atomic.Uint64](100, 1)
+	p := newPool[atomic.Uint64](100, 1, new(growth))
 	for range 4 {
 		p.put(0, p.grow())
 	}
@@ -749,7 +764,7 @@ func TestParkMany(t *testing.T) {
 
 // improvise prepares a deed in a scene where others are at it already.
 func (s *scene) improvise(name string) func() {
-	for n := range pieceSize + 10 {
+	for n := range 50 {
 		c := Conn{}
 		if s.table.LookupIn(s.now, ipvs.TCP, client(n), testVIP, &c) {
 			s.table.Expire(s.now, c.Ref)

@@ -28,8 +28,10 @@ type pool[T any] struct {
 	stock  []atomic.Uint64 // a bit per chunk: there may be some at home
 	some   atomic.Bool     // there may be some in any
 	turned atomic.Int32    // chunks in use
-	top    atomic.Uint32   // the highest one ever
-	look   atomic.Uint32   // where Trim goes on
+	spares atomic.Pointer[spare[T]]
+	growth *growth
+	top    atomic.Uint32 // the highest one ever
+	look   atomic.Uint32 // where Trim goes on
 }
 
 type chunk[T any] struct {
@@ -59,7 +61,7 @@ type stack struct {
 	_    [56]byte
 }
 
-func newPool[T any](limit uint32, shards int) *pool[T] {
+func newPool[T any](limit uint32, shards int, g *growth) *pool[T] {
 	limit += (max(limit, 1) - 1) / (chunkSize - 1) // for the numbers that name none
 	chunks := limit>>chunkBits + 1
 	return &pool[T]{
@@ -68,6 +70,7 @@ func newPool[T any](limit uint32, shards int) *pool[T] {
 		limit:  limit,
 		homes:  make([]home, chunks),
 		stock:  make([]atomic.Uint64, chunks/64+1),
+		growth: g,
 	}
 }
 
@@ -159,6 +162,7 @@ func (p *pool[T]) ready(w uint64, c uint32) bool {
 		step("pool: turn")
 		if p.homes[c].turn.CompareAndSwap(turn, turn+1) {
 			p.turned.Add(1)
+			p.growth.tell()
 		}
 	}
 	for top := p.top.Load(); top < c; top = p.top.Load() {
@@ -167,7 +171,7 @@ func (p *pool[T]) ready(w uint64, c uint32) bool {
 	}
 	if p.chunks[c].Load() == nil {
 		step("pool: chunk")
-		p.chunks[c].CompareAndSwap(nil, new(chunk[T]))
+		p.chunks[c].CompareAndSwap(nil, p.chunk())
 	}
 	return true
 }

@@ -1,8 +1,6 @@
 package conntrack
 
 import (
-	"sync/atomic"
-
 	"usvs/clock"
 	"usvs/ipvs"
 )
@@ -25,7 +23,8 @@ type Probe struct {
 	peer  addr // DirOut: the server's address
 	port  uint16
 	dir   Dir
-	first link // where the bucket led when it was touched
+	open  bool // the bucket is in the list; first is its word, or else its parent's
+	first link // where that led when it was touched
 }
 
 // Words is an address in two words, as it stands in a header; one of IPv4 is
@@ -82,17 +81,14 @@ func (t *Table) aim(p *Probe, dir Dir, proto uint8, client, peer addr, clientPor
 			p.meta |= metaVirtV6
 		}
 	}
-	p.first = 0
+	p.open, p.first = false, 0
 }
 
 // Touch begins the searches of probes that were aimed. It compares nothing, so
 // that no search waits for another's memory.
 func (t *Table) Touch(probes []Probe) {
 	for i := range probes {
-		p := &probes[i]
-		if word := t.shard(p.hash).peek(p.hash); word != nil {
-			p.first = word.Load()
-		}
+		probes[i].first, probes[i].open = t.shard(probes[i].hash).peek(probes[i].hash)
 	}
 	for i := range probes {
 		p := &probes[i]
@@ -111,17 +107,24 @@ func (t *Table) Touch(probes []Probe) {
 	}
 }
 
-// peek is the word of hash's bucket, or nil if there is none yet.
-func (s *shard) peek(hash uint64) *atomic.Uint64 {
+// peek reads the word of hash's bucket. If that is not open yet, it reads the
+// word from which its opening will begin, most likely.
+func (s *shard) peek(hash uint64) (l link, open bool) {
 	b := s.bucketOf(hash)
-	p := s.pieces[b>>pieceBits].Load()
-	if p == nil {
-		return nil
+	if l, open = s.word(b); !open && b != 0 {
+		l, _ = s.word(parent(b))
 	}
-	if word := &p[b&(pieceSize-1)]; linked(word.Load()) {
-		return word
+	return l, open
+}
+
+// word reads bucket b's word, and reports whether it is in the list.
+func (s *shard) word(b uint32) (link, bool) {
+	g := s.segment(b).Load()
+	if g == nil {
+		return 0, false
 	}
-	return nil
+	l := g.at(b).Load()
+	return l, linked(l)
 }
 
 // maxHops bounds how many entries Hit passes before it leaves the search to
@@ -133,6 +136,9 @@ const maxHops = 32
 // the search got there.
 func (t *Table) find(p *Probe) (uint32, *entry, control) {
 	l := p.first
+	if !p.open {
+		return 0, nil, 0
+	}
 	for range maxHops {
 		n := uint32(l & linkNumber)
 		if n == 0 || n&bucketBit != 0 {

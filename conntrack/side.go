@@ -47,10 +47,10 @@ func (l sideLink) changed(n uint32) sideLink {
 	return l&^counter&^sideNumber | (l+sideChange)&counter | sideLink(n)
 }
 
-func newSides(limit, entries uint32, shards int) sides {
+func newSides(limit, entries uint32, shards int, g *growth) sides {
 	return sides{
 		links:   newBeside[atomic.Uint64](entries),
-		records: newPool[side](2*limit, shards), // a change holds two for a moment
+		records: newPool[side](2*limit, shards, g), // a change holds two for a moment
 	}
 }
 

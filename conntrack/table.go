@@ -50,6 +50,7 @@ type Table struct {
 	records *pool[atomic.Uint64]
 	sides   sides
 	shards  []shard
+	growth  *growth
 
 	ftpPorts atomic.Pointer[[]uint16] // virtual ports of connections with the FTP helper
 	noCPort  atomic.Int64             // connections whose client's port is not known yet
@@ -71,18 +72,20 @@ func newTable(cfg Config, buckets int) *Table {
 		limit = DefaultMaxEntries
 	}
 	limit = min(limit, maxEntries-maxEntries/chunkSize-2)
-	entries := newPool[entry](uint32(limit), shards)
+	g := new(growth)
+	entries := newPool[entry](uint32(limit), shards, g)
 	t := &Table{
 		seed:    newSipKey(cfg.Seed),
 		servers: cfg.Servers,
 		entries: entries,
-		wide:    newPool[wide](uint32(limit), shards),
+		wide:    newPool[wide](uint32(limit), shards, g),
 		kin:     newBeside[kin](entries.limit),
 		bases:   newBases(entries.limit),
-		records: newPool[atomic.Uint64](uint32(limit)*maxRecords+spareRecords, shards),
-		sides:   newSides(uint32(limit), entries.limit, shards),
+		records: newPool[atomic.Uint64](uint32(limit)*maxRecords+spareRecords, shards, g),
+		sides:   newSides(uint32(limit), entries.limit, shards, g),
 		adverts: newBeside[atomic.Uint64](entries.limit),
 		shards:  make([]shard, shards),
+		growth:  g,
 	}
 	if t.servers == nil {
 		t.servers = new(ipvs.Registry)
@@ -106,7 +109,7 @@ func shardCount(n int) int {
 func (s *shard) init(id uint32, shards int, buckets, most uint32) {
 	s.id, s.bits = id, bits.TrailingZeros(uint(shards))
 	s.max = 1 << bits.Len32(most-1)
-	s.pieces = make([]atomic.Pointer[piece], s.max>>pieceBits+1)
+	s.first = bits.Len32(buckets - 1)
 	s.size.Store(buckets)
 	s.slot(0).Store(linkLinked)
 }

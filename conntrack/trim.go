@@ -93,6 +93,8 @@ func (p *pool[T]) sendHome(budget *int) {
 // drop gives up chunks whose items are all at home, if idle finds them so, and
 // returns how many. It calls part before a chunk goes.
 func (p *pool[T]) drop(budget *int, idle func(uint32) bool, part func(uint32)) (dropped int) {
+	step("trim: spares")
+	p.spares.Store(nil)
 	for range p.homes {
 		if *budget <= 0 {
 			break

@@ -122,7 +122,7 @@ func TestTrimLeavesSmallTablesAlone(t *testing.T) {
 // chunk on, and none twice.
 func TestPoolHome(t *testing.T) {
 	const n = 3 * chunkSize
-	p := newPool[wide](n, 2)
+	p := newPool[wide](n, 2, new(growth))
 	held := map[uint32]bool{}
 	for i := p.get(0); i != 0; i = p.get(0) {
 		require.False(t, held[i])

@@ -194,13 +194,16 @@ func (t *Table) drain(w *wheel, c cursor, budget *int) bool {
 // drainSlot takes the records out of a slot one by one, so that a goroutine
 // that stops here holds up no more than one.
 func (t *Table) drainSlot(w *wheel, c cursor, level int, slot uint64, budget *int) bool {
-	for {
+	for known := 0; ; known-- {
 		b := w.busy[level].Load()
 		if b&(1<<slot) == 0 {
 			return true
 		}
 		if *budget <= 0 || cursor(w.cursor.Load()) != c {
 			return false
+		}
+		if known <= 0 {
+			known = t.foresee(&w.slot[level][slot], c.hi())
 		}
 		if r := t.records.pop(&w.slot[level][slot]); r != 0 {
 			*budget--
@@ -210,4 +213,54 @@ func (t *Table) drainSlot(w *wheel, c cursor, level int, slot uint64, budget *in
 		step("wheel: idle")
 		w.busy[level].CompareAndSwap(b, b&^(1<<slot))
 	}
+}
+
+// foreseen is how many records a slot's draining looks at together.
+const foreseen = 32
+
+// foresee begins to read what the next records of a stack will need when they
+// fire, all together, so that none waits for another's memory. It returns how
+// many they are. It only looks, at what others may be changing.
+func (t *Table) foresee(stack *atomic.Uint64, hi uint64) int {
+	var records [foreseen]uint32
+	n := 0
+	for r := uint32(stack.Load()); r != 0 && n < foreseen; n++ {
+		next := t.records.link(r)
+		if next == nil {
+			break
+		}
+		records[n], r = r, next.Load()
+	}
+	k := 0
+	for _, r := range records[:n] {
+		if word := t.records.at(r); word != nil {
+			if i, at := splitRecord(word.Load()); at <= hi {
+				records[k] = i
+				k++
+			}
+		}
+	}
+	if k > 0 {
+		t.touchEnding(records[:k], hi)
+	}
+	return n
+}
+
+// touchEnding begins to read what the removal of entries will need of those
+// whose time will be over at tick hi.
+func (t *Table) touchEnding(entries []uint32, hi uint64) {
+	var ends [foreseen]Probe
+	k := 0
+	for _, i := range entries {
+		e, next := t.entries.at(i), t.entries.link(i)
+		if e == nil || next == nil || expiry(e.ends.Load()).tick() > hi {
+			continue
+		}
+		next.Load()
+		p := &ends[k]
+		p.order = place(e.place.Load()).order()
+		p.hash = hashOf(p.order)
+		k++
+	}
+	t.Touch(ends[:k])
 }

@@ -12,6 +12,7 @@ import (
 	"usvs/bench/testbed"
 	"usvs/clock"
 	"usvs/conntrack"
+	"usvs/conntrack/keeper"
 	"usvs/ipvs"
 	"usvs/link"
 	"usvs/wire"
@@ -36,6 +37,7 @@ type filled struct {
 func newFilled(n, room int) (*filled, error) {
 	reg := new(ipvs.Registry)
 	t := &filled{Table: conntrack.New(conntrack.Config{Seed: 1, Servers: reg, MaxEntries: n + room})}
+	keeper.Prepare(t.Table)
 	for i := range serverCount {
 		rs := ipvs.NewRealServer(ipvs.ServerID{Addr: testbed.Server(i), Port: testbed.Port}, nil, ipvs.ServerSpec{Method: ipvs.DirectRoute, Weight: 1})
 		reg.Add(rs)

@@ -10,6 +10,7 @@ import (
 	"usvs/arp"
 	"usvs/clock"
 	"usvs/conntrack"
+	"usvs/conntrack/keeper"
 	"usvs/control"
 	"usvs/director"
 	"usvs/forward"
@@ -56,6 +57,7 @@ const start = clock.Instant(time.Hour)
 func New(maxConns int) *Bed {
 	servers := new(ipvs.Registry)
 	b := &Bed{now: start, Table: conntrack.New(conntrack.Config{Seed: 1, MaxEntries: maxConns, Servers: servers})}
+	keeper.Prepare(b.Table)
 	b.Director = director.New(director.Config{
 		Table:     b.Table,
 		ARP:       arp.Config{Seed: 1},

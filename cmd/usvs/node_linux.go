@@ -20,6 +20,7 @@ import (
 	"usvs/arp"
 	"usvs/clock"
 	"usvs/conntrack"
+	"usvs/conntrack/keeper"
 	"usvs/control"
 	"usvs/director"
 	"usvs/explain"
@@ -151,6 +152,7 @@ func tunOptions(f runFlags) (tun.Options, error) {
 func (n *node) build(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16) {
 	servers := new(ipvs.Registry)
 	table := conntrack.New(conntrack.Config{Seed: seed(), MaxEntries: f.maxConns, Servers: servers, FTPPorts: ftpPorts})
+	keeper.Prepare(table)
 	n.dir = director.New(director.Config{
 		Table:     table,
 		ARP:       arp.Config{Seed: seed()},
@@ -310,7 +312,7 @@ func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() er
 	}
 	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers(reload)) })
 	start("timer", func() error { n.tick(ctx); return nil })
-	start("memory", func() error { n.trim(ctx); return nil })
+	start("memory", func() error { keeper.Trim(ctx, n.dir.Table); return nil })
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
 	ready()
 	for {

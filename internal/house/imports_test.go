@@ -33,6 +33,7 @@ dissect                    -> wire
 sched                      -> ipvs
 sched/model                -> sched
 conntrack                  -> ipvs
+conntrack/keeper           -> conntrack
 forward                    -> conntrack
 connsync                   -> conntrack
 link                       -> clock wire
@@ -72,7 +73,7 @@ netsim/fuzz                -> scenario sched/model netsim/fuzz/machine
 netsim/fuzz/machine        ->
 bench                      ->
 bench/sim                  -> bench netsim
-bench/testbed              -> control
+bench/testbed              -> control conntrack/keeper
 bench/table                -> bench bench/testbed
 bench/engine               -> bench bench/testbed
 bench/flame                ->
@@ -89,7 +90,7 @@ ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
-cmd/usvs                   -> bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived
+cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
