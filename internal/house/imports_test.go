@@ -55,6 +55,7 @@ sysctl                     -> ipvs
 control                    -> director ipvsadm sysctl procnet
 node                       -> control vrrp health keepalived/wanted
 explain                    -> control dissect
+plan                       -> explain keepalived/wanted
 oracle                     -> control dissect oracle/shell
 oracle/shell               ->
 procnet                    -> ipvs
@@ -91,6 +92,7 @@ ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 demo                       -> api host link/netlab
 cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived
+cmd/usvs                   -> bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
