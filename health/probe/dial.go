@@ -22,17 +22,10 @@ type conn struct {
 	cancel  func() bool
 }
 
-// dial connects as a probe asks for. The connection closes with the context.
-func dial(ctx context.Context, network string, p *health.Probe) (*conn, error) {
-	d := net.Dialer{
-		Timeout:        p.Timeout,
-		LocalAddr:      localAddr(network, p.Bind),
-		ControlContext: control(p),
-		KeepAlive:      -1,
-	}
-	d.SetMultipathTCP(false)
+// open connects. The connection closes with the context.
+func (d Dial) open(ctx context.Context, network string, p *health.Probe) (*conn, error) {
 	began := time.Now()
-	c, err := d.DialContext(ctx, network, p.Target.String())
+	c, err := d(ctx, network, p)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +33,18 @@ func dial(ctx context.Context, network string, p *health.Probe) (*conn, error) {
 		Conn: c, timeout: p.Timeout, end: began.Add(lifetime * p.Timeout),
 		cancel: context.AfterFunc(ctx, func() { c.Close() }),
 	}, nil
+}
+
+// direct connects to the target by the host's own stack.
+func direct(ctx context.Context, network string, p *health.Probe) (net.Conn, error) {
+	d := net.Dialer{
+		Timeout:        p.Timeout,
+		LocalAddr:      localAddr(network, p.Bind),
+		ControlContext: control(p),
+		KeepAlive:      -1,
+	}
+	d.SetMultipathTCP(false)
+	return d.DialContext(ctx, network, p.Target.String())
 }
 
 // localAddr is what a probe binds to, nil for any.

@@ -26,13 +26,13 @@ var errStrays = errors.New("only datagrams that are no answers")
 
 // resolves is DNS_CHECK: a question by UDP gets an answer without an error.
 // What the answer is does not matter.
-func resolves(ctx context.Context, p *health.Probe) health.Result {
+func resolves(ctx context.Context, dial Dial, p *health.Probe) health.Result {
 	id := uint16(rand.Uint32())
 	query, err := question(id, p.DNS)
 	if err != nil {
 		return localError(err)
 	}
-	c, err := dial(ctx, "udp", p)
+	c, err := dial.open(ctx, "udp", p)
 	if err != nil {
 		return notConnected(err, "connection timeout.", "connection failed.")
 	}

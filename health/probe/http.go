@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -28,7 +29,7 @@ var (
 )
 
 // getsPage is HTTP_GET and SSL_GET of one URL.
-func getsPage(ctx context.Context, p *health.Probe) health.Result {
+func getsPage(ctx context.Context, dial Dial, p *health.Probe) health.Result {
 	var pattern *regexp.Regexp
 	if p.HTTP == nil {
 		return localError(errUnsupported)
@@ -39,7 +40,7 @@ func getsPage(ctx context.Context, p *health.Probe) health.Result {
 			return localError(err)
 		}
 	}
-	c, err := dial(ctx, "tcp", p)
+	c, err := dial.open(ctx, "tcp", p)
 	if err != nil {
 		return notConnected(err, "Timeout connecting", "Error connecting")
 	}
@@ -94,12 +95,19 @@ func request(p *health.Probe) string {
 	if p.HTTP.Protocol == "1.0C" || p.HTTP.Protocol == "1.1" {
 		b.WriteString("Connection: close\r\n")
 	}
-	host := p.HTTP.URL.Virtualhost
-	if host == "" {
-		host = hostPort(p.Target)
-	}
-	fmt.Fprintf(&b, "Host: %s\r\n\r\n", host)
+	fmt.Fprintf(&b, "Host: %s\r\n\r\n", host(p))
 	return b.String()
+}
+
+// host names whom the page is asked of.
+func host(p *health.Probe) string {
+	switch {
+	case p.HTTP.URL.Virtualhost != "":
+		return p.HTTP.URL.Virtualhost
+	case p.Path == health.ViaVIP:
+		return hostPort(netip.AddrPortFrom(p.Via.Service.Addr, p.Via.Service.Port))
+	}
+	return hostPort(p.Target)
 }
 
 // judge compares the page with what it should be, in keepalived's order.

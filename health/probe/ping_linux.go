@@ -19,6 +19,12 @@ import (
 // pingPayload is how much an echo request carries, in bytes, as keepalived's.
 const pingPayload = 128
 
+// Kinds of sockets for ICMP.
+const (
+	pingOnly  = unix.SOCK_DGRAM
+	rawSocket = unix.SOCK_RAW
+)
+
 // ICMP types.
 const (
 	echoRequest4, echoReply4 = 8, 0
@@ -31,8 +37,13 @@ func echoes(ctx context.Context, p *health.Probe) health.Result {
 	if err != nil {
 		return notConnected(err, "timeout", "failed")
 	}
-	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
+	return echoesBy(c, p, raw)
+}
+
+// echoesBy sends an echo request and waits for the reply.
+func echoesBy(c net.Conn, p *health.Probe, raw bool) health.Result {
+	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(p.Timeout)); err != nil {
 		return localError(err)
 	}
@@ -105,9 +116,9 @@ func withoutIPv4(packet []byte) []byte {
 // pingSocket is a connected socket for echo requests: one that anybody may
 // have, or else a raw one.
 func pingSocket(p *health.Probe) (c net.Conn, raw bool, err error) {
-	c, err = icmpSocket(p, unix.SOCK_DGRAM)
+	c, err = icmpSocket(p, pingOnly)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EPERM) {
-		c, err = icmpSocket(p, unix.SOCK_RAW)
+		c, err = icmpSocket(p, rawSocket)
 		return c, true, err
 	}
 	return c, false, err

@@ -9,6 +9,9 @@ import (
 	"usvs/health"
 )
 
+// ErrLocal says that an attempt could not be made, by no fault of the server.
+var ErrLocal = errors.New("not sent")
+
 var (
 	errNoVia       = errors.New("no way by the VIP")
 	errNoTarget    = errors.New("no address to look at")
@@ -53,6 +56,9 @@ func timeoutError(err error) bool {
 // isLocal reports whether an attempt to connect failed before anything was
 // sent, or for want of local ports: not the server's fault.
 func isLocal(err error) bool {
+	if errors.Is(err, ErrLocal) {
+		return true
+	}
 	var call *os.SyscallError
 	if !errors.As(err, &call) {
 		return false

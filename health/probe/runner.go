@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"net"
 	"sync"
 
 	"usvs/health"
@@ -24,15 +25,18 @@ type Config struct {
 	// Sockets and Scripts are how many attempts run at once. Sockets is kept
 	// to half of the files that the process may open.
 	Sockets, Scripts int
-	// Via makes of a probe by way of the VIP one that can be sent: its
-	// packets, marked or bound as it likes, are forwarded to the server in
-	// question. Without it such probes end in a local error.
-	Via func(*health.Probe) (*health.Probe, error)
+	// Via connects by way of the VIP, for probes that ask for it; network is
+	// tcp or udp. Without it such probes end in a local error, as they do if
+	// what it returns is ErrLocal.
+	Via Dial
 }
+
+// Dial connects to a probe's server within the probe's timeout.
+type Dial func(ctx context.Context, network string, p *health.Probe) (net.Conn, error)
 
 // Runner runs probes. It is safe for concurrent use.
 type Runner struct {
-	via    func(*health.Probe) (*health.Probe, error)
+	via    Dial
 	report func(health.CheckID, health.Result)
 	files  *track.Files[health.CheckID]
 	ctx    context.Context
@@ -172,30 +176,26 @@ func (r *Runner) run(j *job, policy script.Policy) {
 }
 
 func (r *Runner) attempt(j *job, policy script.Policy) health.Result {
-	p := j.probe
-	if p.Path == health.ViaVIP {
-		if r.via == nil {
+	p, dial := j.probe, Dial(direct)
+	if p.Path == health.ViaVIP && p.Kind != health.Misc {
+		if r.via == nil || p.Kind == health.Ping {
 			return localError(errNoVia)
 		}
-		var err error
-		if p, err = r.via(p); err != nil {
-			return localError(err)
-		}
-	}
-	if p.Kind != health.Misc && !p.Target.IsValid() {
+		dial = r.via
+	} else if p.Kind != health.Misc && !p.Target.IsValid() {
 		return localError(errNoTarget)
 	}
 	switch p.Kind {
 	case health.TCP:
-		return connects(j.ctx, p)
+		return connects(j.ctx, dial, p)
 	case health.HTTP, health.SSL:
-		return getsPage(j.ctx, p)
+		return getsPage(j.ctx, dial, p)
 	case health.SMTP:
-		return greets(j.ctx, p)
+		return greets(j.ctx, dial, p)
 	case health.DNS:
-		return resolves(j.ctx, p)
+		return resolves(j.ctx, dial, p)
 	case health.UDP:
-		return takesDatagram(j.ctx, p)
+		return takesDatagram(j.ctx, dial, p)
 	case health.Ping:
 		return echoes(j.ctx, p)
 	case health.Misc:

@@ -24,8 +24,8 @@ const defaultHelo = "smtpchecker.keepalived.org"
 var errSMTPLong = errors.New("the answer is too long")
 
 // greets is SMTP_CHECK: a greeting, HELO, QUIT.
-func greets(ctx context.Context, p *health.Probe) health.Result {
-	c, err := dial(ctx, "tcp", p)
+func greets(ctx context.Context, dial Dial, p *health.Probe) health.Result {
+	c, err := dial.open(ctx, "tcp", p)
 	if err != nil {
 		return notConnected(err, "Connection timeout to server", "Could not connect to server")
 	}

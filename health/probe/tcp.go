@@ -7,8 +7,8 @@ import (
 )
 
 // connects is TCP_CHECK: a connection comes about.
-func connects(ctx context.Context, p *health.Probe) health.Result {
-	c, err := dial(ctx, "tcp", p)
+func connects(ctx context.Context, dial Dial, p *health.Probe) health.Result {
+	c, err := dial.open(ctx, "tcp", p)
 	if err != nil {
 		return notConnected(err, "timeout", "failed")
 	}

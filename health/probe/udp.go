@@ -15,7 +15,7 @@ var errReply = errors.New("the reply is not the one that is asked for")
 
 // takesDatagram is UDP_CHECK: no ICMP error comes within the timeout or, if
 // that is asked for, the right reply does.
-func takesDatagram(ctx context.Context, p *health.Probe) health.Result {
+func takesDatagram(ctx context.Context, dial Dial, p *health.Probe) health.Result {
 	exchange := health.UDPExchange{}
 	if p.UDP != nil {
 		exchange = *p.UDP
@@ -23,7 +23,7 @@ func takesDatagram(ctx context.Context, p *health.Probe) health.Result {
 	if exchange.Payload == nil {
 		exchange.Payload = []byte(filler)
 	}
-	c, err := dial(ctx, "udp", p)
+	c, err := dial.open(ctx, "udp", p)
 	if err != nil {
 		return notConnected(err, "timeout", "failed")
 	}
