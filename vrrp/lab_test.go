@@ -69,7 +69,10 @@ func (r *recorder) Announce(iface string, addr netip.Addr, mac wire.MAC) {
 	r.say("announce %s on %s", addr, iface)
 }
 func (r *recorder) RunScript(name string) { r.runs = append(r.runs, name); r.say("run %s", name) }
-func (r *recorder) Notify(e Event)        { r.events = append(r.events, e.Line()); r.say("notify %s", e.Line()) }
+func (r *recorder) Notify(e Event) {
+	r.events = append(r.events, e.Line())
+	r.say("notify %s", e.Line())
+}
 func (r *recorder) Log(_ Level, text string) {
 	r.log = append(r.log, text)
 	r.say("log %s", text)

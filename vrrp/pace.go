@@ -89,9 +89,26 @@ func (i *instance) announce(now clock.Instant, a Address, first bool) {
 	case !now.Before(l.next):
 		l.next = now.Add(l.interval)
 		i.r.announceNow(item)
-	case !slices.Contains(l.waiting, item):
-		l.waiting = append(l.waiting, item)
+	default:
+		l.wait(item)
 	}
+}
+
+// wait has an announcement wait, in keepalived's order: that of the
+// configuration, not that of asking.
+func (l *lane) wait(a announcement) {
+	if slices.Contains(l.waiting, a) {
+		return
+	}
+	k, _ := slices.BinarySearchFunc(l.waiting, a, func(x, y announcement) int { return x.rank() - y.rank() })
+	l.waiting = slices.Insert(l.waiting, k, a)
+}
+
+// rank is the announcement's place in the configuration.
+func (a announcement) rank() int {
+	all := a.of.addresses()
+	place := slices.IndexFunc(all, func(x Address) bool { return x.Prefix.Addr() == a.addr })
+	return slices.Index(a.of.r.instances, a.of)<<16 + place
 }
 
 // faceName is the interface an address is on for keepalived: the one it would

@@ -196,7 +196,8 @@ func (r *Router) keepWaiting(before []*pacer, heirs map[*instance]*instance) {
 			for _, a := range l.waiting {
 				if a.of = heirs[a.of]; a.of != nil {
 					to := r.pacer(a.iface).lane(a.six)
-					to.next, to.waiting = l.next, append(to.waiting, a)
+					to.next = l.next
+					to.wait(a)
 				}
 			}
 		}
