@@ -38,6 +38,9 @@ func (i *Instance) identity() identity {
 // Instances that are no more leave before the new ones begin, under their old
 // names: their events have state Deleted.
 func (r *Router) Reload(now clock.Instant, cfg *Config) {
+	if r.stopped {
+		return
+	}
 	before := *r
 	r.build(cfg)
 	r.keepTracked(&before)

@@ -13,7 +13,8 @@ type Router struct {
 	cfg *Config
 	fx  Effects
 
-	running bool          // between Start and Stop
+	running bool // between Start and Stop
+	stopped bool
 	delayed clock.Instant // end of vrrp_startup_delay
 
 	instances []*instance
@@ -231,7 +232,7 @@ func (r *Router) Stop(now clock.Instant) {
 	for _, g := range r.groups {
 		g.enter(Stop)
 	}
-	r.running = false
+	r.running, r.stopped = false, true
 }
 
 func (r *Router) instance(name string) *instance {

@@ -60,14 +60,18 @@ func (i *instance) listen(now clock.Instant) {
 	}
 }
 
-// toBackup takes an instance that is not master to BACKUP.
+// toBackup takes an instance that is not master to BACKUP. The owner of the
+// addresses is on its way to MASTER and says nothing.
 func (i *instance) toBackup(now clock.Instant) {
 	fault := i.state == Fault
 	i.listen(now)
-	i.logf(Info, "Entering BACKUP STATE")
 	if fault && i.unicast() {
 		i.announceSource()
 	}
+	if i.owner() {
+		return
+	}
+	i.logf(Info, "Entering BACKUP STATE")
 	i.notify(StateChanged)
 }
 
