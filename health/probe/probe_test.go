@@ -247,7 +247,7 @@ func TestNothingIsLeft(t *testing.T) {
 	for _, handle := range []func(net.Conn){hang, func(net.Conn) {}, func(c net.Conn) { _, _ = io.WriteString(c, "x\n") }} {
 		targets = append(targets, serve(t, handle))
 	}
-	attempt(t, Config{}, &health.Probe{Target: targets[0]}) // package net opens what it keeps
+	attempt(t, Config{}, &health.Probe{Target: targets[1]}) // package net opens what it keeps
 	files, goroutines := openCount(t), runtime.NumGoroutine()
 	for _, target := range targets {
 		for _, kind := range []health.Kind{health.TCP, health.HTTP, health.SSL, health.SMTP, health.DNS, health.UDP, health.Ping} {
@@ -255,7 +255,7 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 	}
 	require.Eventually(t, func() bool {
-		return openCount(t) <= files && runtime.NumGoroutine() <= goroutines
+		return openCount(t) <= files && runtime.NumGoroutine() <= goroutines+1 // this one
 	}, 10*time.Second, time.Millisecond)
 }
 
