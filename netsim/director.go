@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"usvs/ipvsadm"
 	"usvs/link"
 	"usvs/localstack"
+	"usvs/node"
 	"usvs/sysctl"
 	"usvs/wire"
 )
@@ -45,6 +47,17 @@ type Director struct {
 	explains bool                  // somebody wants to hear it
 
 	listeners recorders // to its decisions, besides says
+
+	// With StartKeepalived:
+	conf      *Keepalived
+	node      *node.Node
+	nodeTimer *Timer
+	world     *world
+	probes    *prober
+	env       env
+	skew      skew
+	telling   bool // the node is being called
+	news      []func(*node.Node, clock.Instant)
 }
 
 // Director adds a host on which usvs runs on every interface.
@@ -53,7 +66,7 @@ func (n *Net) Director(name string, opts ...DirectorOptions) *Director {
 	if len(opts) > 0 {
 		o = opts[0]
 	}
-	d := &Director{Host: newHost(n, name), opts: o, batch: make([]*link.Frame, 1), explains: len(n.observers) > 0}
+	d := &Director{Host: newHost(n, name), opts: o, batch: make([]*link.Frame, 1), explains: len(n.observers) > 0, env: newEnv()}
 	d.adopt(d)
 	d.isLocal = func(a netip.Addr) bool { return d.table.IsLocal(a) }
 	d.start()
@@ -79,24 +92,44 @@ func (d *Director) rerouted() {
 	}
 	d.ctl.SetRoutes(d.table)
 	d.timer.Set(d.net.now)
+	if d.node != nil {
+		d.world.lost()
+		d.interfacesChanged()
+	}
 }
 
 // Crash ends the machine as Host.Crash does: connections, services and settings
-// are lost. Core and Control stay what they were, and do nothing.
+// are lost, and the addresses that keepalived had put on interfaces. Core and
+// Control stay what they were, and do nothing.
 func (d *Director) Crash() {
 	if d.life.crashed {
 		return
 	}
 	d.net.logf(d.name, "has crashed")
 	d.lose()
+	if d.world != nil {
+		d.world.vanish()
+	}
+	d.endNode()
 }
 
-// Restart starts the machine, and usvs on it with the options it was made with;
-// one that runs crashes first. Core and Control are new ones.
+// Restart starts the machine, and usvs on it with the options it was made with
+// and the configuration that StartKeepalived or Reload gave it last; one that
+// runs crashes first. Core and Control are new ones.
 func (d *Director) Restart() {
 	d.Crash()
 	d.boot()
 	d.start()
+	if d.conf == nil {
+		return
+	}
+	cfg, err := d.conf.Parse()
+	if err == nil {
+		err = d.startNode(cfg)
+	}
+	if err != nil { // it has been accepted before
+		panic(fmt.Sprintf("netsim: %s: %v", d.name, err))
+	}
 }
 
 // build makes the production parts and joins them, as cmd/usvs does.
@@ -161,7 +194,7 @@ func (d *Director) receive(p *Port, f *frame) {
 	kept := d.emit(f)
 	switch {
 	case seen == nil:
-	case d.receiveSync(p, seen):
+	case d.receiveSync(p, seen), d.receiveVRRP(p, seen), d.probes != nil && d.probes.receive(seen):
 		d.net.release(seen)
 	default:
 		d.input(p, seen)

@@ -100,6 +100,9 @@ func (l *Link) SetUp(up bool) {
 		if !up {
 			p.lostCarrier()
 		}
+		if d, ok := p.node.(*Director); ok {
+			d.interfacesChanged()
+		}
 	}
 }
 

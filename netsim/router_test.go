@@ -11,15 +11,15 @@ import (
 )
 
 // path is client - router - server, the second link with its own MTU.
-type path struct {
+type routedPath struct {
 	*Net
 	client, router, server *Host
 	rec                    *Recorder
 	errors                 []string
 }
 
-func newPath(t testing.TB, mtu int) *path {
-	p := &path{Net: New(1)}
+func newPath(t testing.TB, mtu int) *routedPath {
+	p := &routedPath{Net: New(1)}
 	p.client, p.router, p.server = p.Host("client"), p.Router("r"), p.Host("server")
 	p.Link(p.client.NIC("eth0", "192.0.2.9/24", "2001:db8:1::9/64"), p.router.NIC("eth0", "192.0.2.1/24", "2001:db8:1::1/64"))
 	far := p.router.NIC("eth1", "10.0.0.1/24", "2001:db8:2::1/64")
@@ -36,7 +36,7 @@ func newPath(t testing.TB, mtu int) *path {
 	return p
 }
 
-func (p *path) ping(t testing.TB, to string, o PingOptions) (got []PingReply) {
+func (p *routedPath) ping(t testing.TB, to string, o PingOptions) (got []PingReply) {
 	require.NoError(t, p.client.Ping(netip.MustParseAddr(to), o, func(r PingReply) { got = append(got, r) }))
 	p.Run(5 * time.Second)
 	return got

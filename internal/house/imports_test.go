@@ -59,7 +59,7 @@ plan                       -> explain keepalived/wanted
 oracle                     -> control dissect oracle/shell
 oracle/shell               ->
 procnet                    -> ipvs
-netsim                     -> control netsim/tcp
+netsim                     -> control netsim/tcp netsim/http node health/path
 netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
 health/path                -> ipvs netsim/tcp

@@ -1,0 +1,227 @@
+package netsim
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"usvs/netsim/http"
+)
+
+// duo is a pair of directors with a client and two real servers at one switch.
+type duo struct {
+	*Net
+	sw      *Switch
+	client  *Host
+	a, b    *Director
+	servers []*Host
+}
+
+// tutorial is the configuration that every LVS tutorial has.
+func tutorial(state, priority string) Keepalived {
+	return Keepalived{Text: strings.NewReplacer("STATE", state, "PRIORITY", priority).Replace(`
+global_defs {
+    router_id LVS_DEVEL
+}
+vrrp_instance VI_1 {
+    state STATE
+    interface eth0
+    virtual_router_id 51
+    priority PRIORITY
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass 1111
+    }
+    virtual_ipaddress {
+        10.0.0.100/24
+    }
+}
+virtual_server 10.0.0.100 80 {
+    delay_loop 6
+    lb_algo rr
+    lb_kind DR
+    protocol TCP
+    real_server 10.0.0.11 80 {
+        weight 1
+        TCP_CHECK {
+            connect_timeout 3
+            retry 1
+            delay_before_retry 1
+        }
+    }
+    real_server 10.0.0.12 80 {
+        weight 1
+        TCP_CHECK {
+            connect_timeout 3
+            retry 1
+            delay_before_retry 1
+        }
+    }
+}
+`)}
+}
+
+func newDuo(t testing.TB, seed uint64) *duo {
+	n := New(seed)
+	d := &duo{Net: n, sw: n.Switch("sw"), client: n.Host("client"), a: n.Director("a"), b: n.Director("b")}
+	cable := LinkOptions{Delay: 50 * time.Microsecond}
+	n.Link(d.client.NIC("eth0", "10.0.0.9/24"), d.sw.NextPort(), cable)
+	n.Link(d.a.NIC("eth0", "10.0.0.1/24"), d.sw.NextPort(), cable)
+	n.Link(d.b.NIC("eth0", "10.0.0.2/24"), d.sw.NextPort(), cable)
+	for _, name := range []string{"rs1", "rs2"} {
+		h := n.Host(name)
+		n.Link(h.NIC("eth0", "10.0.0.1"+name[2:]+"/24"), d.sw.NextPort(), cable)
+		_, err := h.Serve(80, http.Serve(page(h)))
+		require.NoError(t, err)
+		h.MustExec("usvs realserver up --vip 10.0.0.100")
+		d.servers = append(d.servers, h)
+	}
+	return d
+}
+
+func (d *duo) start(t testing.TB) {
+	t.Helper()
+	require.NoError(t, d.a.StartKeepalived(tutorial("MASTER", "150")))
+	require.NoError(t, d.b.StartKeepalived(tutorial("BACKUP", "100")))
+	d.Run(5 * time.Second)
+}
+
+func (d *duo) get(t testing.TB) string {
+	t.Helper()
+	return get(t, d.client, "10.0.0.100:80", time.Second)
+}
+
+func TestThePairFailsOver(t *testing.T) {
+	d := newDuo(t, 1)
+	d.start(t)
+	t.Log(d.LogText())
+	require.True(t, d.a.Port("eth0").has(addrPort("10.0.0.100:80").Addr()))
+	require.False(t, d.b.Port("eth0").has(addrPort("10.0.0.100:80").Addr()))
+	require.ElementsMatch(t, []string{"rs1/x", "rs2/x"}, []string{d.get(t), d.get(t)})
+}
+
+// master is which of the two has the VIP; "both" or "nobody".
+func (d *duo) master() string {
+	vip := addrPort("10.0.0.100:80").Addr()
+	a, b := d.a.Port("eth0").has(vip), d.b.Port("eth0").has(vip)
+	switch {
+	case a && b:
+		return "both"
+	case a:
+		return "a"
+	case b:
+		return "b"
+	}
+	return "nobody"
+}
+
+func TestCrashesAndRestartsOfThePair(t *testing.T) {
+	d := newDuo(t, 2)
+	d.start(t)
+	require.Equal(t, "a", d.master())
+	d.a.Crash()
+	require.Nil(t, d.a.Node())
+	require.Equal(t, "nobody", d.master(), "the address is gone with the machine")
+	require.True(t, d.RunWhile(4*time.Second, func() bool { return d.master() != "b" }))
+	require.Contains(t, d.get(t), "/x")
+	d.a.Restart()
+	require.NotNil(t, d.a.Node())
+	require.Equal(t, "b", d.master())
+	d.Run(5 * time.Second)
+	require.Equal(t, "a", d.master(), "it has the higher priority")
+	require.Contains(t, d.get(t), "/x")
+}
+
+func TestAStalledMasterComesBackLate(t *testing.T) {
+	d := newDuo(t, 3)
+	d.start(t)
+	d.a.Pause(10 * time.Second)
+	d.Run(5 * time.Second)
+	require.Equal(t, "both", d.master(), "the stalled one cannot know")
+	d.Run(7 * time.Second)
+	require.Equal(t, "a", d.master())
+	require.Contains(t, d.LogText(), "b: (VI_1) Master received advert from 10.0.0.1 with higher priority 150, ours 100")
+}
+
+func TestTheEndInOrder(t *testing.T) {
+	d := newDuo(t, 4)
+	d.start(t)
+	d.a.StopKeepalived()
+	d.a.StopKeepalived()
+	d.Run(time.Second)
+	require.Equal(t, "b", d.master(), "priority 0 is not waited for")
+	require.NotContains(t, d.a.MustExec("ipvsadm -Ln"), "10.0.0.100")
+	require.ErrorContains(t, d.a.Reload(tutorial("MASTER", "150")), "does not run")
+	require.NoError(t, d.a.StartKeepalived(tutorial("MASTER", "150")))
+	require.ErrorContains(t, d.a.StartKeepalived(tutorial("MASTER", "150")), "runs already")
+	d.Run(5 * time.Second)
+	require.Equal(t, "a", d.master())
+}
+
+func TestALinkGoesDown(t *testing.T) {
+	d := newDuo(t, 5)
+	d.start(t)
+	d.a.Port("eth0").Link().SetUp(false)
+	require.True(t, d.RunWhile(5*time.Second, func() bool { return d.master() != "b" }))
+	require.Contains(t, d.LogText(), "a: (VI_1) Entering FAULT STATE")
+	d.a.Port("eth0").Link().SetUp(true)
+	d.Run(5 * time.Second)
+	require.Equal(t, "a", d.master())
+}
+
+func TestAnAddressThatSomebodyTakesAway(t *testing.T) {
+	d := newDuo(t, 6)
+	d.start(t)
+	d.a.MustExec("ip addr del 10.0.0.100/24 dev eth0")
+	require.True(t, d.RunWhile(10*time.Second, func() bool { return d.master() != "a" }))
+}
+
+func TestServersComeAndGo(t *testing.T) {
+	d := newDuo(t, 7)
+	d.start(t)
+	d.Run(10 * time.Second) // each was checked once
+	d.servers[0].Service(80).SetUp(false)
+	d.Run(9 * time.Second) // the next check within 6 s, and again after 1 s
+	for range 4 {
+		require.Equal(t, "rs2/x", d.get(t))
+	}
+	require.Contains(t, d.LogText(), "a: TCP_CHECK on service [10.0.0.11]:tcp:80 failed after 1 retries.")
+	d.servers[0].Service(80).SetUp(true)
+	d.Run(7 * time.Second)
+	require.ElementsMatch(t, []string{"rs1/x", "rs2/x"}, []string{d.get(t), d.get(t)})
+}
+
+// TestASkewedClock: a backup whose clock is four times too fast does not wait for
+// the master.
+func TestASkewedClock(t *testing.T) {
+	d := newDuo(t, 8)
+	d.start(t)
+	d.b.SetSkew(4)
+	d.Run(time.Minute)
+	require.Contains(t, d.LogText(), "b: has a clock that runs at 4 of its speed")
+	require.Contains(t, d.LogText(), "b: (VI_1) Entering MASTER STATE")
+	d.b.SetSkew(1)
+	before := len(d.Log())
+	d.Run(5 * time.Second)
+	before = max(before, len(d.Log()))
+	d.Run(time.Minute)
+	for _, e := range d.Log()[before:] {
+		require.NotContains(t, e.Text, "STATE")
+	}
+	require.Equal(t, "a", d.master())
+}
+
+func TestConfigurationsThatAreRefused(t *testing.T) {
+	d := newDuo(t, 9)
+	require.ErrorContains(t, d.a.StartKeepalived(Keepalived{Text: "vrrp_instance VI_1 {\n  priority nine\n}\n"}), "keepalived.conf:")
+	require.Nil(t, d.a.Node())
+	d.start(t)
+	require.Error(t, d.a.Reload(Keepalived{Text: "vrrp_instance {\n"}))
+	with := Keepalived{Text: "include more.conf\n", Files: map[string]string{"more.conf": tutorial("MASTER", "150").Text}}
+	require.NoError(t, d.a.Reload(with))
+	d.Run(time.Second)
+	require.Equal(t, "a", d.master())
+}
