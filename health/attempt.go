@@ -8,12 +8,17 @@ import (
 
 // startCheck has a check wait for its first attempt since a start or a reload:
 // not all at the same moment, but spread over warmup. What watches begins now.
-func (m *Monitor) startCheck(now clock.Instant, c *check) {
-	c.enabled = m.mayRun(c.rs.vs)
+func (m *Monitor) startCheck(now clock.Instant, c *check, enabled bool) {
+	c.enabled = enabled
 	if c.cfg.Probe.Kind.Watch() {
 		m.begin(now, c)
 		return
 	}
+	verb := "Deactivating"
+	if enabled {
+		verb = "Activating"
+	}
+	m.fx.Log(Info, verb+c.rs.checkedFor())
 	delay := startDelay
 	if c.cfg.Warmup > 0 {
 		delay += time.Duration(m.rand.Int64N(int64(c.cfg.Warmup)))
@@ -24,7 +29,7 @@ func (m *Monitor) startCheck(now clock.Instant, c *check) {
 // begin begins an attempt, or puts it off as long as checks are suspended.
 func (m *Monitor) begin(now clock.Instant, c *check) {
 	if !c.enabled && !c.cfg.Probe.Kind.Watch() {
-		m.queue.add(c, now.Add(max(c.cfg.DelayLoop, time.Microsecond)))
+		m.wait(now, c, c.cfg.DelayLoop)
 		return
 	}
 	c.begun = now
@@ -46,8 +51,7 @@ func (m *Monitor) probe(c *check, p *Probe) CheckID {
 // newProbe is what the next attempt looks at.
 func (c *check) newProbe() *Probe {
 	p := c.cfg.Probe
-	p.Server = endpointName(p.Target.Addr(), c.rs.vs.cfg.Protocol, p.Target.Port())
-	p.Service = c.rs.vs.name
+	p.Server, p.Service = c.rs.name, c.rs.vs.name
 	if p.HTTP != nil && c.url < len(c.cfg.URLs) {
 		request := *p.HTTP
 		request.URL = c.cfg.URLs[c.url]
@@ -72,16 +76,7 @@ func (m *Monitor) Result(now clock.Instant, id CheckID, r Result) {
 		m.conclude(now, c, r)
 		return
 	}
-	c.last, c.ended = r, now
-	if r.Outcome == Failure {
-		c.failures++
-	}
 	if !m.inquire(c, r) {
 		m.judge(now, c, r)
 	}
-}
-
-// wait has a check make its next attempt after delay.
-func (m *Monitor) wait(now clock.Instant, c *check, delay time.Duration) {
-	m.queue.add(c, now.Add(max(delay, time.Microsecond)))
 }

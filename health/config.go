@@ -114,7 +114,9 @@ type Check struct {
 
 	// Dynamic is misc_dynamic: the exit status sets the server's weight.
 	Dynamic bool
-	// Weight is what a tracked file's value is multiplied by: FILE_CHECK.
-	// Of weight 0, every value but 0 is a failure.
+	// Track is the name of the track_file: FILE_CHECK.
+	Track string
+	// Weight is what the tracked file's value is multiplied by. Of weight 0,
+	// every value but 0 is a failure.
 	Weight int
 }

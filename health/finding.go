@@ -13,9 +13,8 @@ func (c *check) route(p *Probe) {
 	if p.Path != ViaVIP {
 		return
 	}
-	vs := c.rs.vs.cfg
-	for i, s := range vs.Services {
-		if s.ID.Addr.IsValid() && s.ID.Mark == 0 {
+	for i, s := range c.rs.vs.cfg.Services {
+		if s.ID.Mark == 0 {
 			p.Via = Via{Service: s.ID, Server: target(c.rs.cfg.ID, c.rs.cfg.Targets, i), Spec: c.rs.cfg.Spec}
 			return
 		}
@@ -44,21 +43,22 @@ func (m *Monitor) inquire(c *check, r Result) bool {
 func (m *Monitor) conclude(now clock.Instant, c *check, direct Result) {
 	r := *c.pending
 	c.pending = nil
-	if direct.Outcome == Success && r.Cause == "" {
-		r.Cause = likelyCause(c.rs.cfg.Spec.Method)
+	switch direct.Outcome {
+	case Success:
+		r.Cause = "answers on its own address but not on the VIP: " + suspicion(c.rs.cfg.Spec.Method)
+	case Failure:
+		r.Cause = "does not answer on its own address either"
 	}
-	c.last = r
 	m.judge(now, c, r)
 }
 
-// likelyCause is why a server answers on its own address only.
-func likelyCause(method ipvs.ForwardMethod) string {
-	const but = "answers on its own address but not on the VIP: "
+// suspicion is why a server may answer on its own address only.
+func suspicion(method ipvs.ForwardMethod) string {
 	switch method {
 	case ipvs.DirectRoute:
-		return but + "is the VIP on its lo, and does the service listen on it? (DR)"
+		return "is the VIP on its lo, and does the service listen there? (DR)"
 	case ipvs.Tunnel:
-		return but + "is the VIP on its tunnel interface, of the right type, and rp_filter off? (TUN)"
+		return "is the VIP on its tunnel device, the tunnel of the right type, rp_filter off? (TUN)"
 	}
-	return but + "does its way back lead through the director? (NAT)"
+	return "does its way back lead through the director? (NAT)"
 }

@@ -1,7 +1,6 @@
 package health
 
 import (
-	"fmt"
 	"time"
 
 	"usvs/clock"
@@ -10,110 +9,143 @@ import (
 // judge makes of an attempt's result what it means for the check, and has the
 // next attempt wait.
 func (m *Monitor) judge(now clock.Instant, c *check, r Result) {
+	c.last, c.ended = r, now
 	switch {
 	case r.Outcome == LocalError:
-		m.logf(Info, "%s", c.rescheduled(r))
-		if !c.cfg.Probe.Kind.Watch() {
-			m.wait(now, c, c.cfg.DelayLoop)
-		}
+		m.reschedule(now, c, r)
 	case c.cfg.Probe.Kind == File:
 		m.judgeFile(now, c, r)
 	case c.cfg.Probe.Kind == BFD:
 		m.judgeBFD(now, c, r)
-	case c.cfg.Probe.Kind == Misc:
-		m.judgeScript(now, c, r)
-	case r.Outcome == Success:
+	case r.Outcome == Success || c.cfg.Dynamic && c.setsWeight(r):
 		m.succeed(now, c, r)
 	default:
 		m.fail(now, c, r)
 	}
+	if c.last.Outcome == Failure {
+		c.failures++
+	}
 }
 
-// succeed is for checks that talk to the server.
+// reschedule is for an attempt that could not be made.
+func (m *Monitor) reschedule(now clock.Instant, c *check, r Result) {
+	m.logf(Info, "%s", c.rescheduled(r))
+	if !c.cfg.Probe.Kind.Watch() {
+		m.wait(now, c, c.cfg.DelayLoop)
+	}
+}
+
+// succeed goes on to the next page, or if there is none finds the server well.
+// The page because of which the server is down opens the way only: all have to
+// be there once again.
 func (m *Monitor) succeed(now clock.Instant, c *check, r Result) {
 	c.retries = 0
-	if line := c.pageLine(); line != "" && (!c.up || !c.hasRun) {
-		m.logf(Info, "%s", line)
-	}
-	if c.url+1 < len(c.cfg.URLs) {
+	if len(c.cfg.URLs) > 0 {
+		if !c.up {
+			m.logf(Info, "%s", c.pageLine())
+		}
 		c.url++
-		m.wait(now, c, c.nextPage())
-		return
+		if c.blocked || c.url < len(c.cfg.URLs) {
+			if c.blocked {
+				c.blocked, c.url = false, 0
+			}
+			m.wait(now, c, c.nextPage())
+			return
+		}
+		c.url = 0
 	}
-	c.url = 0
-	if !c.up || !c.hasRun {
-		m.logf(Info, "%s", c.successLine())
-	}
-	m.passed(now, c, r)
-	m.wait(now, c, c.cfg.DelayLoop)
+	m.pass(now, c, r)
+	m.waitAfter(now, c, c.cfg.DelayLoop)
 }
 
 // nextPage is how long after a page the next one is looked at.
 func (c *check) nextPage() time.Duration {
-	if c.cfg.FastRecovery && !c.up {
+	if c.cfg.FastRecovery && (!c.up || !c.hasRun) {
 		return 0
 	}
 	return c.cfg.DelayLoop
 }
 
-// fail is for checks that talk to the server. A server that is up is given
-// another chance; a check that has not run before gives none.
+// fail puts up with the failure if there are retries left, else it finds the
+// server not well.
 func (m *Monitor) fail(now clock.Instant, c *check, r Result) {
-	if c.up && c.retries < c.cfg.Retry || c.retriesWhileDown() {
-		c.retries++
-		if c.cfg.LogAllFailures {
-			m.logf(Info, "%s", c.attemptLine(r))
+	if c.retries < c.cfg.Retry && c.retriesNow() {
+		if c.cfg.LogAllFailures && c.wouldChange() {
+			m.log(c, c.attemptLine(r, true), r)
 		}
-		m.wait(now, c, c.cfg.DelayBeforeRetry)
+		c.retries++
+		m.waitAfter(now, c, c.cfg.DelayBeforeRetry)
 		return
 	}
-	m.failed(now, c, r, c.failureLine(r))
-	c.retries = 0
-	m.wait(now, c, c.afterFailure())
-}
-
-// retriesWhileDown: TCP_CHECK of keepalived 2.2.7 keeps counting when the
-// server is down, and so comes back to it at both intervals in turn.
-func (c *check) retriesWhileDown() bool {
-	return !c.up && c.cfg.Probe.Kind == TCP && c.retries < c.cfg.Retry
-}
-
-// afterFailure is how long after the last retry the server is looked at again.
-func (c *check) afterFailure() time.Duration {
-	if k := c.cfg.Probe.Kind; k == HTTP || k == SSL {
-		return max(c.cfg.DelayLoop, c.cfg.DelayBeforeRetry)
-	}
-	return c.cfg.DelayLoop
-}
-
-// judgeScript is for MISC_CHECK, whose attempts start delay_loop after each
-// other however long they take.
-func (m *Monitor) judgeScript(now clock.Instant, c *check, r Result) {
-	if r.Outcome == Success || c.cfg.Dynamic && r.Signal == 0 && r.Status >= 2 && r.Status <= 255 {
+	m.giveUp(now, c, r)
+	delay := c.cfg.DelayLoop
+	if c.web() {
+		// The retries are used up until a page is there.
+		c.blocked = true
+		delay = max(delay, c.cfg.DelayBeforeRetry)
+	} else {
 		c.retries = 0
-		if !c.up || !c.hasRun {
-			m.logf(Info, "%s", c.scriptLine(r, true))
-		}
-		if c.cfg.Dynamic {
-			m.weigh(now, c, c.scriptWeight(r))
-		}
-		r.Outcome = Success
-		c.last.Outcome = Success
-		m.passed(now, c, r)
-		m.waitSince(now, c, c.cfg.DelayLoop)
-		return
 	}
-	if c.up && c.retries < c.cfg.Retry {
-		c.retries++
+	m.waitAfter(now, c, delay)
+}
+
+// retriesNow reports whether failures in a row count now. Of a server that is
+// down they still do with keepalived's TCP_CHECK, SMTP_CHECK and HTTP_GET: so
+// these come back to it at both intervals in turn.
+func (c *check) retriesNow() bool {
+	k := c.cfg.Probe.Kind
+	return c.wouldChange() || k == TCP || k == SMTP || c.web()
+}
+
+// wouldChange reports whether a failure now is news.
+func (c *check) wouldChange() bool { return c.up || !c.hasRun }
+
+func (c *check) web() bool {
+	return c.cfg.Probe.Kind == HTTP || c.cfg.Probe.Kind == SSL
+}
+
+// giveUp notes that the check has failed.
+func (m *Monitor) giveUp(now clock.Instant, c *check, r Result) {
+	if c.wouldChange() {
 		if c.cfg.LogAllFailures {
-			m.logf(Info, "%s", c.scriptLine(r, false))
+			m.log(c, c.attemptLine(r, false), Result{})
 		}
-		m.waitSince(now, c, c.cfg.DelayBeforeRetry)
-		return
+		m.log(c, c.failureLine(r), r)
 	}
-	m.failed(now, c, r, c.scriptLine(r, false))
-	c.retries = 0
-	m.waitSince(now, c, c.cfg.DelayLoop)
+	c.strict = false
+	if c.cfg.Dynamic {
+		c.rs.weight -= c.weight
+		c.weight = 0
+	}
+	wasUp, wasAlive := c.up, c.rs.alive
+	m.setCheck(now, c, false)
+	if wasUp {
+		m.mail(c, wasAlive, c.mailBody(r))
+	}
+}
+
+// pass notes that the check says the server is well.
+func (m *Monitor) pass(now clock.Instant, c *check, r Result) {
+	c.last.Outcome, r.Outcome = Success, Success
+	wasUp, wasAlive, first := c.up, c.rs.alive, !c.hasRun
+	c.strict = false
+	if c.cfg.Dynamic {
+		m.weigh(now, c, c.scriptWeight(r))
+	}
+	if line := c.successLine(); line != "" && (first || !wasUp) {
+		m.log(c, line, Result{})
+	}
+	m.setCheck(now, c, true)
+	// MISC_CHECK writes at its first success, too.
+	if !wasUp || first && c.cfg.Probe.Kind == Misc {
+		m.mail(c, wasAlive, c.mailBody(r))
+	}
+}
+
+// setsWeight reports whether a script with misc_dynamic ended by saying which
+// weight the server is to have.
+func (c *check) setsWeight(r Result) bool {
+	return r.Signal == 0 && r.Status >= 2 && r.Status <= 255 && r.Reason != timedOut
 }
 
 // scriptWeight is what the exit status of a script with misc_dynamic adds to the
@@ -125,78 +157,61 @@ func (c *check) scriptWeight(r Result) int64 {
 	return int64(r.Status) - 2 - int64(c.rs.cfg.Spec.Weight)
 }
 
-// waitSince is wait, from the beginning of the attempt on.
-func (m *Monitor) waitSince(now clock.Instant, c *check, delay time.Duration) {
-	m.wait(now, c, c.begun.Add(delay).Sub(now))
-}
-
 // judgeFile is for FILE_CHECK: the file's value changes the server's weight.
 func (m *Monitor) judgeFile(now clock.Instant, c *check, r Result) {
 	weight := int64(r.Status) * int64(c.cfg.Weight)
-	if weight <= -1<<31 || c.cfg.Weight == 0 && r.Status != 0 {
+	fault := weight <= -1<<31 || c.cfg.Weight == 0 && r.Status != 0
+	if fault == c.up {
+		verb := "leaving"
+		if fault {
+			verb = "now"
+		}
+		m.logf(Info, "(%s): tracked file %s %s FAULT state", c.rs.name, c.cfg.Track, verb)
+	}
+	if c.last.Outcome = Success; fault {
 		c.last.Outcome = Failure
-		m.failed(now, c, r, "")
+		m.setCheck(now, c, false)
 		return
 	}
 	m.weigh(now, c, weight)
-	m.passed(now, c, r)
+	m.setCheck(now, c, true)
 }
 
 // judgeBFD is for BFD_CHECK.
 func (m *Monitor) judgeBFD(now clock.Instant, c *check, r Result) {
-	state := "Up"
-	if r.Outcome != Success {
-		state = "Down"
-	}
-	line := fmt.Sprintf("BFD check of [%s] RS(%s) is %s", c.cfg.Probe.Name, c.rs.name, state)
-	if r.Outcome != Success {
-		m.failed(now, c, r, line)
+	up, wasAlive := r.Outcome == Success, c.rs.alive
+	if up == c.up && c.hasRun {
 		return
 	}
-	if !c.up || !c.hasRun {
-		m.logf(Info, "%s", line)
-	}
-	m.passed(now, c, r)
-}
-
-// passed notes that the check says the server is well.
-func (m *Monitor) passed(now clock.Instant, c *check, r Result) {
-	wasUp, wasAlive := c.up, c.rs.alive
-	m.setCheck(now, c, true)
-	if !wasUp {
-		m.mail(c, wasAlive, true, c.mailBody(r))
+	m.logf(Info, "BFD check of [%s] RS(%s) is %s", c.cfg.Probe.Name, c.rs.name, upOrDown(up))
+	changed := up != c.up
+	m.setCheck(now, c, up)
+	if changed {
+		m.mail(c, wasAlive, "=> BFD CHECK "+c.cfg.Probe.Name+" "+upOrDown(up)+" on service <=")
 	}
 }
 
-// failed notes that the check says the server is not well, and logs line if
-// that is news.
-func (m *Monitor) failed(now clock.Instant, c *check, r Result, line string) {
-	if !c.up && c.hasRun {
-		return
+// wait has a check make its next attempt after delay.
+func (m *Monitor) wait(now clock.Instant, c *check, delay time.Duration) {
+	m.queue.add(c, now.Add(max(delay, time.Microsecond)))
+}
+
+// waitAfter is wait after an attempt. Scripts are run delay after each other's
+// start, however long they take.
+func (m *Monitor) waitAfter(now clock.Instant, c *check, delay time.Duration) {
+	if c.cfg.Probe.Kind == Misc {
+		delay = c.begun.Add(delay).Sub(now)
+	}
+	m.wait(now, c, delay)
+}
+
+// log writes a line about a check. Of one by way of the VIP it says the cause of
+// a failure.
+func (m *Monitor) log(c *check, line string, r Result) {
+	if r.Cause != "" && c.probe.Path == ViaVIP {
+		line += " (" + r.Cause + ")"
 	}
 	if line != "" {
-		m.logf(Info, "%s", withCause(line, r))
+		m.fx.Log(Info, line)
 	}
-	wasAlive := c.rs.alive
-	m.setCheck(now, c, false)
-	m.mail(c, wasAlive, false, c.mailBody(r))
-}
-
-func withCause(line string, r Result) string {
-	if r.Cause == "" {
-		return line
-	}
-	return line + " (" + r.Cause + ")"
-}
-
-// mail tells of a check that changed its mind.
-func (m *Monitor) mail(c *check, wasAlive, up bool, body string) {
-	rs := c.rs
-	if !rs.cfg.SMTPAlert || m.cfg.NoCheckerEmails && wasAlive == rs.alive {
-		return
-	}
-	m.fx.Notify(Event{
-		Kind: serverEvent(up), Service: rs.vs.name, Server: rs.name,
-		Mail: m.serverMail(rs, up, body),
-	})
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"usvs/clock"
-	"usvs/ipvs"
 )
 
 // startDelay is how long after a start or a reload the first check may run.
@@ -24,6 +23,7 @@ type Monitor struct {
 	running  map[CheckID]*check
 	lastID   CheckID
 	order    uint64              // of the newest check
+	round    uint64              // of reloads
 	present  map[netip.Addr]bool // addresses the host has, for ha_suspend
 	on       bool                // started and not stopped
 }
@@ -35,8 +35,9 @@ type service struct {
 	servers  []*server
 	quorumUp bool
 	sorryUp  bool // the sorry server stands in
-	sorrySet bool // the sorry server is in IPVS, perhaps with weight 0
+	sorry    seat // the sorry server's
 	since    clock.Instant
+	round    uint64 // the last reload that it stayed in
 }
 
 // server is a real server of a virtual server.
@@ -48,9 +49,11 @@ type server struct {
 	failed  int   // checks that have failed
 	weight  int64 // what the configuration and the checks make of it
 	alive   bool
-	set     bool // in IPVS, perhaps with weight 0
+	seat    seat
+	started bool // it was offered to IPVS
 	changed int  // how often it went up or down
 	since   clock.Instant
+	round   uint64 // the last reload that it stayed in
 }
 
 // check is a checker of a server.
@@ -61,8 +64,11 @@ type check struct {
 	enabled bool
 	up      bool
 	hasRun  bool
-	retries int   // failures in a row that were put up with
-	url     int   // of HTTP and SSL: the page the next attempt looks at
+	strict  bool // it has not run since the start: one failure is enough
+	retries int  // failures in a row that were put up with
+	url     int  // of HTTP and SSL: the page the next attempt looks at
+	// blocked is whether that page is why the server is down.
+	blocked bool
 	weight  int64 // what it adds to the server's weight
 
 	id    CheckID // of the attempt that runs, or 0
@@ -84,39 +90,45 @@ type check struct {
 func New(cfg *Config, fx Effects, random *rand.Rand) *Monitor {
 	m := &Monitor{cfg: cfg, fx: fx, rand: random, running: map[CheckID]*check{}, present: map[netip.Addr]bool{}}
 	for _, vs := range cfg.VirtualServers {
-		m.services = append(m.services, m.newService(vs))
+		m.services = append(m.services, m.newService(vs, true))
 	}
 	return m
 }
 
-func (m *Monitor) newService(cfg *VirtualServer) *service {
-	vs := &service{cfg: cfg, name: serviceName(cfg)}
+// newService returns a virtual server that is not in IPVS yet. With strict, the
+// first failure of a check is enough, as at the start.
+func (m *Monitor) newService(cfg *VirtualServer, strict bool) *service {
+	vs := &service{cfg: cfg, name: serviceName(cfg), servers: make([]*server, 0, len(cfg.Servers))}
 	for _, rs := range cfg.Servers {
-		vs.servers = append(vs.servers, m.newServer(vs, rs))
+		vs.servers = append(vs.servers, m.newServer(vs, rs, strict))
 	}
 	return vs
 }
 
-func (m *Monitor) newServer(vs *service, cfg *Server) *server {
+func (m *Monitor) newServer(vs *service, cfg *Server, strict bool) *server {
 	rs := &server{
 		vs: vs, cfg: cfg, weight: int64(cfg.Spec.Weight),
 		name: endpointName(cfg.ID.Addr, vs.cfg.Protocol, cfg.ID.Port),
 	}
 	for _, c := range cfg.Checks {
-		rs.checks = append(rs.checks, m.newCheck(rs, c))
+		rs.checks = append(rs.checks, m.newCheck(rs, c, strict))
 	}
+	rs.alive = rs.failed == 0
 	return rs
 }
 
-// newCheck returns a check before its first attempt, at which one failure is
-// enough.
-func (m *Monitor) newCheck(rs *server, cfg *Check) *check {
+// newCheck returns a check before its first attempt. keepalived's SMTP_CHECK is
+// never strict.
+func (m *Monitor) newCheck(rs *server, cfg *Check, strict bool) *check {
 	m.order++
-	c := &check{rs: rs, cfg: cfg, up: !cfg.Alpha, retries: cfg.Retry, place: notQueued, order: m.order}
-	c.probe = c.newProbe()
+	c := &check{rs: rs, cfg: cfg, up: !cfg.Alpha, place: notQueued, order: m.order}
+	if strict && cfg.Probe.Kind != SMTP {
+		c.strict, c.retries = true, cfg.Retry
+	}
 	if cfg.Alpha {
 		rs.failed++
 	}
+	c.probe = c.newProbe()
 	return c
 }
 
@@ -124,6 +136,8 @@ func (m *Monitor) newCheck(rs *server, cfg *Check) *check {
 func (m *Monitor) Start(now clock.Instant) {
 	m.on = true
 	for _, vs := range m.services {
+		vs.since = now
+		m.addServices(vs)
 		m.startService(now, vs)
 	}
 	m.startChecks(now)
@@ -132,9 +146,10 @@ func (m *Monitor) Start(now clock.Instant) {
 // startChecks has every check begin anew.
 func (m *Monitor) startChecks(now clock.Instant) {
 	for _, vs := range m.services {
+		run := m.mayRun(vs)
 		for _, rs := range vs.servers {
 			for _, c := range rs.checks {
-				m.startCheck(now, c)
+				m.startCheck(now, c, run)
 			}
 		}
 	}
@@ -162,8 +177,13 @@ func (m *Monitor) SetAddress(now clock.Instant, addr netip.Addr, present bool) {
 	} else {
 		delete(m.present, addr)
 	}
+	verb := "removed"
+	if present {
+		verb = "added"
+	}
 	for _, vs := range m.services {
-		if vs.suspendedBy(addr) {
+		if vs.suspendedBy(addr) && m.on {
+			m.logf(Info, "Netlink reflector reports IP %v %s", addr, verb)
 			m.suspend(vs, !present)
 		}
 	}
@@ -203,19 +223,16 @@ func (m *Monitor) suspend(vs *service, suspended bool) {
 	for _, rs := range vs.servers {
 		for _, c := range rs.checks {
 			c.enabled = !suspended
-			m.logf(Info, "%s healthchecker for service %s for VS %s", verb, rs.name, vs.name)
+			m.fx.Log(Info, verb+rs.checkedFor())
 		}
 	}
 }
 
-func (m *Monitor) logf(level Level, format string, args ...any) {
-	m.fx.Log(level, fmt.Sprintf(format, args...))
+// checkedFor is the end of lines about a server's checks.
+func (rs *server) checkedFor() string {
+	return " healthchecker for service " + rs.name + " for VS " + rs.vs.name
 }
 
-// target is what a server is called in the virtual server's i-th service.
-func target(id ipvs.ServerID, targets []ipvs.ServerID, i int) ipvs.ServerID {
-	if i < len(targets) {
-		return targets[i]
-	}
-	return id
+func (m *Monitor) logf(level Level, format string, args ...any) {
+	m.fx.Log(level, fmt.Sprintf(format, args...))
 }

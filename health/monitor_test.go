@@ -178,6 +178,8 @@ func TestServerDownAndUp(t *testing.T) {
 		"ipvs: add 10.0.1.2:80 to TCP 10.0.0.100:80 weight 1",
 		"log: Gained quorum 1+0=1 <= 2 for VS [10.0.0.100]:tcp:80",
 		"notify: VS [10.0.0.100]:tcp:80 UP",
+		"log: Activating healthchecker for service [10.0.1.1]:tcp:80 for VS [10.0.0.100]:tcp:80",
+		"log: Activating healthchecker for service [10.0.1.2]:tcp:80 for VS [10.0.0.100]:tcp:80",
 	}, w.take())
 	next := m.Tick(0)
 	require.Equal(t, clock.Instant(time.Second), next, "no warmup")

@@ -168,15 +168,16 @@ type Result struct {
 	// Reason is a few words for the log why it was no success, without the
 	// server's name: of TCP, UDP and Ping "timeout" or "failed", of HTTP what
 	// stands before "server" in keepalived's lines ("Timeout connecting", "HTTP
-	// status code error to"), of SMTP and DNS keepalived's words.
+	// status code error to"), of SMTP and DNS keepalived's words, of a script
+	// "timed out" if that was it.
 	Reason string
 	// Status is a script's exit status (Misc), a file's value (File), 0 unless
 	// the session is up (BFD), or the HTTP status.
 	Status int
 	// Signal is what ended a script, or 0.
 	Signal int
-	// Cause says more of a failure than keepalived would; it is shown in the
-	// log behind the failure. The Monitor itself finds the cause of what fails
-	// by way of the VIP only.
+	// Cause says more of a failure than keepalived would. It is in the Status,
+	// and of checks by way of the VIP in the log, too. The Monitor itself finds
+	// out why a server fails by way of the VIP only.
 	Cause string
 }

@@ -6,6 +6,27 @@ import (
 	"usvs/clock"
 )
 
+// startService has a virtual server that is in IPVS begin: its servers that are
+// not known to have failed are added, which is all but for alpha mode, and the
+// quorum is looked at.
+func (m *Monitor) startService(now clock.Instant, vs *service) {
+	for _, rs := range vs.servers {
+		if !rs.started {
+			m.startServer(now, rs)
+		}
+	}
+	m.updateQuorum(now, vs, true)
+	m.poolSorry(vs)
+}
+
+func (m *Monitor) startServer(now clock.Instant, rs *server) {
+	rs.started, rs.since = true, now
+	m.pool(rs)
+	if rs.alive && m.cfg.InitNotifies {
+		m.notifyServer(rs, true)
+	}
+}
+
 // aliveWeight is the weight of all servers that are up.
 func (vs *service) aliveWeight() (sum int64) {
 	for _, rs := range vs.servers {
@@ -16,97 +37,91 @@ func (vs *service) aliveWeight() (sum int64) {
 	return sum
 }
 
-// startService puts a virtual server into IPVS, with those of its servers that
-// are not known to have failed: all, but for alpha mode.
-func (m *Monitor) startService(now clock.Instant, vs *service) {
-	vs.since = now
-	for _, s := range vs.cfg.Services {
-		m.report("IP_VS_SO_SET_ADD", m.fx.AddService(s.ID, s.Spec))
-	}
-	for _, rs := range vs.servers {
-		m.startServer(now, rs)
-	}
-	m.updateQuorum(now, vs, true)
+// tally is a quorum that was looked at.
+type tally struct {
+	quorum, hysteresis, limit, weight int64
 }
 
-func (m *Monitor) startServer(now clock.Instant, rs *server) {
-	rs.alive, rs.since = rs.failed == 0, now
-	m.pool(rs, rs.alive)
-	if rs.alive && m.cfg.InitNotifies {
-		m.notifyServer(rs, true)
+func (vs *service) tally() tally {
+	t := tally{quorum: int64(vs.cfg.Quorum), hysteresis: int64(vs.cfg.Hysteresis), weight: vs.aliveWeight()}
+	if t.limit = t.quorum + t.hysteresis; vs.quorumUp {
+		t.limit = t.quorum - t.hysteresis
 	}
+	return t
+}
+
+// body is the text of the mail about it: keepalived's is the same for both
+// directions.
+func (t tally) body(what string) string {
+	return fmt.Sprintf("=> %s %d+%d=%d <= %d <=", what, t.quorum, t.hysteresis, t.limit, t.weight)
 }
 
 // updateQuorum sees whether the servers that are up are enough. Hysteresis keeps
-// it from changing to and fro; no weight at all is never enough.
+// it from changing to and fro; no weight at all is never enough. At the start a
+// virtual server without quorum is worth a word only if it has a sorry server.
 func (m *Monitor) updateQuorum(now clock.Instant, vs *service, start bool) {
-	weight, quorum, hysteresis := vs.aliveWeight(), int64(vs.cfg.Quorum), int64(vs.cfg.Hysteresis)
+	t := vs.tally()
+	enough := t.weight > 0 && t.weight >= t.limit
 	switch {
-	case !vs.quorumUp && weight >= quorum+hysteresis && weight > 0:
-		m.gainQuorum(now, vs, weight)
-	case start || vs.quorumUp && (weight == 0 || weight < quorum-hysteresis):
-		m.loseQuorum(now, vs, weight, start)
+	case enough && !vs.quorumUp:
+		m.gainQuorum(now, vs, t, start)
+	case !enough && (vs.quorumUp || start && vs.cfg.Sorry != nil && !vs.sorryUp):
+		m.loseQuorum(now, vs, t, start)
 	}
 }
 
-func (m *Monitor) gainQuorum(now clock.Instant, vs *service, weight int64) {
+func (m *Monitor) gainQuorum(now clock.Instant, vs *service, t tally, start bool) {
 	vs.quorumUp, vs.since = true, now
-	q, h := vs.cfg.Quorum, vs.cfg.Hysteresis
-	m.logf(Info, "Gained quorum %d+%d=%d <= %d for VS %s", q, h, q+h, weight, vs.name)
+	m.logf(Info, "Gained quorum %d+%d=%d <= %d for VS %s", t.quorum, t.hysteresis, t.limit, t.weight, vs.name)
 	if vs.sorryUp {
 		m.removeSorry(vs)
 	}
-	m.notifyQuorum(vs, true, fmt.Sprintf("=> %d+%d=%d <= %d <=", q, h, q+h, weight))
+	what := "Gained quorum"
+	if start {
+		what = "Starting with quorum up"
+	}
+	m.notifyQuorum(vs, true)
+	m.serviceMail(vs, true, t.body(what))
 }
 
-func (m *Monitor) loseQuorum(now clock.Instant, vs *service, weight int64, start bool) {
+func (m *Monitor) loseQuorum(now clock.Instant, vs *service, t tally, start bool) {
 	vs.quorumUp, vs.since = false, now
-	verb := "Lost quorum"
+	what := "Lost quorum"
 	if start {
-		verb = "Starting with quorum down"
+		what = "Starting with quorum down"
 	}
-	q, h := vs.cfg.Quorum, vs.cfg.Hysteresis
-	m.logf(Info, "%s %d-%d=%d > %d for VS %s", verb, q, h, q-h, weight, vs.name)
+	m.logf(Info, "%s %d-%d=%d > %d for VS %s", what, t.quorum, t.hysteresis, t.limit, t.weight, vs.name)
 	if vs.cfg.Sorry != nil && !vs.sorryUp {
 		m.addSorry(vs)
 	}
-	m.notifyQuorum(vs, false, fmt.Sprintf("=> %d-%d=%d > %d <=", q, h, q-h, weight))
+	m.notifyQuorum(vs, false)
+	m.serviceMail(vs, false, t.body(what))
 }
 
 // addSorry has the sorry server stand in for the servers that are left.
 func (m *Monitor) addSorry(vs *service) {
-	sorry, verb := vs.cfg.Sorry, "Adding"
-	if sorry.Inhibit {
+	verb := "Adding"
+	if vs.cfg.Sorry.Inhibit {
 		verb = "Enabling"
 	}
 	m.logf(Info, "%s sorry server %s to VS %s", verb, vs.sorryName(), vs.name)
 	m.logf(Info, "Removing alive servers from the pool for VS %s", vs.name)
-	for _, rs := range vs.servers {
-		if rs.alive {
-			m.pool(rs, false)
-		}
-	}
 	vs.sorryUp = true
-	m.setInIPVS(vs, place{sorry.ID, sorry.Targets, &vs.sorrySet}, sorry.Spec, true)
+	m.poolAlive(vs)
+	m.poolSorry(vs)
 }
 
 // removeSorry has the servers that are up take their places again.
 func (m *Monitor) removeSorry(vs *service) {
-	sorry, verb := vs.cfg.Sorry, "Removing"
-	if sorry.Inhibit {
+	verb := "Removing"
+	if vs.cfg.Sorry.Inhibit {
 		verb = "Disabling"
 	}
 	m.logf(Info, "%s sorry server %s from VS %s", verb, vs.sorryName(), vs.name)
 	vs.sorryUp = false
-	spec := sorry.Spec
-	spec.Weight = 0
-	m.setInIPVS(vs, place{sorry.ID, sorry.Targets, &vs.sorrySet}, spec, sorry.Inhibit)
+	m.poolSorry(vs)
 	m.logf(Info, "Adding alive servers to the pool for VS %s", vs.name)
-	for _, rs := range vs.servers {
-		if rs.alive {
-			m.pool(rs, true)
-		}
-	}
+	m.poolAlive(vs)
 }
 
 func (vs *service) sorryName() string {
@@ -114,13 +129,10 @@ func (vs *service) sorryName() string {
 }
 
 // notifyQuorum tells of a virtual server that has enough servers, or has not.
-func (m *Monitor) notifyQuorum(vs *service, up bool, body string) {
-	kind, script := QuorumDown, vs.cfg.QuorumDown
+func (m *Monitor) notifyQuorum(vs *service, up bool) {
+	script := vs.cfg.QuorumDown
 	if up {
-		kind, script = QuorumUp, vs.cfg.QuorumUp
+		script = vs.cfg.QuorumUp
 	}
-	m.fx.Notify(Event{Kind: kind, Service: vs.name, Script: script, FIFO: "VS " + vs.name + " " + upOrDown(up)})
-	if vs.cfg.SMTPAlert {
-		m.fx.Notify(Event{Kind: kind, Service: vs.name, Mail: m.serviceMail(vs, up, body)})
-	}
+	m.fx.Notify(Event{Kind: quorumEvent(up), Service: vs.name, Script: script, FIFO: "VS " + vs.name + " " + upOrDown(up)})
 }

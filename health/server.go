@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"usvs/clock"
-	"usvs/ipvs"
 )
 
 // setCheck notes what a check says now. The server changes with its first check
@@ -30,14 +29,12 @@ func (m *Monitor) setCheck(now clock.Instant, c *check, up bool) {
 }
 
 // setServer takes a server up or down: IPVS first, then who is to be told, then
-// the quorum.
+// the quorum. While the sorry server stands in, IPVS is told nothing.
 func (m *Monitor) setServer(now clock.Instant, rs *server, alive bool) {
-	m.logf(Info, "%s service %s %s VS %s", rs.verb(alive), rs.name, rs.preposition(alive), rs.vs.name)
+	m.fx.Log(Info, rs.verb(alive)+" service "+rs.name+" "+rs.preposition(alive)+" VS "+rs.vs.name)
 	rs.alive, rs.since = alive, now
 	rs.changed++
-	if !rs.vs.sorryUp {
-		m.pool(rs, alive)
-	}
+	m.pool(rs)
 	m.notifyServer(rs, alive)
 	m.updateQuorum(now, rs.vs, false)
 }
@@ -73,22 +70,20 @@ func (m *Monitor) weigh(now clock.Instant, c *check, weight int64) {
 	old := rs.ipvsWeight()
 	rs.weight += weight - c.weight
 	c.weight = weight
-	m.weightChanged(now, rs, old)
-}
-
-func (m *Monitor) weightChanged(now clock.Instant, rs *server, old int32) {
 	if rs.ipvsWeight() == old {
 		return
 	}
+	m.logWeight(rs, old)
+	m.pool(rs)
+	m.updateQuorum(now, rs.vs, false)
+}
+
+func (m *Monitor) logWeight(rs *server, old int32) {
 	in := "in"
 	if rs.alive {
 		in = ""
 	}
 	m.logf(Info, "Changing weight from %d to %d for %sactive service %s of VS %s", old, rs.ipvsWeight(), in, rs.name, rs.vs.name)
-	if rs.alive && rs.set && !rs.vs.sorryUp {
-		m.pool(rs, true)
-	}
-	m.updateQuorum(now, rs.vs, false)
 }
 
 // ipvsWeight is the server's weight as IPVS takes it.
@@ -96,46 +91,42 @@ func (rs *server) ipvsWeight() int32 {
 	return int32(min(max(rs.weight, 0), math.MaxInt32))
 }
 
-// pool puts a server into IPVS, or takes it out: by weight 0 if it is inhibited.
-func (m *Monitor) pool(rs *server, in bool) {
+// pool makes a server stand in IPVS as it is to: with its weight if it is up and
+// no sorry server stands in; else, if it is inhibited, with weight 0; else not.
+func (m *Monitor) pool(rs *server) {
 	spec := rs.cfg.Spec
 	spec.Weight = rs.ipvsWeight()
-	if !in {
+	if !rs.alive || rs.vs.sorryUp {
+		if !rs.cfg.Inhibit {
+			m.take(&rs.seat)
+			return
+		}
 		spec.Weight = 0
 	}
-	m.setInIPVS(rs.vs, place{rs.cfg.ID, rs.cfg.Targets, &rs.set}, spec, in || rs.cfg.Inhibit)
+	m.put(rs.vs, &rs.seat, rs.cfg.ID, rs.cfg.Targets, spec)
 }
 
-// place is where a server, or a sorry server, stands in IPVS.
-type place struct {
-	id      ipvs.ServerID
-	targets []ipvs.ServerID
-	set     *bool
-}
-
-// setInIPVS makes a server stand in every service of its virtual server with
-// spec, or in none of them.
-func (m *Monitor) setInIPVS(vs *service, p place, spec ipvs.ServerSpec, in bool) {
-	for i, s := range vs.cfg.Services {
-		id := target(p.id, p.targets, i)
-		switch {
-		case in && *p.set:
-			m.report("IP_VS_SO_SET_EDITDEST", m.fx.EditServer(s.ID, id, spec))
-		case in:
-			m.report("IP_VS_SO_SET_ADDDEST", m.fx.AddServer(s.ID, id, spec))
-		case *p.set:
-			m.report("IP_VS_SO_SET_DELDEST", m.fx.DeleteServer(s.ID, id))
+// poolAlive is pool for all servers that are up.
+func (m *Monitor) poolAlive(vs *service) {
+	for _, rs := range vs.servers {
+		if rs.alive {
+			m.pool(rs)
 		}
 	}
-	*p.set = in
 }
 
-// report logs what IPVS refused. Of what was there already, and of what was gone
-// already, keepalived says so and goes on.
-func (m *Monitor) report(command string, err error) {
-	if err != nil {
-		m.logf(Info, "IPVS cmd %s error: %v", command, err)
+// poolSorry is pool for the sorry server.
+func (m *Monitor) poolSorry(vs *service) {
+	sorry := vs.cfg.Sorry
+	if sorry == nil || !vs.sorryUp && !sorry.Inhibit {
+		m.take(&vs.sorry)
+		return
 	}
+	spec := sorry.Spec
+	if !vs.sorryUp {
+		spec.Weight = 0
+	}
+	m.put(vs, &vs.sorry, sorry.ID, sorry.Targets, spec)
 }
 
 // notifyServer tells of a server that went up or down.
@@ -155,4 +146,11 @@ func serverEvent(up bool) EventKind {
 		return ServerUp
 	}
 	return ServerDown
+}
+
+func quorumEvent(up bool) EventKind {
+	if up {
+		return QuorumUp
+	}
+	return QuorumDown
 }

@@ -5,14 +5,14 @@ import "usvs/clock"
 // Stop ends all attempts and takes the virtual servers out of IPVS, as
 // Config.OnStop says. Omega mode notifies of every server and quorum that goes
 // with it.
-func (m *Monitor) Stop(now clock.Instant) {
+func (m *Monitor) Stop(clock.Instant) {
 	if !m.on {
 		return
 	}
 	m.on = false
 	m.cancelAll()
 	for _, vs := range m.services {
-		m.clearService(vs, "Shutting down")
+		m.clearService(vs, "Shutting down", m.cfg.OnStop)
 	}
 }
 
@@ -37,37 +37,46 @@ func (m *Monitor) cancel(c *check) {
 	c.pending = nil
 }
 
-// clearService takes a virtual server out of IPVS.
-func (m *Monitor) clearService(vs *service, verb string) {
-	if m.cfg.OnStop == StopNothing {
-		return
+// clearService takes a virtual server out of IPVS: the sorry server, the
+// servers, the services.
+func (m *Monitor) clearService(vs *service, verb string, mode StopMode) {
+	if mode == StopServers {
+		m.take(&vs.sorry)
 	}
 	for _, rs := range vs.servers {
-		m.clearServer(rs, verb)
-	}
-	if vs.sorrySet && m.cfg.OnStop == StopServers {
-		m.setInIPVS(vs, place{vs.cfg.Sorry.ID, vs.cfg.Sorry.Targets, &vs.sorrySet}, vs.cfg.Sorry.Spec, false)
-	}
-	for _, s := range vs.cfg.Services {
-		m.report("IP_VS_SO_SET_DEL", m.fx.DeleteService(s.ID))
+		m.clearServer(rs, verb, mode)
 	}
 	if vs.cfg.Omega && vs.quorumUp {
 		vs.quorumUp = false
-		m.notifyQuorum(vs, false, "=> Shutting down <=")
+		m.notifyQuorum(vs, false)
+	}
+	if mode == StopNothing {
+		return
+	}
+	for _, s := range vs.cfg.Services {
+		m.report(delService, s.ID, nil, m.fx.DeleteService(s.ID))
 	}
 }
 
-// clearServer takes a server out of IPVS, also one that is inhibited.
-func (m *Monitor) clearServer(rs *server, verb string) {
-	if !rs.set && !rs.alive {
+// clearServer takes a server out of IPVS, also one that is inhibited. Mail about
+// it is for servers that a reload removes.
+func (m *Monitor) clearServer(rs *server, verb string, mode StopMode) {
+	inhibited := ""
+	if rs.cfg.Inhibit && !rs.alive {
+		inhibited = "(inhibited) "
+	}
+	m.fx.Log(Info, verb+" "+inhibited+"service "+rs.name+" from VS "+rs.vs.name)
+	if mode == StopServers {
+		m.take(&rs.seat)
+	}
+	if !rs.alive {
 		return
 	}
-	m.logf(Info, "%s service %s from VS %s", verb, rs.name, rs.vs.name)
-	if rs.set && m.cfg.OnStop == StopServers {
-		m.setInIPVS(rs.vs, place{rs.cfg.ID, rs.cfg.Targets, &rs.set}, rs.cfg.Spec, false)
-	}
-	if wasAlive := rs.alive; wasAlive && rs.vs.cfg.Omega {
-		rs.alive = false
+	rs.alive = false
+	if rs.vs.cfg.Omega {
 		m.notifyServer(rs, false)
+	}
+	if m.on {
+		m.serverMail(rs, false, "=> "+verb+" <=")
 	}
 }

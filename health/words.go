@@ -2,30 +2,35 @@ package health
 
 import "fmt"
 
+// timedOut is the Reason of a script that ran for too long.
+const timedOut = "timed out"
+
+// What messages call the checks.
+var (
+	failureNames = map[Kind]string{TCP: "TCP_CHECK", HTTP: "HTTP_CHECK", SSL: "HTTP_CHECK", UDP: "UDP_CHECK", Ping: "ICMP CHECK"}
+	transports   = map[Kind]string{TCP: "TCP", UDP: "UDP", Ping: "ICMP"}
+	mailNames    = map[Kind]string{TCP: "TCP CHECK", UDP: "UDP CHECK", Ping: "ICMP CHECK", Misc: "MISC CHECK", DNS: "DNS_CHECK:"}
+)
+
 // successLine is what the log says when a check succeeds for the first time, or
-// again.
+// again. DNS_CHECK says nothing.
 func (c *check) successLine() string {
-	server := c.probe.Server
-	switch c.cfg.Probe.Kind {
-	case TCP:
-		return fmt.Sprintf("TCP connection to %s success.", server)
-	case UDP:
-		return fmt.Sprintf("UDP connection to %s success.", server)
-	case Ping:
-		return fmt.Sprintf("ICMP connection to %s success.", server)
+	server := c.rs.name
+	switch k := c.cfg.Probe.Kind; k {
+	case TCP, UDP, Ping:
+		return transports[k] + " connection to " + server + " success."
 	case HTTP, SSL:
-		return fmt.Sprintf("Remote Web server %s succeed on service.", server)
+		return "Remote Web server " + server + " succeed on service."
 	case SMTP:
-		return fmt.Sprintf("Remote SMTP server %s succeed on service.", server)
+		return "Remote SMTP server " + server + " succeed on service."
+	case Misc:
+		return c.scriptName() + " succeeded."
 	}
-	return fmt.Sprintf("%s (%s) success", c.cfg.Probe.Kind, server)
+	return ""
 }
 
 // pageLine is what the log says of a page that is there.
 func (c *check) pageLine() string {
-	if len(c.cfg.URLs) == 0 {
-		return ""
-	}
 	url, what := c.cfg.URLs[c.url], "HTTP status code"
 	switch {
 	case url.Regex != "":
@@ -33,99 +38,154 @@ func (c *check) pageLine() string {
 	case url.Digest != "":
 		what = "MD5 digest"
 	}
-	return fmt.Sprintf("%s success to %s url(%s).", what, c.probe.Server, url.Path)
+	return fmt.Sprintf("%s success to %s url(%s)", what, c.rs.name, url.Path)
 }
 
 // failureLine is what the log says when a check gives the server up.
 func (c *check) failureLine(r Result) string {
-	name := map[Kind]string{HTTP: "HTTP_CHECK", SSL: "HTTP_CHECK", Ping: "ICMP CHECK"}[c.cfg.Probe.Kind]
-	if name == "" {
-		name = c.cfg.Probe.Kind.String()
+	switch c.cfg.Probe.Kind {
+	case DNS:
+		if c.strict {
+			return c.attemptLine(r, true)
+		}
+		return fmt.Sprintf("%s after %d retries", c.attemptLine(r, true), c.cfg.Retry)
+	case SMTP:
+		return c.attemptLine(r, true)
+	case Misc:
+		return c.scriptLine(r, c.retriesUsed())
+	case Ping:
+		if c.cfg.Retry > 0 && !c.strict {
+			return fmt.Sprintf("ICMP CHECK on service %s of %s failed after %d retries.", c.rs.name, c.rs.vs.name, c.cfg.Retry)
+		}
 	}
-	if c.cfg.Probe.Kind == DNS {
-		return fmt.Sprintf("%s (%s) %s", name, c.probe.Server, r.Reason)
+	if c.cfg.Retry > 0 && (!c.strict || c.web()) {
+		return fmt.Sprintf("%s on service %s failed after %d retries.", failureNames[c.cfg.Probe.Kind], c.rs.name, c.cfg.Retry)
 	}
-	if c.cfg.Retry > 0 && c.hasRun {
-		return fmt.Sprintf("%s on service %s failed after %d retries.", name, c.probe.Server, c.cfg.Retry)
-	}
-	return fmt.Sprintf("%s on service %s failed.", name, c.probe.Server)
+	return fmt.Sprintf("%s on service %s failed.", failureNames[c.cfg.Probe.Kind], c.rs.name)
 }
 
-// attemptLine is what the log says of a failure that is put up with.
-func (c *check) attemptLine(r Result) string {
-	server := c.probe.Server
-	switch c.cfg.Probe.Kind {
-	case TCP:
-		return fmt.Sprintf("TCP connection to %s %s.", server, r.Reason)
-	case UDP:
-		return fmt.Sprintf("UDP connection to %s %s.", server, r.Reason)
-	case Ping:
-		return fmt.Sprintf("ICMP connection to %s %s.", server, r.Reason)
-	case HTTP, SSL:
-		return fmt.Sprintf("%s server %s.", r.Reason, server)
-	case DNS:
-		return fmt.Sprintf("DNS_CHECK (%s) %s", server, r.Reason)
+// attemptLine is what the log says of an attempt that failed, with
+// log_all_failures. Some say it only while there are retries left, since their
+// failureLine is the same.
+func (c *check) attemptLine(r Result, retries bool) string {
+	server := c.rs.name
+	switch k := c.cfg.Probe.Kind; {
+	case k == Ping && r.Reason == "timeout":
+		return "ICMP connection to address " + server + " timeout."
+	case transports[k] != "":
+		return transports[k] + " connection to " + server + " " + r.Reason + "."
+	case c.web():
+		return r.Reason + " server " + server + "."
+	case !retries:
+		return ""
+	case k == DNS:
+		return "DNS_CHECK (" + server + ") " + r.Reason
+	case k == SMTP:
+		return "SMTP_CHECK " + c.smtpFailure(r)
+	case k == Misc && c.retries == 0:
+		return c.scriptLine(r, fmt.Sprintf(", will do %s", retriesOf(c.cfg.Retry)))
 	}
-	return fmt.Sprintf("%s %s", r.Reason, server)
+	return c.scriptLine(r, fmt.Sprintf(" on retry %d/%d", c.retries, c.cfg.Retry))
+}
+
+// smtpFailure is what SMTP_CHECK says, in the log and by mail.
+func (c *check) smtpFailure(r Result) string {
+	t := c.cfg.Probe.Target
+	return fmt.Sprintf("%s [%v]:%d", r.Reason, t.Addr(), t.Port())
 }
 
 // rescheduled is what the log says of an attempt that could not be made.
 func (c *check) rescheduled(r Result) string {
-	return fmt.Sprintf("%s on service %s: %s. Rescheduling.", c.cfg.Probe.Kind, c.probe.Server, r.Reason)
+	return fmt.Sprintf("%s on service %s: %s. Rescheduling.", c.cfg.Probe.Kind, c.rs.name, r.Reason)
 }
 
-// scriptLine is what the log says of a MISC_CHECK's script.
-func (c *check) scriptLine(r Result, ok bool) string {
+// scriptName is a script and its server as MISC_CHECK's lines have them.
+func (c *check) scriptName() string {
 	path := ""
 	if s := c.cfg.Probe.Script; s != nil && len(s.Args) > 0 {
 		path = s.Args[0]
 	}
-	what := "failed"
-	if ok {
-		what = "success"
+	return fmt.Sprintf("Misc check for [%s VS %s] by [%s]", c.rs.name, c.rs.vs.name, path)
+}
+
+// scriptLine is what the log says of a script that failed; when says at which
+// retry.
+func (c *check) scriptLine(r Result, when string) string {
+	switch {
+	case r.Reason == timedOut:
+		return fmt.Sprintf("%s timed out%s.", c.scriptName(), when)
+	case r.Signal != 0:
+		return fmt.Sprintf("%s failed%s (due to signal %d).", c.scriptName(), when, r.Signal)
 	}
-	return fmt.Sprintf("Misc check for [%s VS %s] by [%s] %s.", c.rs.name, c.rs.vs.name, path, what)
+	return fmt.Sprintf("%s failed%s (exited with status %d).", c.scriptName(), when, r.Status)
+}
+
+func (c *check) retriesUsed() string {
+	if c.cfg.Retry == 0 {
+		return " with retry disabled"
+	}
+	return " after " + retriesOf(c.cfg.Retry)
+}
+
+func retriesOf(n int) string {
+	if n == 1 {
+		return "1 retry"
+	}
+	return fmt.Sprintf("%d retries", n)
 }
 
 // mailBody is the text of the mail about a check that changed its mind.
 func (c *check) mailBody(r Result) string {
-	ok := "failed"
-	if r.Outcome == Success {
-		ok = "succeed"
-	}
-	switch c.cfg.Probe.Kind {
-	case HTTP, SSL:
-		if r.Outcome == Success {
-			return "=> CHECK succeed on service <="
-		}
+	k, ok := c.cfg.Probe.Kind, r.Outcome == Success
+	switch {
+	case ok && (c.web() || k == SMTP):
+		return "=> CHECK succeed on service <="
+	case c.web():
 		return "=> CHECK failed on service : HTTP request failed <="
-	case SMTP:
-		if r.Outcome == Success {
-			return "=> CHECK succeed on service <="
-		}
-		return fmt.Sprintf("=> CHECK failed on service : %s <=", r.Reason)
-	case DNS:
-		return fmt.Sprintf("=> DNS_CHECK: %s on service <=", ok)
-	case Ping:
-		return fmt.Sprintf("=> ICMP CHECK %s on service <=", ok)
+	case k == SMTP:
+		return "=> CHECK failed on service : " + c.smtpFailure(r) + " <="
 	}
-	name := map[Kind]string{TCP: "TCP", UDP: "UDP", Misc: "MISC", File: "FILE", BFD: "BFD"}[c.cfg.Probe.Kind]
-	return fmt.Sprintf("=> %s CHECK %s on service <=", name, ok)
+	what := "failed"
+	switch {
+	case ok && k == Misc:
+		what = "succeeded"
+	case ok:
+		what = "succeed"
+	case k == Misc && r.Reason == timedOut:
+		what = timedOut
+	}
+	return "=> " + mailNames[k] + " " + what + " on service <="
 }
 
-// serverMail and serviceMail address a mail as keepalived does.
-func (m *Monitor) serverMail(rs *server, up bool, body string) *Mail {
-	return &Mail{
+// mail tells of a check that changed its mind. The subject is the server, which
+// may be down because of another check.
+func (m *Monitor) mail(c *check, wasAlive bool, body string) {
+	if m.cfg.NoCheckerEmails && wasAlive == c.rs.alive {
+		return
+	}
+	m.serverMail(c.rs, c.rs.alive, body)
+}
+
+// serverMail sends mail about a server, serviceMail about a virtual server, if
+// the configuration asks for it.
+func (m *Monitor) serverMail(rs *server, up bool, body string) {
+	if !rs.cfg.SMTPAlert {
+		return
+	}
+	m.fx.Notify(Event{Kind: serverEvent(up), Service: rs.vs.name, Server: rs.name, Mail: &Mail{
 		Subject: fmt.Sprintf("[%s] Realserver %s of virtual server %s - %s", m.cfg.RouterID, rs.name, rs.vs.name, upOrDown(up)),
 		Body:    body,
-	}
+	}})
 }
 
-func (m *Monitor) serviceMail(vs *service, up bool, body string) *Mail {
-	return &Mail{
+func (m *Monitor) serviceMail(vs *service, up bool, body string) {
+	if !vs.cfg.SMTPAlert {
+		return
+	}
+	m.fx.Notify(Event{Kind: quorumEvent(up), Service: vs.name, Mail: &Mail{
 		Subject: fmt.Sprintf("[%s] Virtualserver %s - %s", m.cfg.RouterID, vs.name, upOrDown(up)),
 		Body:    body,
-	}
+	}})
 }
 
 func upOrDown(up bool) string {

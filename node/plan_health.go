@@ -185,7 +185,7 @@ func (p *plan) file(h *health.Check, c *keepalived.Checker) {
 		if f.Name != c.TrackFile.V {
 			continue
 		}
-		h.Probe.Name = f.File.V
+		h.Probe.Name, h.Track = f.File.V, f.Name
 		w := f.Weight.V
 		if c.FileWeight.Set() {
 			w = c.FileWeight.V
