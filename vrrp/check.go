@@ -192,13 +192,15 @@ func (i *instance) checkAH(p *received, _ *advert) rejection {
 	return rejection{}
 }
 
+// checkLength goes by the version of the packet: that of another version is
+// long enough to be told so.
 func (i *instance) checkLength(p *received, _ *advert) rejection {
 	want, size := p.hlen+len(p.ah)+headerLen, 4
 	if p.v6() {
 		size = 16
 	}
 	want += int(p.msg[3]) * size
-	if i.Version == 2 && !p.v6() {
+	if p.msg[0]>>4 == 2 && !p.v6() {
 		want += authLen
 	}
 	have, word := p.hlen+len(p.ah)+len(p.msg), "long"
