@@ -40,8 +40,11 @@ func (i *instance) checkICV(p *received, a *advert) rejection {
 	if string(p.ah[4:8]) != string(p.src.AsSlice()) {
 		return rejection{count: &i.stats.AuthFailure}
 	}
-	if a.seq <= i.seq {
-		return reject(&i.stats.AuthFailure, "IPSEC-AH : sequence number %d already processed. Packet dropped. Local(%d)", a.seq, i.seq)
+	if local := i.seq; a.seq <= local {
+		if i.state == Master && a.seq == i.seq && a.src.Less(i.source) {
+			i.seq++ // two masters in step would never believe each other
+		}
+		return reject(&i.stats.AuthFailure, "IPSEC-AH : sequence number %d already processed. Packet dropped. Local(%d)", a.seq, local)
 	}
 	return rejection{}
 }

@@ -158,20 +158,23 @@ func (i *instance) inherit(o *instance) {
 	}
 }
 
-// adapt has a master own what it is to own now, and shortens what would be
-// waited for longer than is configured.
+// adapt has a master own and advertise what it is to own now, and shortens what
+// would be waited for longer than is configured.
 func (i *instance) adapt(now clock.Instant, o *instance) {
 	switch i.state {
 	case Backup:
 		i.deadline = i.deadline.Min(now.Add(i.masterDown()))
-		return
 	case Master:
-		i.deadline = i.deadline.Min(now.Add(i.AdvertInterval))
-	default:
-		return
+		i.exchange(now, o)
+		i.advertise(now)
 	}
+}
+
+// exchange gives up the addresses of o that are not i's, and takes the new.
+// Whose they are is told by name.
+func (i *instance) exchange(now clock.Instant, o *instance) {
 	gone, added := without(o.addresses(), i.addresses()), without(i.addresses(), o.addresses())
-	if o.Name != i.Name { // who owns them is told by name
+	if o.Name != i.Name {
 		gone, added = o.addresses(), i.addresses()
 	}
 	if len(gone) > 0 {
@@ -179,7 +182,7 @@ func (i *instance) adapt(now clock.Instant, o *instance) {
 	}
 	if len(added) > 0 {
 		i.addAddresses(added)
-		i.burst(now, added, i.GARP.Repeat)
+		i.burst(now, i.addresses(), i.GARP.Repeat)
 	}
 }
 
