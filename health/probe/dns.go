@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"syscall"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -38,7 +39,7 @@ func resolves(ctx context.Context, dial Dial, p *health.Probe) health.Result {
 	}
 	defer c.Close()
 	if _, err := c.Write(query); err != nil {
-		return failure("write error occurred.", err)
+		return failure(broken("write", err), nil)
 	}
 	buf := make([]byte, 4096)
 	c.end = c.deadline() // for all datagrams together
@@ -48,13 +49,23 @@ func resolves(ctx context.Context, dial Dial, p *health.Probe) health.Result {
 		case isTimeout(err):
 			return failure("read timeout from socket", nil)
 		case err != nil:
-			return failure("read error occurred.", err)
+			return failure(broken("read", err), nil)
 		}
 		if code, ok := responseCode(buf[:n], id); ok {
 			return resolved(code)
 		}
 	}
 	return failure("read error occurred.", errStrays)
+}
+
+// broken is an error of the socket in keepalived's words.
+func broken(verb string, err error) string {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return fmt.Sprintf("failed to %s socket; %s", verb, cause(err))
+	}
+	words := errno.Error()
+	return fmt.Sprintf("failed to %s socket; errno %d (%s)", verb, int(errno), strings.ToUpper(words[:1])+words[1:])
 }
 
 func resolved(code dnsmessage.RCode) health.Result {

@@ -42,7 +42,7 @@ func getsPage(ctx context.Context, dial Dial, p *health.Probe) health.Result {
 	}
 	c, err := dial.open(ctx, "tcp", p)
 	if err != nil {
-		return notConnected(err, "Timeout connecting", "Error connecting")
+		return notConnected(err, "Timeout connecting", "Connection failed")
 	}
 	defer c.Close()
 	if p.Kind == health.SSL {
@@ -67,14 +67,16 @@ func getsFrom(c io.ReadWriter, p *health.Probe, pattern *regexp.Regexp, layer st
 		if isTimeout(err) {
 			return failure("Timeout WEB write", nil)
 		}
-		return failure("Error connecting", err)
+		return failure("Cannot send get request to", err)
 	}
 	got := &page{pattern: pattern}
 	err := got.readAll(c)
 	switch {
 	case isTimeout(err):
 		return failure("Timeout "+layer+" read", nil)
-	case errors.Is(err, errHeader), errors.Is(err, errNoPage), errors.Is(err, errStatus):
+	case errors.Is(err, errHeader), errors.Is(err, errNoPage):
+		return failure("Read, no data received from", err)
+	case errors.Is(err, errStatus):
 		return failure("HTTP status code error to", err)
 	case err != nil && layer == "SSL":
 		return failure("SSL read error from", err)

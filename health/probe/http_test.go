@@ -90,15 +90,15 @@ func TestPages(t *testing.T) {
 		{name: "regex is not there", text: "HTTP/1.1 200 OK\r\n\r\nhelp", url: health.URL{Regex: "well"}, reason: "Regex match failed", status: 200},
 		{name: "regex is not to be there", text: "HTTP/1.1 200 OK\r\n\r\nhelp", url: health.URL{Regex: "help", RegexNot: true}, reason: "Regex match failed", status: 200},
 		{name: "regex is not there, well", text: "HTTP/1.1 200 OK\r\n\r\nfine", url: health.URL{Regex: "help", RegexNot: true}, status: 200},
-		{name: "nothing", reason: "HTTP status code error to", cause: errNoPage.Error()},
-		{name: "half a header", text: "HTTP/1.1 200 OK\r\nServer: x", reason: "HTTP status code error to", cause: errNoPage.Error()},
+		{name: "nothing", reason: "Read, no data received from", cause: errNoPage.Error()},
+		{name: "half a header", text: "HTTP/1.1 200 OK\r\nServer: x", reason: "Read, no data received from", cause: errNoPage.Error()},
 		{name: "garbage", text: "\x00\xff\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
 		{name: "another protocol", text: "SSH-2.0-OpenSSH\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
 		{name: "no number", text: "HTTP/1.1 OK 200\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
 		{name: "four digits", text: "HTTP/1.1 2000 OK\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
-		{name: "endless header", text: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10000), reason: "HTTP status code error to", cause: errHeader.Error()},
+		{name: "endless header", text: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10000), reason: "Read, no data received from", cause: errHeader.Error()},
 		{name: "header of 4096 bytes", text: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 4096-17-3-4) + "\r\n\r\n", status: 200},
-		{name: "header of 4097 bytes", text: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 4097-17-3-4) + "\r\n\r\n", reason: "HTTP status code error to", cause: errHeader.Error()},
+		{name: "header of 4097 bytes", text: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 4097-17-3-4) + "\r\n\r\n", reason: "Read, no data received from", cause: errHeader.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := attempt(t, Config{}, get(answering(t, c.text), c.url))
@@ -136,7 +136,7 @@ func TestRequest(t *testing.T) {
 
 func TestPagesThatDoNotCome(t *testing.T) {
 	got := attempt(t, Config{}, get(closedPort(t), health.URL{}))
-	assert.Equal(t, "Error connecting", got.Reason)
+	assert.Equal(t, "Connection failed", got.Reason)
 	p := get(silence(t), health.URL{})
 	p.Timeout = short
 	assert.Equal(t, failed("Timeout connecting"), attempt(t, Config{}, p))

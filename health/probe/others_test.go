@@ -166,7 +166,7 @@ func TestDNS(t *testing.T) {
 		})
 	}
 	got := attempt(t, Config{}, &health.Probe{Kind: health.DNS, Target: closedPort(t)})
-	assert.Equal(t, "read error occurred.", got.Reason)
+	assert.Equal(t, "failed to read socket; errno 111 (Connection refused)", got.Reason)
 }
 
 func TestQuestion(t *testing.T) {
