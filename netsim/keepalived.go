@@ -16,11 +16,17 @@ type Keepalived struct {
 	Name  string            // of the file, as messages show it; empty: keepalived.conf
 	Text  string            // what is in it
 	Files map[string]string // others, by the names that include gives them
+	// Config, if not nil, is what has been read already, with nothing in it that
+	// keepalived -t would reject; Text and Files do not matter then.
+	Config *keepalived.Config
 }
 
 // Parse reads the configuration. The error says what keepalived -t would
 // reject it for; the Config is what keepalived would start with nevertheless.
 func (k *Keepalived) Parse() (*keepalived.Config, error) {
+	if k.Config != nil {
+		return k.Config, nil
+	}
 	name := orDefault(k.Name, "keepalived.conf")
 	files := files{keepalived.Text{name: k.Text}}
 	for other, text := range k.Files {

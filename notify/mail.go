@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/smtp"
@@ -17,8 +16,6 @@ const (
 	mailQueue    = 1000 // mails that wait
 	mailAttempts = 3    // for each mail
 	mailRetry    = 10 * time.Second
-	mailLifetime = 10       // of an attempt, in timeouts
-	mailAnswers  = 64 << 10 // of a server, in bytes
 )
 
 // MailConfig is what mails are sent by.
@@ -38,8 +35,8 @@ type MailConfig struct {
 	Log Log
 }
 
-// letter is a mail that waits to be sent.
-type letter struct {
+// mail is one that waits to be sent.
+type mail struct {
 	at            time.Time
 	subject, body string
 }
@@ -53,8 +50,8 @@ type Mailer struct {
 	done   chan struct{}
 
 	mu     sync.Mutex
-	queue  chan letter // closed under mu
-	closed bool        // guarded by mu
+	queue  chan mail // closed under mu
+	closed bool      // guarded by mu
 }
 
 // NewMailer returns a Mailer.
@@ -74,7 +71,7 @@ func NewMailer(c MailConfig) *Mailer {
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	m := &Mailer{config: c, queue: make(chan letter, mailQueue), done: make(chan struct{})}
+	m := &Mailer{config: c, queue: make(chan mail, mailQueue), done: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	go m.run()
 	return m
@@ -95,7 +92,7 @@ func (m *Mailer) Send(subject, body string) {
 		return
 	}
 	select {
-	case m.queue <- letter{time.Now(), subject, body}:
+	case m.queue <- mail{time.Now(), subject, body}:
 	default:
 		m.config.Log(Warning, "too many mails are waiting, one is dropped: "+subject)
 	}
@@ -123,7 +120,7 @@ func (m *Mailer) run() {
 
 // attempts sends a mail, and tries again a few times if that fails: the next
 // in the queue waits meanwhile, so that order is kept.
-func (m *Mailer) attempts(one letter) {
+func (m *Mailer) attempts(one mail) {
 	for n, pause := 1, mailRetry; ; n, pause = n+1, 2*pause {
 		err := m.send(one)
 		switch {
@@ -143,7 +140,7 @@ func (m *Mailer) attempts(one letter) {
 }
 
 // send sends one mail.
-func (m *Mailer) send(one letter) error {
+func (m *Mailer) send(one mail) error {
 	ctx, cancel := context.WithTimeout(m.ctx, m.config.ConnectTimeout)
 	defer cancel()
 	conn, err := m.config.Dial(ctx, "tcp", m.config.Server)
@@ -151,18 +148,15 @@ func (m *Mailer) send(one letter) error {
 		return fmt.Errorf("connecting SMTP server %s: %w", m.config.Server, err)
 	}
 	defer conn.Close()
-	m.config.Log(Detail, fmt.Sprintf("Remote SMTP server %s connected.", m.config.Server))
 	defer context.AfterFunc(m.ctx, func() { conn.Close() })()
-	limit := m.config.ConnectTimeout
-	p := &patient{conn, limit, time.Now().Add(mailLifetime * limit), mailAnswers}
-	if err := m.talk(p, one); err != nil {
+	if err := m.talk(patient{conn, m.config.ConnectTimeout}, one); err != nil {
 		return fmt.Errorf("SMTP server %s: %w", m.config.Server, err)
 	}
 	return nil
 }
 
 // talk is the dialogue of RFC 5321, without extensions.
-func (m *Mailer) talk(conn net.Conn, one letter) error {
+func (m *Mailer) talk(conn net.Conn, one mail) error {
 	host, _, _ := net.SplitHostPort(m.config.Server)
 	c, err := smtp.NewClient(conn, host)
 	if err != nil {
@@ -204,7 +198,7 @@ func address(mailbox string) string {
 }
 
 // message is the mail with its headers, as keepalived orders them.
-func (m *Mailer) message(one letter) []byte {
+func (m *Mailer) message(one mail) []byte {
 	var b strings.Builder
 	header := func(name, value string) {
 		fmt.Fprintf(&b, "%s: %s\r\n", name, strings.Join(strings.Fields(value), " "))
@@ -220,41 +214,22 @@ func (m *Mailer) message(one letter) []byte {
 	return []byte(b.String())
 }
 
-// errTalkative ends a dialogue with a server that says too much.
-var errTalkative = errors.New("the server's answers are too long")
-
-// patient gives every read and write of a connection a time of its own, within
-// that of the whole, and bounds what is read.
+// patient gives every read and write of a connection a time of its own.
 type patient struct {
 	net.Conn
 	limit time.Duration
-	end   time.Time
-	left  int // bytes to read
 }
 
-func (p *patient) Read(b []byte) (int, error) {
-	if p.left <= 0 {
-		return 0, errTalkative
-	}
-	if err := p.SetReadDeadline(p.deadline()); err != nil {
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(p.limit)); err != nil {
 		return 0, err
 	}
-	n, err := p.Conn.Read(b[:min(len(b), p.left)])
-	p.left -= n
-	return n, err
+	return p.Conn.Read(b)
 }
 
-func (p *patient) Write(b []byte) (int, error) {
-	if err := p.SetWriteDeadline(p.deadline()); err != nil {
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(p.limit)); err != nil {
 		return 0, err
 	}
 	return p.Conn.Write(b)
-}
-
-func (p *patient) deadline() time.Time {
-	step := time.Now().Add(p.limit)
-	if step.After(p.end) {
-		return p.end
-	}
-	return step
 }

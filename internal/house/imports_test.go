@@ -69,7 +69,7 @@ netsim/show                -> netsim dissect
 examples                   ->
 scenario                   -> netsim netsim/http
 scenario/netns             -> scenario link/netlab link/afpacket
-chaos                      -> netsim keepalived
+chaos                      -> netsim netsim/http keepalived
 netsim/fuzz                -> scenario sched/model netsim/fuzz/machine
 netsim/fuzz/machine        ->
 bench                      ->
