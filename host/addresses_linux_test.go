@@ -140,3 +140,21 @@ func TestWatchInterfaces(t *testing.T) {
 		until("NOARP", func(i Interface) bool { return i.NoARP })
 	})
 }
+
+func TestInterfaceToAndWith(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		lab.Veth(lab.Home, "eth0", lab.Namespace("peer"), "eth0")
+		lab.Home.AddAddr("eth0", "10.9.0.1/24")
+		to, err := InterfaceTo(netip.MustParseAddr("10.9.0.7"))
+		require.NoError(t, err)
+		assert.Equal(t, "eth0", to)
+		_, err = InterfaceTo(netip.MustParseAddr("192.0.2.1"))
+		assert.ErrorContains(t, err, "192.0.2.1")
+		with, err := InterfaceWith(netip.MustParseAddr("10.9.0.1"))
+		require.NoError(t, err)
+		assert.Equal(t, "eth0", with)
+		with, err = InterfaceWith(netip.MustParseAddr("10.9.0.2"))
+		require.NoError(t, err)
+		assert.Empty(t, with)
+	})
+}

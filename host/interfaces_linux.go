@@ -127,3 +127,38 @@ func macOf(hardware net.HardwareAddr) (mac wire.MAC) {
 	}
 	return mac
 }
+
+// InterfaceTo returns the interface by which the host's routes lead to addr.
+func InterfaceTo(addr netip.Addr) (string, error) {
+	routes, err := netlink.RouteGet(addr.AsSlice())
+	if err == nil && len(routes) == 0 {
+		err = unix.ENETUNREACH
+	}
+	if err != nil {
+		return "", fmt.Errorf("route to %v: %w", addr, err)
+	}
+	return interfaceName(routes[0].LinkIndex)
+}
+
+// InterfaceWith returns an interface of the host that carries addr; empty if
+// none does.
+func InterfaceWith(addr netip.Addr) (string, error) {
+	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil && !interrupted(err) {
+		return "", fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range list {
+		if addrOf(a.IP) == addr {
+			return interfaceName(a.LinkIndex)
+		}
+	}
+	return "", nil
+}
+
+func interfaceName(index int) (string, error) {
+	link, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return "", fmt.Errorf("interface %d: %w", index, err)
+	}
+	return link.Attrs().Name, nil
+}
