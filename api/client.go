@@ -162,7 +162,14 @@ func (c *Client) Status() (json.RawMessage, error) {
 	return a, err
 }
 
-// Reload has the director read its rules file again.
+// Node returns what VRRP and the health checks are doing, as the server words it.
+func (c *Client) Node() (json.RawMessage, error) {
+	var a json.RawMessage
+	err := c.get("node", &a)
+	return a, err
+}
+
+// Reload has the director read its rules file, or its keepalived.conf, again.
 func (c *Client) Reload() error { return c.post("reload", nothing{}, nil) }
 
 // Trace calls emit for each event, up to max (0: no limit), until ctx is done

@@ -29,8 +29,9 @@ const (
 // it is not available.
 type Handlers struct {
 	Iptables func(v6 bool, words []string) (output string, err error)
-	Status   func() any   // anything that json.Marshal takes
-	Reload   func() error // reads the rules file again
+	Status   func() any                             // anything that json.Marshal takes
+	Reload   func() error                           // reads the rules file, or the keepalived.conf, again
+	Node     func(ctx context.Context) (any, error) // what VRRP and the health checks are doing; anything that json.Marshal takes
 	Settings sysctl.Settings
 	Proc     func(w io.Writer, name string) error // writes a file of /proc/net
 	// Explain answers what would happen to packets; the question and its answer
@@ -93,6 +94,18 @@ func newHandler(b ipvsadm.Backend, h Handlers) http.Handler {
 		}
 		return h.Status(), nil
 	}))
+	mux.HandleFunc("GET /v1/node", func(w http.ResponseWriter, r *http.Request) {
+		if h.Node == nil {
+			answerError(w, unavailable("node"))
+			return
+		}
+		a, err := h.Node(r.Context())
+		if err != nil {
+			answerError(w, err)
+			return
+		}
+		answer(w, http.StatusOK, a)
+	})
 	mux.Handle("POST /v1/reload", call(func(nothing) (nothing, error) {
 		if h.Reload == nil {
 			return nothing{}, unavailable("reload")

@@ -48,8 +48,9 @@ type Addresses struct {
 	stopped chan struct{}
 	stop    chan struct{}
 
-	mu   sync.Mutex // guards held; not held while lost is called
-	held map[carried]Address
+	mu    sync.Mutex // guards held and guard; not held while lost is called
+	held  map[carried]Address
+	guard *guard // nil: there is none
 }
 
 // NewAddresses returns an Addresses without any. lost is told, by a goroutine
@@ -68,8 +69,20 @@ func NewAddresses(lost func(Address)) (*Addresses, error) {
 	return a, nil
 }
 
-// Close ends the watching. Addresses stay where they are.
+// Guard starts a process of this program that takes the addresses off when this
+// one dies before it could. The program must call RunGuard when it is run as
+// GuardCommand.
+func (a *Addresses) Guard() error {
+	g, err := startGuard()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.guard = g
+	return err
+}
+
+// Close ends the watching. Addresses stay where they are, unless there is a Guard.
 func (a *Addresses) Close() error {
+	a.guard.close()
 	close(a.stop)
 	a.events.Close()
 	<-a.stopped
@@ -83,12 +96,14 @@ func (a *Addresses) Add(addr Address) error {
 	if err != nil {
 		return fmt.Errorf("add address %v: %w", addr.Prefix, err)
 	}
-	err = a.nl.AddrAdd(byIndex(index), addr.netlink())
-	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add address %v to %s: %w", addr.Prefix, addr.Interface, err)
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.guard.tell(true, addr)
+	err = a.nl.AddrAdd(byIndex(index), addr.netlink())
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		a.guard.tell(false, addr)
+		return fmt.Errorf("add address %v to %s: %w", addr.Prefix, addr.Interface, err)
+	}
 	a.held[carried{index, addr.Prefix.Addr()}] = addr
 	return nil
 }
@@ -103,8 +118,9 @@ func (a *Addresses) Remove(addr Address) (bool, error) {
 		return false, fmt.Errorf("remove address %v: %w", addr.Prefix, err)
 	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	delete(a.held, carried{index, addr.Prefix.Addr()})
-	a.mu.Unlock()
+	defer a.guard.tell(false, addr)
 	err = a.nl.AddrDel(byIndex(index), addr.netlink())
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return false, nil

@@ -32,11 +32,18 @@ func helperWithoutCapabilities(lab *netnstest.Lab, part string) (string, error) 
 
 var helpers = map[string]func() error{
 	"capabilities": CheckCapabilities,
+	"guarded":      helpGuarded,
 	"handoff":      helpHandoff,
 	"suppress":     helpSuppress,
 }
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == GuardCommand {
+		if err := RunGuard(os.Stdin); err != nil {
+			fmt.Println(err)
+		}
+		return
+	}
 	part := os.Getenv(helperEnv)
 	if part == "" {
 		os.Exit(m.Run())

@@ -60,7 +60,7 @@ func TestImpliedInterfaces(t *testing.T) {
 		{"eth0", "vrrp_instance VI_1"},
 		{"eth1", "virtual address 10.0.1.100"},
 		{"eth2", "the route to real server 10.0.2.1"},
-		{"eth4", "virtual_server 192.0.2.1:tcp:80"},
+		{"eth4", "virtual_server 192.0.2.1:80"},
 		{"eth3", "the route to real server 10.0.3.1"},
 	}, list)
 }

@@ -12,9 +12,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"usvs/api"
 	"usvs/arp"
@@ -34,6 +38,7 @@ import (
 	"usvs/link/steer"
 	"usvs/link/tun"
 	"usvs/localstack"
+	"usvs/node/machine"
 	"usvs/wire"
 )
 
@@ -62,7 +67,9 @@ type node struct {
 	ports     []string         // likewise
 	joined    map[wire.MAC]int // multicast groups, on every Ethernet device, and how many addresses want them
 	lastHide  error
-	profiles  net.Listener // nil: nobody may ask
+	profiles  net.Listener     // nil: nobody may ask
+	machine   *machine.Machine // nil: there is no keepalived.conf
+	reload    func() error
 }
 
 func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16, log *slog.Logger) (n *node, err error) {
@@ -287,10 +294,10 @@ func (n *node) eachMember(do func(member) error) {
 	}
 }
 
-// run works until ctx is done. ready is called when frames flow and the
+// run works until outer is done. ready is called when frames flow and the
 // control socket answers.
-func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() error, ready func()) error {
-	ctx, cancel := context.WithCancelCause(outer)
+func (n *node) run(outer context.Context, ready func()) error {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(outer))
 	defer cancel(nil)
 	ln, err := api.Listen(controlAddress)
 	if err != nil {
@@ -310,23 +317,16 @@ func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() er
 	if n.profiles != nil {
 		start("profiles", func() error { return serveProfiles(ctx, n.profiles, n.log) })
 	}
-	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers(reload)) })
+	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers()) })
 	start("timer", func() error { n.tick(ctx); return nil })
 	start("memory", func() error { keeper.Trim(ctx, n.dir.Table); return nil })
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
+	stopMachine := n.startMachine()
 	ready()
-	for {
-		select {
-		case <-hup:
-			if err := reload(); err != nil {
-				n.log.Error("rules not reloaded; everything stays as it was", "err", err)
-			}
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
+	n.serveSignals(outer, ctx)
 	n.log.Info("stopping")
+	stopMachine() // while frames still flow
+	cancel(nil)
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	select {
@@ -338,6 +338,35 @@ func (n *node) run(outer context.Context, hup <-chan os.Signal, reload func() er
 	}
 	return context.Cause(ctx)
 }
+
+// serveSignals does what signals ask for until the director is to stop, or
+// cannot go on.
+func (n *node) serveSignals(stop, broken context.Context) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, signalJSON)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				n.log.Info("state is not written to files: see usvs vrrp, usvs health and usvs status, with --json as JSON", "signal", s)
+				continue
+			}
+			_, _ = daemon.SdNotify(false, daemon.SdNotifyReloading)
+			if err := n.reload(); err != nil {
+				n.log.Error("not reloaded; everything stays as it was", "err", err)
+			}
+			_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+		case <-stop.Done():
+			return
+		case <-broken.Done():
+			return
+		}
+	}
+}
+
+// signalJSON is what has keepalived write its state as JSON: SIGRTMIN+2.
+const signalJSON = syscall.Signal(36)
 
 // tick does control's timed work.
 func (n *node) tick(ctx context.Context) {
@@ -352,10 +381,10 @@ func (n *node) tick(ctx context.Context) {
 	}
 }
 
-func (n *node) handlers(reload func() error) api.Handlers {
+func (n *node) handlers() api.Handlers {
 	return api.Handlers{
 		Iptables: n.ctl.Iptables, Status: func() any { return n.status() },
-		Reload: reload, Settings: n.ctl, Proc: n.ctl.WriteProc, Trace: n.trace, Explain: n.explain, Log: n.log,
+		Reload: n.reload, Node: n.nodeStatus, Settings: n.ctl, Proc: n.ctl.WriteProc, Trace: n.trace, Explain: n.explain, Log: n.log,
 	}
 }
 

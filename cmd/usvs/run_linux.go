@@ -20,6 +20,7 @@ import (
 	"usvs/control"
 	"usvs/host"
 	"usvs/ipvs"
+	"usvs/keepalived"
 )
 
 // runFlags are what `usvs run` was told.
@@ -37,6 +38,9 @@ type runFlags struct {
 	tunAddrs   []string
 	tunRoutes  []string
 	rules      string
+	keepalived string
+	configID   string
+	detail     bool
 	own        string
 	vips       []string
 	pcap       string
@@ -51,13 +55,22 @@ type runFlags struct {
 func newRunCmd() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run -i INTERFACE [-i INTERFACE]...",
+		Use:   "run -i INTERFACE [-i INTERFACE]... | run --keepalived FILE",
 		Short: "Run the director on network interfaces",
 		Long: `Run the director in the foreground. It answers ARP and ND for the virtual
 services' addresses, forwards their packets, and keeps the host's own stack from
-doing the same. SIGTERM ends it, SIGHUP reads --rules again as one transaction.
+doing the same. SIGTERM ends it, SIGHUP reads --rules or --keepalived again as
+one transaction.
 
-It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
+With --keepalived it is the whole node: the virtual services and servers of a
+keepalived.conf, their health checks, VRRP with its addresses, notifications and
+mail (docs/high-availability.md). Without -i it runs on the interfaces that the
+configuration needs, and says which. What keepalived -t reports does not keep it
+from starting, unless keepalived would not start either; a reload that has
+errors changes nothing. See usvs vrrp and usvs health.
+
+It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else,
+and root to run scripts as somebody else.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDirector(cmd.Context(), f) },
 	}
@@ -70,6 +83,10 @@ It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else.`,
 	fl.StringArrayVar(&f.tunAddrs, "tun-addr", nil, "address with prefix length for the TUN device")
 	fl.StringArrayVar(&f.tunRoutes, "tun-route", nil, "prefix to route into the TUN device")
 	fl.StringVar(&f.rules, "rules", "", "file of ipvsadm-save lines, or ipvsadm and iptables commands; - reads standard input")
+	fl.StringVarP(&f.keepalived, "keepalived", "f", "", "`file` in keepalived's language to run by, as the whole node")
+	fl.StringVar(&f.configID, "config-id", shortHostname(), "the id that lines with @ in a keepalived.conf are for")
+	fl.BoolVarP(&f.detail, "log-detail", "D", false, "log what keepalived logs with the same option")
+	cmd.MarkFlagsMutuallyExclusive("rules", "keepalived")
 	fl.StringVar(&f.own, "own", "services", "which virtual addresses are ours: `services` (all that services and mark rules name) or host (those an interface carries)")
 	fl.StringArrayVar(&f.vips, "vip", nil, "a further address to own; repeat for several")
 	fl.StringVar(&f.pcap, "pcap", "", "write every frame received and sent to this pcapng file")
@@ -113,10 +130,11 @@ func runDirector(ctx context.Context, f runFlags) error {
 	if f.settings, err = initialSysctls(f.sysctls); err != nil {
 		return err
 	}
-	if len(f.interfaces) == 0 && f.tun == "" {
-		return errors.New("no interface given: use -i INTERFACE (and --tun NAME where AF_PACKET is not allowed)")
-	}
 	if err := host.CheckCapabilities(); err != nil {
+		return err
+	}
+	conf, err := f.configure(log)
+	if err != nil {
 		return err
 	}
 	if f.pprof != "" {
@@ -127,24 +145,51 @@ func runDirector(ctx context.Context, f runFlags) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-
 	n, err := openNode(f, own, vips, ftpPorts, log)
 	if err != nil {
 		return err
 	}
 	defer n.close()
+	n.reload = func() error { return n.reloadRules(f.rules) }
 	if f.rules != "" {
 		if err := n.loadRules(f.rules); err != nil {
 			return err
 		}
 	}
-	reload := func() error { return n.reload(f.rules) }
-	return n.run(ctx, hup, reload, func() {
+	if conf != nil {
+		if err := n.openMachine(conf, f); err != nil {
+			return err
+		}
+	}
+	return n.run(ctx, func() {
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 		log.Info("director is running", "interfaces", n.names, "own", f.own, "control", controlAddress)
 	})
+}
+
+// configure reads the keepalived.conf, if there is one, and completes the
+// interfaces from it.
+func (f *runFlags) configure(log *slog.Logger) (conf *keepalived.Config, err error) {
+	if f.keepalived != "" {
+		if conf, _, err = readKeepalived(f.keepalived, f.configID, log); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case len(f.interfaces) > 0 || f.tun != "":
+		return conf, nil
+	case conf == nil:
+		return nil, errors.New("no interface given: use -i INTERFACE (and --tun NAME where AF_PACKET is not allowed)")
+	}
+	list, err := impliedInterfaces(conf, hostNetwork{host.InterfaceTo, host.InterfaceWith})
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		log.Info("the director runs on an interface that the configuration needs", "interface", i.name, "for", i.why)
+		f.interfaces = append(f.interfaces, i.name)
+	}
+	return conf, nil
 }
 
 func newLogger(f runFlags) (*slog.Logger, error) {
@@ -229,15 +274,13 @@ func (n *node) loadRules(path string) error {
 	return n.ctl.Load(name, in)
 }
 
-func (n *node) reload(path string) error {
+func (n *node) reloadRules(path string) error {
 	switch path {
 	case "":
-		return errors.New("there is no rules file to read again: start with --rules FILE")
+		return errors.New("there is no rules file to read again: start with --rules FILE or --keepalived FILE")
 	case "-":
 		return errors.New("the rules came from standard input and cannot be read again")
 	}
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyReloading)
-	defer daemon.SdNotify(false, daemon.SdNotifyReady)
 	if err := n.loadRules(path); err != nil {
 		return err
 	}
