@@ -83,6 +83,13 @@ func TestNodePair(t *testing.T) {
 		assert.GreaterOrEqual(t, min(who["rs1"], who["rs2"]), clients, "both servers take part: %v", who)
 		assert.Equal(t, s.director.MAC("eth0").String(), neighbourMAC(s.client, vip4))
 
+		vrrp, health := usvs(t, s.director, "vrrp"), usvs(t, s.director, "health")
+		assert.Regexp(t, `web +MASTER .* 150 +51 +eth0 +this node +10\.10\.100\.107/32`, vrrp)
+		assert.Regexp(t, `web +BACKUP .* 100 +51 +eth0 +10\.10\.100\.1 \(150\)`, usvs(t, s.backup, "vrrp"))
+		assert.Contains(t, health, "10.10.100.112")
+		assert.Contains(t, usvs(t, s.director, "vrrp --json"), `"state": "MASTER"`)
+		t.Logf("usvs vrrp\n%susvs health\n%s", vrrp, health)
+
 		t.Run("A server ends", func(t *testing.T) { s.testServerEnds(t, n1.director) })
 		assert.True(t, n1.logged("TCP_CHECK on service [10.10.100.111]:tcp:80 failed"), "%s", n1.proc.Output())
 		assert.True(t, n1.logged("Removing service [10.10.100.111]:tcp:80 from VS [10.10.100.107]:tcp:80"))
@@ -214,5 +221,18 @@ func TestNodeAddressTaken(t *testing.T) {
 		eventually(t, "the address is back", func() bool { return has(s.director, vip4) })
 		assert.Equal(t, 2, strings.Count(n.proc.Output(), "(web) Entering MASTER STATE"), "%s", n.proc.Output())
 		s.requests(vip4, 2)
+	})
+}
+
+// A director without a node says so.
+func TestNoNode(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		s := directRoute(t, lab)
+		startDirector(t, s.director, "-i eth0")
+		for _, command := range []string{"vrrp", "health"} {
+			out, err := s.director.Try(program(), command)
+			assert.Error(t, err)
+			assert.Contains(t, out, "start it with usvs run --keepalived FILE")
+		}
 	})
 }

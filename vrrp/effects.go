@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"usvs/wire"
 )
@@ -59,6 +60,16 @@ func (s State) String() string { return stateNames[s] }
 
 // MarshalText is String, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText undoes MarshalText.
+func (s *State) UnmarshalText(text []byte) error {
+	i := slices.Index(stateNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is no state of VRRP", text)
+	}
+	*s = State(i)
+	return nil
+}
 
 // EventKind says what happened.
 type EventKind uint8

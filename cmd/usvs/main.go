@@ -48,6 +48,7 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 
   usvs demo                         see all three modes at work, nothing to set up
   usvs run -i eth0 --rules FILE     the director
+  usvs run --keepalived FILE        the whole node: with health checks and VRRP
   usvs ipvsadm -A -t 10.0.0.1:80    the commands you know
   usvs exec keepalived -n -l        unmodified programs that know the kernel's`,
 		Version:          version,
@@ -62,7 +63,7 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 	root.PersistentFlags().StringVar(&controlAddress, "control", controlFromEnv(),
 		"control socket: @NAME (abstract, one per network namespace) or a path; $USVS_CONTROL")
 	root.AddCommand(newIPVSAdmCmd(), newIPTablesCmd("iptables", false), newIPTablesCmd("ip6tables", true), newSysctlCmd(),
-		newStatusCmd(), newProcCmd(), newTraceCmd(), newExplainCmd(), newSimCmd(), newOracleCmd(), newCheckCmd(), newPlanCmd(), newBenchCmd())
+		newStatusCmd(), newVRRPCmd(), newHealthCmd(), newProcCmd(), newTraceCmd(), newExplainCmd(), newSimCmd(), newOracleCmd(), newCheckCmd(), newPlanCmd(), newBenchCmd())
 	addPlatformCommands(root)
 	return root
 }
