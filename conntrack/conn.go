@@ -85,6 +85,7 @@ type Spec struct {
 	Template bool
 	State    uint8         // it starts in
 	Flags    Flags         // of FlagSync, FlagNoCPort, FlagActive only
+	First    Event         // the packet that opens a connection and counts at once, as Packet has it; EventNone: none
 	Timeout  time.Duration // it starts with; 0: 3 s, which only connections may have
 	Control  Ref           // what controls it, if anything
 	PEName   string        // persistence engine of a template

@@ -51,6 +51,13 @@ func tcpSpec(n int, rs *ipvs.RealServer) *Spec {
 	}
 }
 
+func templateSpec(n int, rs *ipvs.RealServer, timeout time.Duration) *Spec {
+	spec := tcpSpec(n, rs)
+	spec.Client, spec.Template, spec.Timeout = masked(spec.Client), true, timeout
+	spec.Virtual = netip.AddrPortFrom(testVIP.Addr(), uint16(n))
+	return spec
+}
+
 // drainTicks calls Tick until nothing more is due, and returns the next deadline.
 func drainTicks(t *Table, now clock.Instant, budget int) clock.Instant {
 	for {

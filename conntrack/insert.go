@@ -41,6 +41,9 @@ func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
 		if w.prev.CompareAndSwap(w.link, relink(w.link, i)) {
 			t.publish(now, i, ctl)
 			s.grow()
+			if n.First != EventNone && established(n.Protocol, ctl.state()) {
+				t.assure(n.Control)
+			}
 			return Inserted
 		}
 	}
@@ -78,7 +81,9 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	e := t.entries.at(i)
 	gen := t.nextGen(i, e)
 	step("insert: generation")
-	e.ctl.Store(uint64(control(gen)<<genShift | embryo | n.control()))
+	ctl, timeout, packets := t.begin(n)
+	ctl |= control(gen)<<genShift | embryo
+	e.ctl.Store(uint64(ctl))
 	m := k.meta | n.meta()
 	if app := t.app(n); sided(n, app) && t.sides.attach(s.id, i, gen, n, app) {
 		m |= metaSide
@@ -86,15 +91,25 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	e.meta.Store(uint64(m))
 	e.pair.Store(pairOf(k.virtual, k.client))
 	e.place.Store(uint64(makePlace(k.order, real) | t.relate(i, n)))
-	e.usage.Store(uint64(makeUsage(gen, n.server(), 0)))
-	e.ends.Store(uint64(t.expiryAfter(i, gen, now, n.timeout())))
+	e.usage.Store(uint64(makeUsage(gen, n.server(), packets)))
+	e.ends.Store(uint64(t.expiryAfter(i, gen, now, timeout)))
 	if !n.replaces {
-		bind(n.Server, n.Template, n.active())
+		bind(n.Server, n.Template, !ctl.has(ctlInactive))
 	}
 	if n.Flags&FlagNoCPort != 0 {
 		t.noCPort.Add(1)
 	}
 	return i, Inserted
+}
+
+// begin is how a new entry starts: with its first packet, if that is known.
+func (t *Table) begin(n *Spec) (ctl control, timeout time.Duration, packets uint32) {
+	ctl, timeout = n.control(), n.timeout()
+	if n.First == EventNone {
+		return ctl, timeout, 0
+	}
+	ctl = ctl.transition(n.Protocol, DirIn, n.First, t.secure.Load())
+	return ctl, t.timeout(n.Protocol, ctl.state(), timeout), 1
 }
 
 // nextGen is the generation after the one entry i had last. One whose chunk was
@@ -161,16 +176,17 @@ func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	if i == 0 {
 		return
 	}
+	e := t.entries.at(i)
+	ctl := control(e.ctl.Load())
 	if !n.replaces {
-		unbind(n.Server, n.Template, n.active())
+		unbind(n.Server, n.Template, !ctl.has(ctlInactive))
 	}
 	if n.Flags&FlagNoCPort != 0 {
 		t.noCPort.Add(-1)
 	}
 	t.release(n.Control)
-	e := t.entries.at(i)
 	step("insert: discard")
-	e.ctl.Store(uint64(control(e.ctl.Load()).living(dead)))
+	e.ctl.Store(uint64(ctl.living(dead)))
 	t.free(s.id, i)
 }
 

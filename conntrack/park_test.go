@@ -119,13 +119,6 @@ func (s *scene) template(n int, timeout time.Duration) Conn {
 	return c
 }
 
-func templateSpec(n int, rs *ipvs.RealServer, timeout time.Duration) *Spec {
-	spec := tcpSpec(n, rs)
-	spec.Client, spec.Template, spec.Timeout = masked(spec.Client), true, timeout
-	spec.Virtual = netip.AddrPortFrom(testVIP.Addr(), uint16(n))
-	return spec
-}
-
 // deeds are what an actor does: prepare the scene, then act on it.
 var deeds = map[string]func(s *scene) (act func()){
 	"insert": func(s *scene) func() {

@@ -107,6 +107,35 @@ func (t *Table) Touch(probes []Probe) {
 	}
 }
 
+// TouchFree begins to read the free entries and timer records that new
+// connections would get where probes aim. Like Touch it is of use to many at
+// once only: an atomic change waits for all reads before it.
+func (t *Table) TouchFree(probes []Probe) {
+	var entries, records [maxShards]uint32 // by shard: the last one read, of its free ones
+	for i := range probes {
+		s := t.shard(probes[i].hash).id
+		n := t.entries.touchFree(s, &entries[s])
+		if e := t.entries.at(n); e != nil {
+			e.ctl.Load()
+		}
+		w := t.wheelOf(n)
+		if r := t.records.at(t.records.touchFree(w, &records[w])); r != nil {
+			r.Load()
+		}
+	}
+}
+
+// touchFree returns the free item of a shard that comes after last, the first
+// if that is 0, and begins to read its link.
+func (p *pool[T]) touchFree(shard uint32, last *uint32) uint32 {
+	if *last == 0 {
+		*last = uint32(p.free[shard].head.Load())
+	} else if next := p.link(*last); next != nil {
+		*last = next.Load()
+	}
+	return *last
+}
+
 // peek reads the word of hash's bucket. If that is not open yet, it reads the
 // word from which its opening will begin, most likely.
 func (s *shard) peek(hash uint64) (l link, open bool) {

@@ -282,3 +282,30 @@ func TestHitAllocatesNothing(t *testing.T) {
 		}
 	}))
 }
+
+// TestTouchChangesNothing: touching reads, whatever state the table is in.
+func TestTouchChangesNothing(t *testing.T) {
+	reg, all := servers(1, ipvs.DirectRoute)
+	histories := [2][]Ref{}
+	for h, touch := range []bool{false, true} {
+		table := New(Config{Seed: 1, Servers: reg})
+		probes := make([]Probe, 200)
+		for round := range 3 {
+			for i := range probes {
+				c := client(i)
+				table.AimIn4(&probes[i], 6, uint32(pack(c.Addr()).lo), uint32(pack(testVIP.Addr()).lo), c.Port(), testVIP.Port())
+			}
+			if touch {
+				table.Touch(probes)
+				table.TouchFree(probes)
+			}
+			refs := flood(t, table, all[0], t0, round*200, 200)
+			histories[h] = append(histories[h], refs...)
+			for _, r := range refs[round*30:] {
+				require.True(t, table.Expire(t0, r))
+			}
+		}
+		checkEmpty(t, table, t0, all)
+	}
+	require.Equal(t, histories[0], histories[1])
+}

@@ -278,3 +278,60 @@ func TestAssured(t *testing.T) {
 		assert.Equal(t, c.want, tmpl.State, c.name)
 	}
 }
+
+// TestFirst: a connection that counts its first packet when it is inserted is
+// the same as one that is inserted and then has that packet.
+func TestFirst(t *testing.T) {
+	events := map[ipvs.Protocol][]Event{ipvs.UDP: {EventUDP}, ipvs.TCP: {tcpNone}, ipvs.SCTP: {EventNone}}
+	for ev := firstTCP; ev <= lastTCP; ev++ {
+		events[ipvs.TCP] = append(events[ipvs.TCP], ev)
+	}
+	for ev := firstSCTP; ev <= lastSCTP; ev++ {
+		events[ipvs.SCTP] = append(events[ipvs.SCTP], ev)
+	}
+	for proto, evs := range events {
+		for _, ev := range evs {
+			for _, method := range []ipvs.ForwardMethod{ipvs.Masquerade, ipvs.DirectRoute, ipvs.Bypass} {
+				for _, secure := range []bool{false, true} {
+					apart, counts := begun(t, proto, ev, method, secure, false)
+					once, same := begun(t, proto, ev, method, secure, true)
+					require.Equal(t, apart, once, "%v %v %v", proto, ev, method)
+					require.Equal(t, counts, same, "%v %v %v", proto, ev, method)
+				}
+			}
+		}
+	}
+}
+
+// begun returns a connection that a packet opened, and what its server and its
+// template count; at once if the packet is told of with the connection.
+func begun(t *testing.T, proto ipvs.Protocol, ev Event, method ipvs.ForwardMethod, secure, once bool) (c Conn, counts []int32) {
+	reg, all := servers(1, method)
+	rs := all[0]
+	table := New(Config{Seed: 1, Servers: reg})
+	table.SetSecureTCP(secure)
+	var tmpl Conn
+	require.Equal(t, Inserted, table.Insert(t0, templateSpec(1, rs, time.Minute), &tmpl))
+	n := tcpSpec(1, rs)
+	n.Protocol, n.Control = proto, tmpl.Ref
+	if method == ipvs.Bypass {
+		n.Server = nil
+	}
+	if once {
+		n.First = ev
+	}
+	require.Equal(t, Inserted, table.Insert(t0, n, &c))
+	if !once || ev == EventNone {
+		require.True(t, table.Packet(t0, &c, DirIn, ev))
+	}
+	again := c
+	require.True(t, table.Get(c.Ref, &c))
+	require.Equal(t, c, again, "what Insert says is so")
+	require.True(t, table.Get(tmpl.Ref, &tmpl))
+	c.Server = nil
+	counts = []int32{int32(rs.Active()), int32(rs.Inactive()), int32(rs.Persistent()), int32(tmpl.State)}
+	require.True(t, table.Expire(t0, c.Ref))
+	require.True(t, table.Expire(t0, tmpl.Ref))
+	checkEmpty(t, table, t0, all)
+	return c, counts
+}

@@ -46,7 +46,7 @@ func (w *Worker) bypass(f *link.Frame, svc *Service) {
 		w.end(DropTableFull)
 		return
 	}
-	w.forwardIn(f, w.event())
+	w.forwardIn(f, w.event(), false)
 }
 
 // nowhere is a bypass connection's real server.

@@ -43,15 +43,16 @@ func (w *Worker) input(f *link.Frame) {
 		w.end(DropShortTransport)
 		return
 	}
-	proto := ipvs.Protocol(p.Proto)
-	if !w.lookupIn(proto, p.SrcPort, p.DstPort) {
-		ok := w.schedule(f)
-		w.forget()
-		if !ok {
-			return
-		}
+	ev := w.event()
+	if w.lookupIn(ipvs.Protocol(p.Proto), p.SrcPort, p.DstPort) {
+		w.forwardIn(f, ev, false)
+		return
 	}
-	w.forwardIn(f, w.event())
+	ok := w.schedule(f, ev)
+	w.forget()
+	if ok {
+		w.forwardIn(f, ev, w.flow.counted)
+	}
 }
 
 func (w *Worker) inputIPsec(f *link.Frame) {
@@ -60,7 +61,7 @@ func (w *Worker) inputIPsec(f *link.Frame) {
 		w.local(f)
 		return
 	}
-	w.forwardIn(f, conntrack.EventNone)
+	w.forwardIn(f, conntrack.EventNone, false)
 }
 
 // lookupIn finds the packet's connection. One that must make way for a new one
@@ -147,8 +148,9 @@ func (w *Worker) mustReschedule() bool {
 	return conntrack.Reusable(c, sy.ConnReuseMode)
 }
 
-// forwardIn counts a client's packet, advances its connection and transmits it.
-func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
+// forwardIn counts a client's packet, advances its connection, unless that has
+// counted it already, and transmits it.
+func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event, counted bool) {
 	c := &w.c
 	if c.Server != nil && !c.Server.Available() {
 		w.end(DropServerGone) // connection kept, timer not restarted (ipvs.md 2.8)
@@ -158,7 +160,7 @@ func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event) {
 		return
 	}
 	w.countIn(c.Server, w.p.IPLen())
-	alive := w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
+	alive := counted || w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
 	w.transmit(f)
 	once := c.Flags&conntrack.FlagOnePacket != 0
 	switch m := w.d.master.Load(); {

@@ -58,6 +58,7 @@ type lane struct {
 
 	forwarded, others int // frames that ended so, of the batch
 	left              int // frames of the batch that went the general way
+	openings          int // probes of frames that may be a connection's first
 }
 
 // glance is what survey made of a frame.
@@ -89,7 +90,11 @@ func (w *Worker) takeLane(batch []*link.Frame) bool {
 
 // laneBatch handles at most link.BatchSize frames.
 func (w *Worker) laneBatch(batch []*link.Frame) {
-	w.d.Table.Touch(w.lane.probes[:w.survey(batch)])
+	probes := w.lane.probes[:w.survey(batch)]
+	w.d.Table.Touch(probes)
+	if w.lane.openings > 1 {
+		w.d.Table.TouchFree(probes)
+	}
 	n := 0
 	for i, f := range batch {
 		g := &w.lane.frames[i]
@@ -141,6 +146,7 @@ func (l *lane) follow(s *Snapshot) {
 // how many those are.
 func (w *Worker) survey(batch []*link.Frame) int {
 	n := 0
+	w.lane.openings = 0
 	port, station := -1, uint64(0)
 	for i, f := range batch {
 		g := &w.lane.frames[i]
@@ -159,6 +165,9 @@ func (w *Worker) survey(batch []*link.Frame) int {
 		if g.kind = w.direction(&g.plain); g.kind != general {
 			w.aim(&g.plain, &w.lane.probes[n], g.kind)
 			n++
+		}
+		if g.kind == opening {
+			w.lane.openings++
 		}
 	}
 	return n

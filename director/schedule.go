@@ -26,11 +26,13 @@ type flow struct {
 	protocol        ipvs.Protocol
 	client, virtual netip.AddrPort
 	related         bool
+	first           conntrack.Event // what the packet tells the connection it opens
+	counted         bool            // and that it did
 }
 
 // schedule opens a connection for a packet that has none (ipvs.md 5.3). It
 // reports whether w.c now holds one; if not, the frame has met its end.
-func (w *Worker) schedule(f *link.Frame) bool {
+func (w *Worker) schedule(f *link.Frame, ev conntrack.Event) bool {
 	p := &w.p
 	switch {
 	case w.martian(f):
@@ -44,6 +46,7 @@ func (w *Worker) schedule(f *link.Frame) bool {
 		protocol: ipvs.Protocol(p.Proto),
 		client:   netip.AddrPortFrom(p.Src, p.SrcPort),
 		virtual:  netip.AddrPortFrom(p.Dst, p.DstPort),
+		first:    ev,
 	}
 	return w.scheduleFlow(f, w.mayOpen())
 }
@@ -205,6 +208,7 @@ func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control 
 		Protocol: w.flow.protocol, Client: w.flow.client, Virtual: w.flow.virtual,
 		Real:   netip.AddrPortFrom(rs.ID.Addr, dport),
 		Method: rs.Method(), Server: rs, Mark: f.Mark, Control: control,
+		First: w.flow.first,
 	}
 	if w.onePacket(svc) {
 		w.countConn(svc, rs)
@@ -222,6 +226,7 @@ func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control 
 	}
 	switch res {
 	case conntrack.Inserted:
+		w.flow.counted = n.First != conntrack.EventNone
 		w.countConn(svc, rs)
 		return conntrack.Inserted
 	case conntrack.Exists:
