@@ -44,7 +44,7 @@ func keywordTables() string {
 		if t.root {
 			title = "Outside of blocks"
 		}
-		fmt.Fprintf(&b, "\n### %s\n\n| keyword | value | `usvs check` |\n|---|---|---|\n", title)
+		fmt.Fprintf(&b, "\n### %s\n\n| keyword | value | in usvs |\n|---|---|---|\n", title)
 		for _, k := range t.order {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.name, cell(k), verb(k))
 		}
@@ -54,7 +54,7 @@ func keywordTables() string {
 }
 
 func checkTable(b *strings.Builder, checks []*table) {
-	fmt.Fprint(b, "\n### Checks\n\n| keyword | value | `usvs check` | in |\n|---|---|---|---|\n")
+	fmt.Fprint(b, "\n### Checks\n\n| keyword | value | in usvs | in |\n|---|---|---|---|\n")
 	type row struct{ name, value, verb string }
 	var order []row
 	in := map[row][]string{}
@@ -80,18 +80,19 @@ func cell(k *keyword) string {
 	return strings.ReplaceAll(value, "|", `\|`)
 }
 
+// verb is what usvs makes of a keyword.
 func verb(k *keyword) string {
 	switch {
 	case k.name == "nb_get_retry", k.name == "nat_mask":
 		return "an error for keepalived; taken as what it meant"
+	case k.ours:
+		return "works; an error for keepalived, which does not know it"
 	case k.support == Ignored && k.note == "":
 		return "always an error, as in Debian's keepalived"
 	case k.support == Ignored:
-		return "known, its value is not checked; a warning says so"
-	case k.block != nil || k.name == "virtual_server_group":
-		return "checked"
-	case strings.Contains(k.valid, "ip-r"):
-		return "kept, its words are not checked; a warning says so"
+		return "known and ignored, its value is not checked; a warning says so"
+	case k.support == Inert:
+		return "checked, but has no effect; a warning says so"
 	}
-	return "checked"
+	return "works"
 }

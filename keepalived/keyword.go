@@ -17,6 +17,9 @@ const (
 	// Ignored keywords are known, their values are not looked at, and a
 	// warning says so.
 	Ignored
+	// Inert keywords are checked and fill a field of Config, but usvs does not
+	// act on it when it runs by the configuration; a warning says so.
+	Inert
 )
 
 // keyword is a row of a table: a word, what must follow it, and what it does.
@@ -30,6 +33,7 @@ type keyword struct {
 	raw     bool   // the value has quotes of its own
 	counts  bool   // every word on the line counts
 	note    string // said wherever the keyword is used
+	ours    bool   // keepalived does not know it
 
 	do     func(*parser, statement)
 	block  *table                   // of statements
@@ -52,6 +56,7 @@ func (k *keyword) usage() string {
 type table struct {
 	name  string
 	root  bool
+	inert bool // all of it is
 	words map[string]*keyword
 	order []*keyword
 }
@@ -107,6 +112,12 @@ func (k *keyword) optional() *keyword { k.args = 0; return k }
 
 // noted adds a warning to every use.
 func (k *keyword) noted(note string) *keyword { k.note = note; return k }
+
+// inert marks a keyword that usvs does not act on.
+func (k *keyword) inert() *keyword { k.support = Inert; return k }
+
+// extension marks a keyword that only usvs knows.
+func (k *keyword) extension() *keyword { k.ours = true; return k }
 
 // deprecated makes every use the error that keepalived makes of it.
 func (k *keyword) deprecated(hint string) *keyword {
@@ -217,6 +228,26 @@ func names(name, valid string, field func(*parser) *[]Value[string]) *keyword {
 // nested is a block of statements.
 func nested(name string, args int, valid string, begin func(*parser, statement), block *table, end func(*parser, statement)) *keyword {
 	return &keyword{name: name, args: args, valid: valid, missing: Fatal, do: begin, block: block, end: end}
+}
+
+// inertTable is the table of a block that usvs does not act on.
+func inertTable(name string, rows ...*keyword) *table {
+	t := newTable(name, rows)
+	t.inert = true
+	for _, k := range rows {
+		k.inert()
+	}
+	return t
+}
+
+// checkPath is how checks reach a server: at its own address, as keepalived's
+// do, or by the virtual address.
+func checkPath(field func(*parser) *Value[string]) *keyword {
+	return custom("check_path", 1, "direct or vip", func(p *parser, s statement) {
+		if p.oneOf(s, "direct", "vip") {
+			field(p).set(s.arg(1), s.at)
+		}
+	}).lenient().extension()
 }
 
 // ignored are keywords of which nothing is kept; optional values follow.

@@ -9,6 +9,9 @@ type Options struct {
 	ConfigID string
 	// Dir is the working directory, for ${_PWD}.
 	Dir string
+	// Extensions allows keywords that only usvs knows; otherwise they are the
+	// errors that they are for keepalived, and taken all the same.
+	Extensions bool
 }
 
 // subject is what the blocks that are open fill.

@@ -163,6 +163,7 @@ func (p *parser) statement(t *table, l line) {
 	if k.note != "" {
 		p.unchecked(fmt.Sprintf("%s: %s", k.name, k.note))
 	}
+	p.remark(t, k)
 	enough := len(s.words) > k.args || k.raw && s.rest() != ""
 	if !enough {
 		p.problem(k.missing, fmt.Sprintf("%s without its value", k.name), k.usage())
@@ -172,6 +173,17 @@ func (p *parser) statement(t *table, l line) {
 		k.do(p, s)
 	}
 	p.body(k, s, p.skip || !enough)
+}
+
+// remark says what is particular about a keyword. In a block that usvs does not
+// act on the block's own keyword has said so.
+func (p *parser) remark(t *table, k *keyword) {
+	if k.support == Inert && !t.inert {
+		p.note(k.name+" is for keepalived: usvs does not act on it", "")
+	}
+	if k.ours && !p.options.Extensions {
+		p.invalid(k.name+" is a keyword of usvs only; keepalived does not know it", "")
+	}
 }
 
 // body reads the block of a keyword that has one.

@@ -23,14 +23,18 @@ var checkerRows = []*keyword{
 	checker("MISC_CHECK", endMisc, retryRows("MISC_CHECK"), miscRows),
 	checker("UDP_CHECK", endUDP, connectRows("UDP_CHECK"), udpRows),
 	checker("PING_CHECK", endConnect, connectRows("PING_CHECK")),
-	checker("BFD_CHECK", endBFDCheck, []*keyword{alphaKeyword, custom("name", 0, "NAME of a bfd_instance", bfdName)}),
+	checkerOf(inertTable("BFD_CHECK", alphaRow(), custom("name", 0, "NAME of a bfd_instance", bfdName)), endBFDCheck).inert(),
 	checker("FILE_CHECK", endFileCheck, fileCheckRows),
 }
 
 func checker(name string, end func(*parser, statement), rows ...[]*keyword) *keyword {
+	return checkerOf(newTable(name, rows...), end)
+}
+
+func checkerOf(t *table, end func(*parser, statement)) *keyword {
 	begin := func(p *parser, s statement) {
-		p.check = &Checker{Type: name, At: s.at}
-		switch name {
+		p.check = &Checker{Type: t.name, At: s.at}
+		switch t.name {
 		case "HTTP_GET", "SSL_GET":
 			p.check.HTTP = new(HTTPCheck)
 		case "DNS_CHECK":
@@ -42,10 +46,12 @@ func checker(name string, end func(*parser, statement), rows ...[]*keyword) *key
 		}
 		p.rs.Checkers = append(p.rs.Checkers, p.check)
 	}
-	return nested(name, 0, "", begin, newTable(name, rows...), end)
+	return nested(t.name, 0, "", begin, t, end)
 }
 
-var alphaKeyword = onoff("alpha", func(p *parser) *Value[bool] { return &p.check.Alpha })
+func alphaRow() *keyword {
+	return onoff("alpha", func(p *parser) *Value[bool] { return &p.check.Alpha })
+}
 
 // retryRows are the keywords of every check that runs by itself.
 func retryRows(name string) []*keyword {
@@ -54,7 +60,7 @@ func retryRows(name string) []*keyword {
 		number("retry", 0, math.MaxUint32, func(p *parser) *Value[int] { return &p.check.Retry }),
 		seconds("delay_before_retry", 0, longest, func(p *parser) *Value[time.Duration] { return &p.check.DelayBeforeRetry }),
 		seconds("warmup", 0, longest, func(p *parser) *Value[time.Duration] { return &p.check.Warmup }),
-		alphaKeyword,
+		alphaRow(),
 		onoff("log_all_failures", func(p *parser) *Value[bool] { return &p.check.LogAllFailures }),
 	}
 	if name != "" {
@@ -76,6 +82,7 @@ func oldRetry(what string) *keyword {
 // connectRows are the keywords of checks that talk to the server.
 func connectRows(name string) []*keyword {
 	return append(retryRows(name),
+		checkPath(func(p *parser) *Value[string] { return &p.check.CheckPath }),
 		custom("connect_ip", 1, "ADDRESS", checkAddress(func(p *parser) (*Value[netip.Addr], netip.Addr) {
 			return &p.check.ConnectIP, p.check.BindTo.V
 		})),

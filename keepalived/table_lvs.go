@@ -50,7 +50,7 @@ var virtualServerTable = newTable("virtual_server",
 		onoff("smtp_alert", func(p *parser) *Value[bool] { return &p.vs.SMTPAlert }),
 		present("ops", func(p *parser) *Value[bool] { return &p.vs.OnePacket }),
 		custom("ip_family", 1, "inet or inet6", ipFamily),
-		snmpName(func(p *parser) *Value[string] { return &p.vs.SNMPName }),
+		snmpName(func(p *parser) *Value[string] { return &p.vs.SNMPName }).inert(),
 		custom("nat_mask", 0, "MASK", func(p *parser, s statement) {
 			p.invalid("nat_mask is a keyword of keepalived 1; it does nothing", "leave it out")
 		}),
@@ -74,7 +74,7 @@ var realServerTable = newTable("real_server",
 		script("notify_down", func(p *parser) *Value[Script] { return &p.rs.NotifyDown }),
 		word("virtualhost", "NAME", func(p *parser) *Value[string] { return &p.rs.Virtualhost }).lenient(),
 		onoff("smtp_alert", func(p *parser) *Value[bool] { return &p.rs.SMTPAlert }),
-		snmpName(func(p *parser) *Value[string] { return &p.rs.SNMPName }),
+		snmpName(func(p *parser) *Value[string] { return &p.rs.SNMPName }).inert(),
 	},
 	checkerRows,
 )
@@ -114,6 +114,7 @@ func timingRows(leastRetry int, of func(*parser) *Timing) []*keyword {
 		number("retry", leastRetry, math.MaxUint32, func(p *parser) *Value[int] { return &of(p).Retry }),
 		seconds("delay_before_retry", 0, longest, func(p *parser) *Value[time.Duration] { return &of(p).DelayBeforeRetry }),
 		seconds("warmup", 0, longest, func(p *parser) *Value[time.Duration] { return &of(p).Warmup }),
+		checkPath(func(p *parser) *Value[string] { return &of(p).CheckPath }),
 	}
 }
 

@@ -16,9 +16,9 @@ var rootTable = func() *table {
 			nested("vrrp_track_process", 1, "NAME", beginProcess, processTable, endProcess),
 			nested("track_file", 1, "NAME", beginTrackFile, trackFileTable, endTrackFile),
 			nested("vrrp_track_file", 1, "NAME", beginTrackFile, trackFileTable, endTrackFile),
-			nested("track_group", 0, "NAME", beginTrackGroup, trackGroupTable, nil).counting(),
+			nested("track_group", 0, "NAME", beginTrackGroup, trackGroupTable, nil).counting().inert(),
 			nested("garp_group", 0, "", beginGARPGroup, garpGroupTable, endGARPGroup),
-			nested("bfd_instance", 1, "NAME", beginBFD, bfdTable, endBFD),
+			nested("bfd_instance", 1, "NAME", beginBFD, bfdTable, endBFD).inert(),
 			nested("SSL", 0, "", beginSSL, sslTable, nil),
 			vsGroupKeyword,
 			nested("virtual_server", 1, "ADDRESS [PORT] | fwmark MARK [inet|inet6] | group NAME", beginVirtualServer, virtualServerTable, endVirtualServer),
@@ -29,13 +29,13 @@ var rootTable = func() *table {
 			}),
 			list("static_routes", "lines of ip-route(8)", func(p *parser, s statement) {
 				p.entryOf(&p.config.StaticRoutes, s)
-			}),
+			}).inert(),
 			list("static_rules", "lines of ip-rule(8)", func(p *parser, s statement) {
 				p.entryOf(&p.config.StaticRules, s)
-			}),
-			word("net_namespace", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespace }).lenient(),
-			word("net_namespace_ipvs", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespaceIPVS }).optional(),
-			word("instance", "NAME", func(p *parser) *Value[string] { return &p.config.Global.InstanceName }).lenient(),
+			}).inert(),
+			word("net_namespace", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespace }).lenient().inert(),
+			word("net_namespace_ipvs", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespaceIPVS }).optional().inert(),
+			word("instance", "NAME", func(p *parser) *Value[string] { return &p.config.Global.InstanceName }).lenient().inert(),
 		},
 		ignored("use_pid_dir", "namespace_with_ipsets", "linkbeat_use_polling"),
 		ignoredWith("child_wait_time"),

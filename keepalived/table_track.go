@@ -157,7 +157,7 @@ func trackRows(of func(*parser) *Tracks) []*keyword {
 		}),
 		trackKeyword("track_bfd", 253, func(p *parser) *[]Track { return &of(p).BFDs }, func(p *parser, name string) bool {
 			return named(p.config.BFDInstances, func(s *BFDInstance) string { return s.Name }, name)
-		}),
+		}).inert(),
 	}
 }
 

@@ -33,8 +33,8 @@ var instanceTable = newTable("vrrp_instance",
 				p.instance.ExcludedAddresses = append(p.instance.ExcludedAddresses, a)
 			}
 		}),
-		list("virtual_routes", "lines of ip-route(8)", func(p *parser, s statement) { p.entryOf(&p.instance.VirtualRoutes, s) }),
-		list("virtual_rules", "lines of ip-rule(8)", func(p *parser, s statement) { p.entryOf(&p.instance.VirtualRules, s) }),
+		list("virtual_routes", "lines of ip-route(8)", func(p *parser, s statement) { p.entryOf(&p.instance.VirtualRoutes, s) }).inert(),
+		list("virtual_rules", "lines of ip-rule(8)", func(p *parser, s statement) { p.entryOf(&p.instance.VirtualRules, s) }).inert(),
 		present("nopreempt", func(p *parser) *Value[bool] { return &p.instance.NoPreempt }),
 		negated("preempt", func(p *parser) *Value[bool] { return &p.instance.NoPreempt }),
 		seconds("preempt_delay", 0, 1000*time.Second, func(p *parser) *Value[time.Duration] { return &p.instance.PreemptDelay }),
@@ -47,7 +47,7 @@ var instanceTable = newTable("vrrp_instance",
 		onoff("smtp_alert", func(p *parser) *Value[bool] { return &p.instance.SMTPAlert }),
 		custom("use_vmac", 0, "[INTERFACE] [MAC]", useVMAC),
 		present("vmac_xmit_base", func(p *parser) *Value[bool] { return &p.instance.VMACXmitBase }),
-		present("use_vmac_addr", func(p *parser) *Value[bool] { return &p.instance.UseVMACAddr }),
+		present("use_vmac_addr", func(p *parser) *Value[bool] { return &p.instance.UseVMACAddr }).inert(),
 		present("dont_track_primary", func(p *parser) *Value[bool] { return &p.instance.DontTrackPrimary }),
 		present("track_src_ip", func(p *parser) *Value[bool] { return &p.instance.TrackSrcIP }),
 		custom("mcast_dst_ip", 1, "MULTICAST ADDRESS", func(p *parser, s statement) {
@@ -66,12 +66,12 @@ var instanceTable = newTable("vrrp_instance",
 		onoff("lower_prio_no_advert", func(p *parser) *Value[bool] { return &p.instance.LowerPrioNoAdvert }),
 		onoff("higher_prio_send_advert", func(p *parser) *Value[bool] { return &p.instance.HigherPrioSendAdvert }),
 		number("down_timer_adverts", 1, 100, func(p *parser) *Value[int] { return &p.instance.DownTimerAdverts }),
-		present("accept", func(p *parser) *Value[bool] { return &p.instance.Accept }),
-		negated("no_accept", func(p *parser) *Value[bool] { return &p.instance.Accept }),
-		present("promote_secondaries", func(p *parser) *Value[bool] { return &p.instance.PromoteSecondaries }),
-		number("debug", 0, 4, func(p *parser) *Value[int] { return &p.instance.Debug }),
-		custom("lvs_sync_daemon_interface", 1, "INTERFACE", nothing).deprecated("valid is lvs_sync_daemon in global_defs"),
-		custom("linkbeat_use_polling", 0, "", nothing).deprecated("valid is a block of linkbeat_interfaces"),
+		present("accept", func(p *parser) *Value[bool] { return &p.instance.Accept }).inert(),
+		negated("no_accept", func(p *parser) *Value[bool] { return &p.instance.Accept }).inert(),
+		present("promote_secondaries", func(p *parser) *Value[bool] { return &p.instance.PromoteSecondaries }).inert(),
+		number("debug", 0, 4, func(p *parser) *Value[int] { return &p.instance.Debug }).inert(),
+		custom("lvs_sync_daemon_interface", 1, "INTERFACE", nothing).deprecated("valid is lvs_sync_daemon in global_defs").inert(),
+		custom("linkbeat_use_polling", 0, "", nothing).deprecated("valid is a block of linkbeat_interfaces").inert(),
 	},
 	notifyRows(func(p *parser) *Notify { return &p.instance.Notify }),
 	garpRows("garp_", func(p *parser) *GARP { return &p.instance.GARP }),
@@ -337,9 +337,9 @@ func beginSyncGroup(p *parser, s statement) {
 	p.config.SyncGroups = append(p.config.SyncGroups, p.group)
 }
 
-var trackGroupTable = newTable("track_group", []*keyword{
+var trackGroupTable = inertTable("track_group",
 	groupKeyword(func(p *parser) *[]Value[string] { return &p.tracked.Members }),
-})
+)
 
 func beginTrackGroup(p *parser, s statement) {
 	if name, ok := p.name(s); ok {
@@ -375,7 +375,7 @@ func endGARPGroup(p *parser, s statement) {
 	}
 }
 
-var bfdTable = newTable("bfd_instance", []*keyword{
+var bfdTable = inertTable("bfd_instance",
 	bfdNeighbor("neighbor_ip"),
 	bfdNeighbor("neighbour_ip"),
 	address("source_ip", func(p *parser) *Value[netip.Addr] { return &p.bfd.Source }),
@@ -390,7 +390,7 @@ var bfdTable = newTable("bfd_instance", []*keyword{
 	weightKeyword(253, func(p *parser) *Value[Weight] { return &p.bfd.Weight }),
 	present("vrrp", func(p *parser) *Value[bool] { return &p.bfd.VRRP }),
 	present("checker", func(p *parser) *Value[bool] { return &p.bfd.Checker }),
-})
+)
 
 func bfdNeighbor(name string) *keyword {
 	return custom(name, 1, "ADDRESS", func(p *parser, s statement) {

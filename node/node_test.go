@@ -1,66 +1,124 @@
 package node
 
 import (
-	"math/rand/v2"
-	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"usvs/clock"
-	"usvs/control"
-	"usvs/health"
-	"usvs/ipvs"
-	"usvs/keepalived"
-	"usvs/vrrp"
-	"usvs/wire"
 )
 
-type testClock struct{}
-
-func (testClock) Now() clock.Instant { return 0 }
-
-// noWorld is a World in which nothing happens.
-type noWorld struct{}
-
-func (noWorld) Configure(*Setup)                         {}
-func (noWorld) SendVRRP(string, []byte, wire.MAC)        {}
-func (noWorld) Announce(string, netip.Addr, wire.MAC)    {}
-func (noWorld) AddAddress(Address)                       {}
-func (noWorld) RemoveAddress(Address)                    {}
-func (noWorld) StartProbe(health.CheckID, *health.Probe) {}
-func (noWorld) CancelProbe(health.CheckID)               {}
-func (noWorld) RunTrackScript(string)                    {}
-func (noWorld) RunScript(Notification)                   {}
-func (noWorld) WriteFIFO(string, string)                 {}
-func (noWorld) SendMail(Mail)                            {}
-func (noWorld) Log(vrrp.Level, string)                   {}
-
-func parsed(t testing.TB, text string) *keepalived.Config {
-	c, _ := keepalived.Parse("test.conf", keepalived.Options{Files: keepalived.Text{"test.conf": text}})
-	return c
+// tutorial is the configuration of a hundred tutorials.
+const tutorial = `
+global_defs {
+    router_id LVS_DEVEL
 }
 
-func newControl() *control.Control {
-	return control.New(control.Config{Clock: testClock{}, Rand: rand.New(rand.NewPCG(1, 2)), Servers: new(ipvs.Registry), Sysctls: ipvs.DefaultSysctls()})
+vrrp_instance VI_1 {
+    state MASTER
+    interface eth0
+    virtual_router_id 51
+    priority 100
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass 1111
+    }
+    virtual_ipaddress {
+        192.168.1.100
+    }
 }
 
-func TestStart(t *testing.T) {
-	ctl := newControl()
-	n, err := New(Config{Keepalived: parsed(t, `
-virtual_server 10.0.0.1 80 {
-	lb_algo rr
-	lb_kind DR
-	protocol TCP
-	real_server 10.0.0.2 80 {
-		TCP_CHECK {
-		}
-	}
-}`), Control: ctl, World: noWorld{}, Rand: rand.New(rand.NewPCG(1, 2))})
-	require.NoError(t, err)
-	n.Start(0)
-	services, err := ctl.Services()
-	require.NoError(t, err)
-	require.Len(t, services, 1)
-	n.Stop(0)
+virtual_server 192.168.1.100 80 {
+    delay_loop 6
+    lb_algo rr
+    lb_kind DR
+    persistence_timeout 50
+    protocol TCP
+
+    real_server 192.168.1.11 80 {
+        weight 1
+        TCP_CHECK {
+            connect_timeout 10
+            retry 3
+            delay_before_retry 3
+            connect_port 80
+        }
+    }
+    real_server 192.168.1.12 80 {
+        weight 1
+        TCP_CHECK {
+            connect_timeout 10
+            retry 3
+            delay_before_retry 3
+            connect_port 80
+        }
+    }
+}
+`
+
+// tutorialBackup is the same for the other node.
+var tutorialBackup = strings.NewReplacer("state MASTER", "state BACKUP", "priority 100", "priority 90").Replace(tutorial)
+
+func tutorialPair(t *testing.T) (*lab, *machine, *machine) {
+	l := newLab(t)
+	l.serve(true, "192.168.1.11:80", "192.168.1.12:80")
+	return l, l.add("a", "192.168.1.1/24", tutorial), l.add("b2", "192.168.1.2/24", tutorialBackup)
+}
+
+// TestFailover: the VIP goes from one node to the other and back, and the
+// services are there all the time.
+func TestFailover(t *testing.T) {
+	const table = "192.168.1.100:80 rr 192.168.1.11/1 192.168.1.12/1"
+	l, a, b := tutorialPair(t)
+	a.boot()
+	b.boot()
+	l.run(5 * time.Second)
+	require.True(t, a.has("192.168.1.100"))
+	require.False(t, b.has("192.168.1.100"))
+	require.Equal(t, []string{table}, a.table())
+	require.Equal(t, []string{table}, b.table())
+	aOwns, bOwns := a.ctl.Snapshot(), b.ctl.Snapshot()
+	require.Equal(t, 1, aOwns.Owned.Len())
+	require.Equal(t, 0, bOwns.Owned.Len(), "the backup leaves the address alone")
+
+	a.crash()
+	l.run(4 * time.Second)
+	require.True(t, b.has("192.168.1.100"))
+	bOwns = b.ctl.Snapshot()
+	require.Equal(t, 1, bOwns.Owned.Len())
+	a.boot()
+	l.run(5 * time.Second)
+	require.True(t, a.has("192.168.1.100"))
+	require.False(t, b.has("192.168.1.100"))
+
+	a.node.Stop(l.now)
+	require.False(t, a.has("192.168.1.100"))
+	require.Empty(t, a.table())
+	l.run(time.Second)
+	require.True(t, b.has("192.168.1.100"), "priority 0 makes it quick")
+}
+
+func TestTutorialLog(t *testing.T) {
+	l, a, b := tutorialPair(t)
+	a.boot()
+	b.boot()
+	l.run(15 * time.Second)
+	l.serve(false, "192.168.1.11:80")
+	l.run(40 * time.Second)
+	l.serve(true, "192.168.1.11:80")
+	l.run(20 * time.Second)
+	a.crash()
+	l.run(10 * time.Second)
+	a.boot()
+	l.run(10 * time.Second)
+	t.Log("\n" + strings.Join(a.takeLog(), "\n"))
+	t.Log("\n" + strings.Join(b.takeLog(), "\n"))
+	var out strings.Builder
+	s := a.node.Status(l.now)
+	s.WriteVRRP(&out)
+	s.WriteHealth(&out)
+	s = b.node.Status(l.now)
+	s.WriteVRRP(&out)
+	t.Log("\n" + out.String())
 }

@@ -42,7 +42,6 @@ type FIFOConfig struct {
 // fit is dropped. It is safe for concurrent use.
 type FIFO struct {
 	config  FIFOConfig
-	made    bool // by us, so it goes with us
 	dropped atomic.Uint64
 	stop    context.CancelFunc
 	reader  chan struct{} // closed when there is no reader script any more
@@ -88,7 +87,6 @@ func (f *FIFO) make() error {
 	if err != nil {
 		return err
 	}
-	f.made = true
 	uid, gid, err := owner(f.config.User, f.config.Group)
 	if err == nil && uid >= 0 {
 		err = os.Lchown(f.config.Path, uid, gid)
@@ -148,7 +146,8 @@ func (f *FIFO) drop(err error) {
 func (f *FIFO) Dropped() uint64 { return f.dropped.Load() }
 
 // Close closes the FIFO, so that its reader reads to the end; the reader is
-// ended when the context is done. A FIFO that we made is removed.
+// ended when the context is done. The FIFO stays in its directory, as
+// keepalived's does: somebody may be waiting for the next line.
 func (f *FIFO) Close(ctx context.Context) {
 	f.mu.Lock()
 	if f.file >= 0 {
@@ -162,9 +161,6 @@ func (f *FIFO) Close(ctx context.Context) {
 	}
 	f.stop()
 	<-f.reader
-	if f.made {
-		os.Remove(f.config.Path)
-	}
 }
 
 func (f *FIFO) closed() bool {

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/smtp"
@@ -16,6 +17,8 @@ const (
 	mailQueue    = 1000 // mails that wait
 	mailAttempts = 3    // for each mail
 	mailRetry    = 10 * time.Second
+	mailLifetime = 10       // of an attempt, in timeouts
+	mailAnswers  = 64 << 10 // of a server, in bytes
 )
 
 // MailConfig is what mails are sent by.
@@ -35,8 +38,8 @@ type MailConfig struct {
 	Log Log
 }
 
-// mail is one that waits to be sent.
-type mail struct {
+// letter is a mail that waits to be sent.
+type letter struct {
 	at            time.Time
 	subject, body string
 }
@@ -50,8 +53,8 @@ type Mailer struct {
 	done   chan struct{}
 
 	mu     sync.Mutex
-	queue  chan mail // closed under mu
-	closed bool      // guarded by mu
+	queue  chan letter // closed under mu
+	closed bool        // guarded by mu
 }
 
 // NewMailer returns a Mailer.
@@ -71,7 +74,7 @@ func NewMailer(c MailConfig) *Mailer {
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	m := &Mailer{config: c, queue: make(chan mail, mailQueue), done: make(chan struct{})}
+	m := &Mailer{config: c, queue: make(chan letter, mailQueue), done: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	go m.run()
 	return m
@@ -92,7 +95,7 @@ func (m *Mailer) Send(subject, body string) {
 		return
 	}
 	select {
-	case m.queue <- mail{time.Now(), subject, body}:
+	case m.queue <- letter{time.Now(), subject, body}:
 	default:
 		m.config.Log(Warning, "too many mails are waiting, one is dropped: "+subject)
 	}
@@ -120,7 +123,7 @@ func (m *Mailer) run() {
 
 // attempts sends a mail, and tries again a few times if that fails: the next
 // in the queue waits meanwhile, so that order is kept.
-func (m *Mailer) attempts(one mail) {
+func (m *Mailer) attempts(one letter) {
 	for n, pause := 1, mailRetry; ; n, pause = n+1, 2*pause {
 		err := m.send(one)
 		switch {
@@ -140,7 +143,7 @@ func (m *Mailer) attempts(one mail) {
 }
 
 // send sends one mail.
-func (m *Mailer) send(one mail) error {
+func (m *Mailer) send(one letter) error {
 	ctx, cancel := context.WithTimeout(m.ctx, m.config.ConnectTimeout)
 	defer cancel()
 	conn, err := m.config.Dial(ctx, "tcp", m.config.Server)
@@ -148,15 +151,18 @@ func (m *Mailer) send(one mail) error {
 		return fmt.Errorf("connecting SMTP server %s: %w", m.config.Server, err)
 	}
 	defer conn.Close()
+	m.config.Log(Detail, fmt.Sprintf("Remote SMTP server %s connected.", m.config.Server))
 	defer context.AfterFunc(m.ctx, func() { conn.Close() })()
-	if err := m.talk(patient{conn, m.config.ConnectTimeout}, one); err != nil {
+	limit := m.config.ConnectTimeout
+	p := &patient{conn, limit, time.Now().Add(mailLifetime * limit), mailAnswers}
+	if err := m.talk(p, one); err != nil {
 		return fmt.Errorf("SMTP server %s: %w", m.config.Server, err)
 	}
 	return nil
 }
 
 // talk is the dialogue of RFC 5321, without extensions.
-func (m *Mailer) talk(conn net.Conn, one mail) error {
+func (m *Mailer) talk(conn net.Conn, one letter) error {
 	host, _, _ := net.SplitHostPort(m.config.Server)
 	c, err := smtp.NewClient(conn, host)
 	if err != nil {
@@ -198,7 +204,7 @@ func address(mailbox string) string {
 }
 
 // message is the mail with its headers, as keepalived orders them.
-func (m *Mailer) message(one mail) []byte {
+func (m *Mailer) message(one letter) []byte {
 	var b strings.Builder
 	header := func(name, value string) {
 		fmt.Fprintf(&b, "%s: %s\r\n", name, strings.Join(strings.Fields(value), " "))
@@ -214,22 +220,41 @@ func (m *Mailer) message(one mail) []byte {
 	return []byte(b.String())
 }
 
-// patient gives every read and write of a connection a time of its own.
+// errTalkative ends a dialogue with a server that says too much.
+var errTalkative = errors.New("the server's answers are too long")
+
+// patient gives every read and write of a connection a time of its own, within
+// that of the whole, and bounds what is read.
 type patient struct {
 	net.Conn
 	limit time.Duration
+	end   time.Time
+	left  int // bytes to read
 }
 
-func (p patient) Read(b []byte) (int, error) {
-	if err := p.SetReadDeadline(time.Now().Add(p.limit)); err != nil {
+func (p *patient) Read(b []byte) (int, error) {
+	if p.left <= 0 {
+		return 0, errTalkative
+	}
+	if err := p.SetReadDeadline(p.deadline()); err != nil {
 		return 0, err
 	}
-	return p.Conn.Read(b)
+	n, err := p.Conn.Read(b[:min(len(b), p.left)])
+	p.left -= n
+	return n, err
 }
 
-func (p patient) Write(b []byte) (int, error) {
-	if err := p.SetWriteDeadline(time.Now().Add(p.limit)); err != nil {
+func (p *patient) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(p.deadline()); err != nil {
 		return 0, err
 	}
 	return p.Conn.Write(b)
+}
+
+func (p *patient) deadline() time.Time {
+	step := time.Now().Add(p.limit)
+	if step.After(p.end) {
+		return p.end
+	}
+	return step
 }

@@ -23,6 +23,7 @@ type checkFlags struct {
 	configID string
 	rules    bool
 	asJSON   bool
+	usvs     bool
 }
 
 func newCheckCmd() *cobra.Command {
@@ -55,6 +56,7 @@ held against what usvs run --rules takes; an error is status 1.`,
 	fl.StringArrayVarP(&f.files, "use-file", "f", nil, "a file, as keepalived's option; - is standard input")
 	fl.StringVarP(&f.configID, "config-id", "i", shortHostname(), "the id that lines with @ are for")
 	fl.BoolVar(&f.rules, "rules", false, "the files are rules, whatever they look like")
+	fl.BoolVar(&f.usvs, "usvs", false, "the file is for usvs run --keepalived: keywords that only usvs knows are no errors")
 	fl.BoolVar(&f.asJSON, "json", false, "the reports as JSON")
 	return cmd
 }
@@ -109,7 +111,7 @@ func checkFile(name string, disk *diskFiles, f checkFlags) checked {
 		return checkRules(name, disk)
 	}
 	dir, _ := os.Getwd()
-	config, report := keepalived.Parse(name, keepalived.Options{Files: disk, ConfigID: f.configID, Dir: dir})
+	config, report := keepalived.Parse(name, keepalived.Options{Files: disk, ConfigID: f.configID, Dir: dir, Extensions: f.usvs})
 	c := checked{File: name, Kind: "keepalived", Status: report.Status(), summary: contents(config)}
 	c.Errors, c.Warnings = report.Count()
 	for _, p := range report.Problems {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"usvs/health"
 	"usvs/script"
@@ -17,6 +18,9 @@ const (
 	defaultSockets = 4096
 	defaultScripts = 64
 )
+
+// defaultTimeout is connect_timeout's default.
+const defaultTimeout = 5 * time.Second
 
 // Config is what a Runner is made of. All of it is optional.
 type Config struct {
@@ -184,6 +188,11 @@ func (r *Runner) attempt(j *job, policy script.Policy) health.Result {
 		dial = r.via
 	} else if p.Kind != health.Misc && !p.Target.IsValid() {
 		return localError(errNoTarget)
+	}
+	if p.Timeout <= 0 && p.Kind != health.Misc {
+		whole := *p
+		whole.Timeout = defaultTimeout
+		p = &whole
 	}
 	switch p.Kind {
 	case health.TCP:
