@@ -5,7 +5,7 @@ package keepalived
 const (
 	maxLine        = 1023    // bytes of a line; keepalived's own limit
 	maxFileBytes   = 4 << 20 // of one file
-	maxLines       = 200_000 // logical lines, expansions included
+	maxLines       = 500_000 // logical lines, expansions included
 	maxIncludes    = 16      // depth
 	maxFiles       = 1000    // files read
 	maxExpansions  = 1000    // substitutions in one line

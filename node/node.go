@@ -42,6 +42,7 @@ type Node struct {
 	ifaces  map[string]vrrp.Interface
 	table   table
 	running bool
+	now     clock.Instant // of the call
 }
 
 // New returns a Node that has not been started. The error says what of the
@@ -64,6 +65,7 @@ func New(cfg Config) (*Node, error) {
 // Start brings the node up: first the virtual services with their servers, then
 // the instances. What is known of interfaces and files is told before.
 func (n *Node) Start(now clock.Instant) {
+	n.now = now
 	n.running = true
 	n.configure()
 	n.addStatic(nil)
@@ -79,10 +81,12 @@ func (n *Node) Start(now clock.Instant) {
 // Stop takes the node down: instances leave first, so that another director
 // takes over, then services and servers go.
 func (n *Node) Stop(now clock.Instant) {
+	n.now = now
 	if !n.running {
 		return
 	}
 	n.running = false
+	n.world.Log(vrrp.Info, "Stopping")
 	n.router.Stop(now)
 	n.stopSync()
 	n.ctl.Together(func() {
@@ -97,6 +101,7 @@ func (n *Node) Stop(now clock.Instant) {
 // state and the results of its checks. A configuration that cannot be done is
 // refused as a whole.
 func (n *Node) Reload(now clock.Instant, cfg *keepalived.Config) error {
+	n.now = now
 	if !n.running {
 		return errors.New("the node does not run")
 	}
@@ -133,6 +138,7 @@ func (n *Node) configure() {
 
 // Tick does what is due and returns when it wants to be called again.
 func (n *Node) Tick(now clock.Instant) clock.Instant {
+	n.now = now
 	if !n.running {
 		return clock.Never
 	}
@@ -144,6 +150,7 @@ func (n *Node) Tick(now clock.Instant) clock.Instant {
 // HandleVRRP takes in a packet that came by one of the Setup's sockets. It is not
 // kept.
 func (n *Node) HandleVRRP(now clock.Instant, p vrrp.Packet) {
+	n.now = now
 	if n.running {
 		n.router.Handle(now, p)
 	}
@@ -152,10 +159,16 @@ func (n *Node) HandleVRRP(now clock.Instant, p vrrp.Packet) {
 // SetInterface tells what has become of an interface. An interface that nobody
 // has told of is down.
 func (n *Node) SetInterface(now clock.Instant, i vrrp.Interface) {
+	n.now = now
 	old := n.ifaces[i.Name]
 	n.ifaces[i.Name] = i
 	n.router.SetInterface(now, i)
-	n.carry(now, old.Addrs, i.Addrs)
+	for _, p := range i.Addrs {
+		n.carry(p.Addr(), 1)
+	}
+	for _, p := range old.Addrs {
+		n.carry(p.Addr(), -1)
+	}
 }
 
 // RemoveInterface tells that an interface is gone.
@@ -164,25 +177,24 @@ func (n *Node) RemoveInterface(now clock.Instant, name string) {
 	delete(n.ifaces, name)
 }
 
-// carry tells the Monitor which addresses the host gained and lost: addresses
-// with a virtual MAC come with Hold.
-func (n *Node) carry(now clock.Instant, old, is []netip.Prefix) {
-	for _, p := range is {
-		if n.carried[p.Addr()]++; n.carried[p.Addr()] == 1 {
-			n.monitor.SetAddress(now, p.Addr(), true)
-		}
-	}
-	for _, p := range old {
-		if n.carried[p.Addr()]--; n.carried[p.Addr()] == 0 {
-			delete(n.carried, p.Addr())
-			n.monitor.SetAddress(now, p.Addr(), false)
-		}
+// carry tells the Monitor, for ha_suspend, of an address that is here once more
+// or less: on an interface, or with a virtual MAC.
+func (n *Node) carry(a netip.Addr, more int) {
+	was := n.carried[a]
+	n.carried[a] += more
+	switch is := was + more; {
+	case is == 0:
+		delete(n.carried, a)
+		n.monitor.SetAddress(n.now, a, false)
+	case was == 0:
+		n.monitor.SetAddress(n.now, a, true)
 	}
 }
 
 // AddressLost tells that somebody else took an address off an interface that
 // World.AddAddress had put there.
 func (n *Node) AddressLost(now clock.Instant, iface string, addr netip.Addr) {
+	n.now = now
 	if n.running {
 		n.router.AddressLost(now, iface, addr)
 	}
@@ -190,16 +202,19 @@ func (n *Node) AddressLost(now clock.Instant, iface string, addr netip.Addr) {
 
 // SetProcess tells how many of a tracked process run.
 func (n *Node) SetProcess(now clock.Instant, name string, count int) {
+	n.now = now
 	n.router.SetProcess(now, name, count)
 }
 
 // SetFile tells the number in a tracked file.
 func (n *Node) SetFile(now clock.Instant, name string, value int) {
+	n.now = now
 	n.router.SetFile(now, name, value)
 }
 
 // ScriptDone tells how a run of a track script ended.
 func (n *Node) ScriptDone(now clock.Instant, name string, res vrrp.ScriptResult) {
+	n.now = now
 	if n.running {
 		n.router.SetScript(now, name, res)
 	}
@@ -207,6 +222,7 @@ func (n *Node) ScriptDone(now clock.Instant, name string, res vrrp.ScriptResult)
 
 // ProbeDone tells what came of an attempt.
 func (n *Node) ProbeDone(now clock.Instant, id health.CheckID, res health.Result) {
+	n.now = now
 	if n.running {
 		n.ctl.Together(func() { n.monitor.Result(now, id, res) })
 	}

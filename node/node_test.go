@@ -98,27 +98,3 @@ func TestFailover(t *testing.T) {
 	l.run(time.Second)
 	require.True(t, b.has("192.168.1.100"), "priority 0 makes it quick")
 }
-
-func TestTutorialLog(t *testing.T) {
-	l, a, b := tutorialPair(t)
-	a.boot()
-	b.boot()
-	l.run(15 * time.Second)
-	l.serve(false, "192.168.1.11:80")
-	l.run(40 * time.Second)
-	l.serve(true, "192.168.1.11:80")
-	l.run(20 * time.Second)
-	a.crash()
-	l.run(10 * time.Second)
-	a.boot()
-	l.run(10 * time.Second)
-	t.Log("\n" + strings.Join(a.takeLog(), "\n"))
-	t.Log("\n" + strings.Join(b.takeLog(), "\n"))
-	var out strings.Builder
-	s := a.node.Status(l.now)
-	s.WriteVRRP(&out)
-	s.WriteHealth(&out)
-	s = b.node.Status(l.now)
-	s.WriteVRRP(&out)
-	t.Log("\n" + out.String())
-}

@@ -43,6 +43,8 @@ func (r *routerEffects) AddAddresses(instance string, addrs []vrrp.Address) {
 	for _, a := range addrs {
 		if a.VMAC.IsZero() {
 			n.place(instance, a)
+		} else {
+			n.carry(a.Prefix.Addr(), 1)
 		}
 	}
 }
@@ -54,6 +56,8 @@ func (r *routerEffects) RemoveAddresses(instance string, addrs []vrrp.Address) {
 	for _, a := range addrs {
 		if a.VMAC.IsZero() {
 			n.displace(instance, a)
+		} else {
+			n.carry(a.Prefix.Addr(), -1)
 		}
 		if n.holders[a.Prefix.Addr()]--; n.holders[a.Prefix.Addr()] <= 0 {
 			delete(n.holders, a.Prefix.Addr())

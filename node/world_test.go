@@ -14,6 +14,7 @@ import (
 
 	"usvs/clock"
 	"usvs/control"
+	"usvs/director"
 	"usvs/health"
 	"usvs/ipvs"
 	"usvs/keepalived"
@@ -114,7 +115,7 @@ func (m *machine) boot() {
 	m.dead, m.probes = false, map[health.CheckID]bool{}
 	m.ctl = control.New(control.Config{
 		Clock: labClock{m.lab}, Rand: rand.New(rand.NewPCG(1, 2)), Servers: new(ipvs.Registry), Sysctls: ipvs.DefaultSysctls(),
-		Publish: nil,
+		Publish: func(*director.Snapshot) { m.batches++ },
 	})
 	var err error
 	m.node, err = New(Config{
@@ -224,12 +225,7 @@ func (m *machine) SendMail(mail Mail) {
 	m.notified = append(m.notified, "mail "+mail.Subject+" | "+mail.Body)
 }
 
-func (m *machine) Log(level vrrp.Level, text string) {
-	if level == vrrp.Detail {
-		return
-	}
-	m.log = append(m.log, text)
-}
+func (m *machine) Log(_ vrrp.Level, text string) { m.log = append(m.log, text) }
 
 func (m *machine) has(addr string) bool {
 	return slices.ContainsFunc(m.addrs, func(p netip.Prefix) bool { return p.Addr() == netip.MustParseAddr(addr) })
