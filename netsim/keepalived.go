@@ -32,7 +32,7 @@ func (k *Keepalived) Parse() (*keepalived.Config, error) {
 	for other, text := range k.Files {
 		files.Text[other] = text
 	}
-	cfg, report := keepalived.Parse(name, keepalived.Options{Files: files})
+	cfg, report := keepalived.Parse(name, keepalived.Options{Files: files, Extensions: true})
 	var list []error
 	for _, p := range report.Problems {
 		if p.Class.Error() {
