@@ -58,10 +58,9 @@ func (g *group) toBackup(now clock.Instant, i *instance) {
 
 // toFault has the others follow i, which is in fault.
 func (g *group) toFault(now clock.Instant, i *instance) {
-	if g.state == Fault {
-		return
+	if g.state != Fault {
+		g.log("FAULT")
 	}
-	g.log("FAULT")
 	for _, m := range g.members {
 		if m != i {
 			m.toFault(now, false)
