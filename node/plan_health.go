@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"usvs/health"
@@ -140,7 +141,7 @@ func (p *plan) checker(w *wanted.VirtualServer, c *keepalived.Checker) (*health.
 	}
 	switch {
 	case c.HTTP != nil:
-		p.http(h, c)
+		return h, p.http(h, c)
 	case c.DNS != nil:
 		h.Probe.DNS = &health.DNSQuestion{Type: c.DNS.Type.V, Name: c.DNS.Name.V}
 	case c.Misc != nil:
@@ -164,19 +165,24 @@ func viaVIP(k health.Kind) bool {
 	return false
 }
 
-func (p *plan) http(h *health.Check, c *keepalived.Checker) {
+func (p *plan) http(h *health.Check, c *keepalived.Checker) error {
 	h.Probe.HTTP = &health.HTTPRequest{Protocol: c.HTTP.Protocol.V, SNI: c.HTTP.EnableSNI.V, ServerName: c.HTTP.Virtualhost.V}
 	if s := p.conf.SSL; s != nil {
 		h.Probe.HTTP.TLS = &health.TLS{Password: s.Password.V, CA: s.CA.V, Certificate: s.Certificate.V, Key: s.File.V}
 	}
 	h.FastRecovery = c.HTTP.FastRecovery.V
 	for _, u := range c.HTTP.URLs {
+		if _, err := regexp.Compile(u.Regex.V); err != nil {
+			// Perl's expressions can do more; such a check would never have a result.
+			return fmt.Errorf("%v: regex: not one that usvs knows, which are those of RE2: %w", u.At, err)
+		}
 		url := health.URL{Path: u.Path.V, Virtualhost: u.Virtualhost.V, Digest: u.Digest.V, Regex: u.Regex.V, RegexNot: u.RegexNot.V}
 		for _, r := range u.StatusCodes.V {
 			url.Statuses = append(url.Statuses, health.StatusRange{First: r.First, Last: r.Last})
 		}
 		h.URLs = append(h.URLs, url)
 	}
+	return nil
 }
 
 // file has the check watch the file; its weight is the check's or the file's.

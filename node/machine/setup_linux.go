@@ -2,11 +2,8 @@ package machine
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -114,31 +111,13 @@ func (w *world) setFiles(old []node.TrackFile) {
 		}
 	}
 	for _, f := range w.setup.Files {
-		if err := initialise(f); err != nil {
-			w.log.Warn("track_file "+f.Name, "err", err)
+		if f.Init != nil {
+			if err := track.InitFile(f.Path, *f.Init, f.Overwrite); err != nil {
+				w.log.Warn("track_file "+f.Name, "err", err)
+			}
 		}
 		w.files.Watch(f.Name, f.Path)
 	}
-}
-
-// initialise gives a track file its first value.
-func initialise(f node.TrackFile) error {
-	if f.Init == nil {
-		return nil
-	}
-	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	if f.Overwrite {
-		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	}
-	file, err := os.OpenFile(f.Path, flags, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(strconv.Itoa(*f.Init) + "\n")
-	return errors.Join(err, file.Close())
 }
 
 // setFIFOs opens and closes FIFOs; those that stay the same stay open.
