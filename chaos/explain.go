@@ -215,6 +215,37 @@ func (j *judge) explainUnreachable(v *Violation) {
 	v.Where = append(v.Where, s.at)
 }
 
+// why says what kept an outage from ending, whether or not that is allowed; ""
+// if there is nothing special about it.
+func (j *judge) why(o Outage) string {
+	v := &Violation{At: o.To, service: o.Service, request: j.failedIn(o)}
+	if j.serverAtFault(v.request) {
+		return fmt.Sprintf("%s had a fault, and was still given requests", v.request.Server)
+	}
+	at := v.request.At + v.request.Took
+	for _, explanation := range []func(*Violation, *Service, time.Duration) bool{
+		j.noMaster, j.twoMasters, j.staleNeighbour, j.splitMasters, j.notServed, j.wrongGateway, j.halfDeaf,
+	} {
+		if explanation(v, j.lab.Services[o.Service], at) {
+			return v.Because
+		}
+	}
+	return ""
+}
+
+// halfDeaf: the master is heard, but hears nothing, or the other way round.
+func (j *judge) halfDeaf(v *Violation, s *Service, at time.Duration) bool {
+	master := j.master(s, at)
+	for _, f := range j.h.Schedule {
+		if master < 0 || f.Node != j.lab.Directors[master].Name || !f.during(at, at) || f.Kind != CutIn && f.Kind != CutOut && f.Kind != Loss {
+			continue
+		}
+		v.Because = fmt.Sprintf("%s was MASTER while it had that fault, and the other director heard its adverts: VRRP knows no way out of this; a track_script that asks the gateway would", f.Node)
+		return true
+	}
+	return false
+}
+
 // master is the director that has a service's address at a moment, or -1.
 func (j *judge) master(s *Service, at time.Duration) int {
 	for i, on := range s.On {

@@ -332,7 +332,7 @@ func (j *judge) deadServer() *Violation {
 			}
 			dead := r.At - f.At
 			return &Violation{Rule: DeadServer, At: r.At, For: dead, service: r.Service, router: -1, server: r.Server, request: r,
-				Text: fmt.Sprintf("a request to %v at %s was given to %s, which was dead for %s", j.lab.Services[r.Service], seconds(r.At), r.Server, seconds(dead))}
+				Text: fmt.Sprintf("a request to %v at %s was given to %s, which was out of order for %s", j.lab.Services[r.Service], seconds(r.At), r.Server, seconds(dead))}
 		}
 	}
 	return nil

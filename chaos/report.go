@@ -65,6 +65,7 @@ type Episode struct {
 	Seed     uint64   `json:"seed"`
 	Schedule Schedule `json:"schedule"`
 	Outage   Outage   `json:"outage"`
+	Because  string   `json:"because,omitempty"` // of the worst outage: why it was so long
 	Timeline []Line   `json:"timeline"`
 
 	history *History
@@ -123,7 +124,10 @@ func (r *Report) Write(w io.Writer) error {
 	fmt.Fprintf(&b, "\nwhat the timers promise:\n%s\n", r.Bounds.Describe(r.Lab))
 	r.figures(&b)
 	if r.Worst != nil {
-		fmt.Fprintf(&b, "\nthe worst outage: %v, seed %d\n", r.Worst.Outage.Length().Round(10*time.Millisecond), r.Worst.Seed)
+		fmt.Fprintf(&b, "\nthe worst outage: %v, seed %d\n", short(r.Worst.Outage.Length()), r.Worst.Seed)
+		if r.Worst.Because != "" {
+			fmt.Fprintf(&b, "  because %s\n", r.Worst.Because)
+		}
 		r.Worst.write(&b)
 	}
 	for i := range r.Findings {
@@ -144,29 +148,40 @@ func ruleNames() []string {
 	return list
 }
 
-func (r *Report) figures(b *strings.Builder) {
+// summary is the figures of all seeds together.
+func (r *Report) summary(b *strings.Builder) {
 	n := 0
 	for _, k := range r.Faults {
 		n += k.Count
 	}
 	fmt.Fprintf(b, "%d seeds from %d: %d faults; %d requests, %d failed; %d connections, %d ended early\n",
 		r.Seeds, r.First, n, r.Requests, r.Failed, r.Sessions, r.Ended)
-	ms := func(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
-	fmt.Fprintf(b, "the longest outage of a seed: median %v, p99 %v, max %v\n", ms(r.Outage.Median), ms(r.Outage.P99), ms(r.Outage.Max))
+	fmt.Fprintf(b, "the longest outage of a seed: median %v, p99 %v, max %v\n", short(r.Outage.Median), short(r.Outage.P99), short(r.Outage.Max))
+}
+
+// short rounds to what people want to know.
+func short(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
+
+func (r *Report) figures(b *strings.Builder) {
+	r.summary(b)
 	if len(r.Outages) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\n%-22s %8s %8s %8s %8s\n", "outages", "number", "median", "p99", "max")
 	for _, k := range r.Outages {
-		name := string(k.Kind)
-		switch {
-		case name == "":
-			name = "without a fault"
-		case k.After:
-			name = "after " + name
-		}
-		fmt.Fprintf(b, "%-22s %8d %8v %8v %8v\n", name, k.Count, ms(k.Median), ms(k.P99), ms(k.Max))
+		fmt.Fprintf(b, "%-22s %8d %8v %8v %8v\n", k.name(), k.Count, short(k.Median), short(k.P99), short(k.Max))
 	}
+}
+
+// name is what came before the outages.
+func (k KindOutages) name() string {
+	switch {
+	case k.Kind == "":
+		return "without a fault"
+	case k.After:
+		return "after " + string(k.Kind)
+	}
+	return string(k.Kind)
 }
 
 func (e *Episode) write(b *strings.Builder) {

@@ -174,7 +174,9 @@ func (r *runner) worst(rep *Report) error {
 	if err != nil {
 		return err
 	}
-	rep.Worst = r.episode(h, h.Worst())
+	o := h.Worst()
+	rep.Worst = r.episode(h, o)
+	rep.Worst.Because = (&judge{r.lab, r.bounds, h}).why(o)
 	return nil
 }
 

@@ -63,7 +63,7 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 	root.PersistentFlags().StringVar(&controlAddress, "control", controlFromEnv(),
 		"control socket: @NAME (abstract, one per network namespace) or a path; $USVS_CONTROL")
 	root.AddCommand(newIPVSAdmCmd(), newIPTablesCmd("iptables", false), newIPTablesCmd("ip6tables", true), newSysctlCmd(),
-		newStatusCmd(), newVRRPCmd(), newHealthCmd(), newProcCmd(), newTraceCmd(), newExplainCmd(), newSimCmd(), newOracleCmd(), newCheckCmd(), newPlanCmd(), newBenchCmd())
+		newStatusCmd(), newVRRPCmd(), newHealthCmd(), newProcCmd(), newTraceCmd(), newExplainCmd(), newSimCmd(), newOracleCmd(), newCheckCmd(), newPlanCmd(), newChaosCmd(), newBenchCmd())
 	addPlatformCommands(root)
 	return root
 }

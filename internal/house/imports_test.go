@@ -92,7 +92,7 @@ ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
 node/machine               -> node host notify track health/probe
 demo                       -> api host link/netlab
-cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan node/machine
+cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan chaos node/machine
 internal/house             ->
 internal/testrun           ->
 internal/fuzzall           ->
