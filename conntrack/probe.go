@@ -90,22 +90,23 @@ func (t *Table) Touch(probes []Probe) {
 	for i := range probes {
 		probes[i].first, probes[i].open = t.shard(probes[i].hash).peek(probes[i].hash)
 	}
-	for i := range probes {
-		p := &probes[i]
-		if n := uint32(p.first & linkNumber); n != 0 && n&bucketBit == 0 {
-			if e := t.entries.at(n); e != nil && place(e.place.Load()).order() < p.order {
-				p.first = e.next.Load() // passed; the next one is touched below
+	for range touchedHops {
+		for i := range probes {
+			p := &probes[i]
+			n := uint32(p.first & linkNumber)
+			if n == 0 || n&bucketBit != 0 {
+				continue
 			}
-		}
-	}
-	for i := range probes {
-		if n := uint32(probes[i].first & linkNumber); n != 0 && n&bucketBit == 0 {
-			if e := t.entries.at(n); e != nil {
-				e.place.Load()
+			if e := t.entries.at(n); e != nil && place(e.place.Load()).order() < p.order {
+				p.first = e.next.Load() // passed; the next one is touched in the next round
 			}
 		}
 	}
 }
+
+// touchedHops is how many entries of a bucket Touch looks at: among as many
+// connections as buckets, all but one in 40 stand there.
+const touchedHops = 3
 
 // TouchFree begins to read the free entries and timer records that new
 // connections would get where probes aim. Like Touch it is of use to many at

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"usvs/clock"
 	"usvs/conntrack"
 	"usvs/ipvs"
 	"usvs/link"
@@ -312,12 +313,21 @@ func (tw *twins) batch(n int) {
 			tw.taken++
 		}
 	}
-	require.Equal(tw.t, dueSlow, due)
 	require.Equal(tw.t, b.w.seen, a.w.seen)
+	require.Equal(tw.t, b.seeToTimers(dueSlow), a.seeToTimers(due))
 	tw.same("sent", b.out.Tx, a.out.Tx)
 	tw.same("to the host", b.out.Host, a.out.Host)
 	tw.same("passed", b.out.Pass, a.out.Pass)
 	require.Equal(tw.t, b.state(), a.state())
+}
+
+// seeToTimers calls Tick until nothing is due any more, and returns when
+// something will be: a batch that takes the fast lane may leave timers to later.
+func (b *testbed) seeToTimers(due clock.Instant) clock.Instant {
+	for due <= b.now {
+		due = b.w.Tick(b.now, &b.out)
+	}
+	return due
 }
 
 func (tw *twins) same(what string, want, got []*link.Frame) {

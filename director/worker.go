@@ -13,7 +13,7 @@ import (
 
 // tickBudget bounds how many timers one Tick or batch sees to: what waits for
 // memory for each keeps the frames behind it waiting, too.
-const tickBudget = 256
+const tickBudget = 128
 
 // Worker is one goroutine's share of a director: its scratch and its counters.
 type Worker struct {
