@@ -284,8 +284,13 @@ func (d *Director) ExecInput(command, stdin string) Result {
 	if len(w) > 0 && w[0] == "sudo" {
 		w = w[1:]
 	}
-	if len(w) > 1 && w[0] == "usvs" && directorCommand(w[1:]) {
-		w = w[1:]
+	if len(w) > 1 && w[0] == "usvs" {
+		switch {
+		case w[1] == "vrrp" || w[1] == "health":
+			return d.commandKeepalived(w[1])
+		case directorCommand(w[1:]):
+			w = w[1:]
+		}
 	}
 	if !directorCommand(w) {
 		return d.run(w)

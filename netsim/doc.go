@@ -43,6 +43,10 @@
 //	icmp.go, udp.go      echo, errors and datagrams for applications
 //	host_tcp.go          the same for TCP, which is package netsim/tcp
 //	director.go          the production director in front of a host's stack
+//	keepalived.go        the production node on it, by a keepalived.conf
+//	world.go, env.go     what that node needs done, and what scripts tell it
+//	probe*.go            its health checks
+//	life.go, service.go  machines that stall and crash, servers that stop
 //	exec*.go             the commands a node understands
 //	record.go, log.go    what can be seen: records of frames, a log of events
 //	verdict.go           what directors say about the frames
@@ -51,7 +55,8 @@
 //
 // # What is not there
 //
-// No spanning tree, VLAN tags, multicast routing, IGMP or MLD; no ICMP
+// No spanning tree, VLAN tags, multicast routing, IGMP or MLD; no TLS: SSL_GET
+// asks by HTTP; no ICMP
 // redirects, rp_filter, address autoconfiguration or detection of duplicate
 // addresses; no segmentation offload: every frame is as it would be on a wire.
 // The sysctl settings for these are accepted and do nothing. SCTP reaches

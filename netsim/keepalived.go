@@ -3,6 +3,7 @@ package netsim
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"usvs/clock"
@@ -16,13 +17,15 @@ type Keepalived struct {
 	Name  string            // of the file, as messages show it; empty: keepalived.conf
 	Text  string            // what is in it
 	Files map[string]string // others, by the names that include gives them
+	Host  string            // whose it is, which @ conditions ask for; empty: the director's name
 	// Config, if not nil, is what has been read already, with nothing in it that
 	// keepalived -t would reject; Text and Files do not matter then.
 	Config *keepalived.Config
 }
 
-// Parse reads the configuration. The error says what keepalived -t would
-// reject it for; the Config is what keepalived would start with nevertheless.
+// Parse reads the configuration, in which keywords that only usvs knows may be.
+// The error says which statements are not right; the Config is what keepalived
+// would start with nevertheless. Every script is there, and may be run by anybody.
 func (k *Keepalived) Parse() (*keepalived.Config, error) {
 	if k.Config != nil {
 		return k.Config, nil
@@ -32,11 +35,11 @@ func (k *Keepalived) Parse() (*keepalived.Config, error) {
 	for other, text := range k.Files {
 		files.Text[other] = text
 	}
-	cfg, report := keepalived.Parse(name, keepalived.Options{Files: files, Extensions: true})
+	cfg, report := keepalived.Parse(name, keepalived.Options{Files: files, ConfigID: k.Host, Extensions: true})
 	var list []error
 	for _, p := range report.Problems {
-		if p.Class.Error() {
-			list = append(list, fmt.Errorf("%v: %v", p.Pos, p))
+		if p.Class == keepalived.Invalid || p.Class == keepalived.Fatal {
+			list = append(list, errors.New(p.String()))
 		}
 	}
 	return cfg, errors.Join(list...)
@@ -60,6 +63,7 @@ func (d *Director) StartKeepalived(k Keepalived) error {
 	if d.node != nil {
 		return fmt.Errorf("%s: keepalived runs already", d.name)
 	}
+	k.Host = orDefault(k.Host, d.name)
 	cfg, err := k.Parse()
 	if err != nil {
 		return err
@@ -93,6 +97,7 @@ func (d *Director) Reload(k Keepalived) error {
 	if d.node == nil {
 		return fmt.Errorf("%s: keepalived does not run", d.name)
 	}
+	k.Host = orDefault(k.Host, d.name)
 	cfg, err := k.Parse()
 	if err != nil {
 		return err
@@ -229,4 +234,21 @@ func (d *Director) receiveVRRP(p *Port, f *frame) bool {
 		n.HandleVRRP(now, vrrp.Packet{Interface: p.name, IP: packet})
 	})
 	return true
+}
+
+// commandKeepalived runs `usvs vrrp` and `usvs health`.
+func (d *Director) commandKeepalived(what string) Result {
+	if d.node == nil {
+		return failed(1, "usvs %s: the director does not run by a keepalived.conf", what)
+	}
+	var b strings.Builder
+	s := d.node.Status(d.nodeNow())
+	write := s.WriteVRRP
+	if what == "health" {
+		write = s.WriteHealth
+	}
+	if err := write(&b); err != nil {
+		return failed(1, "%v", err)
+	}
+	return Result{Stdout: b.String()}
 }

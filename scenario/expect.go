@@ -31,6 +31,12 @@ func parseExpect(p *parser, w *words) (Action, error) {
 		return parseLog(w, false)
 	case w.is("neighbour"):
 		return parseNeighbour(w)
+	case w.is("vip"):
+		return parseVIP(w)
+	case w.is("health"):
+		return parseHealth(w)
+	case len(w.list) > 1 && slices.Contains(states, w.list[1]):
+		return parseState(w)
 	case w.is("frame"):
 		return parseFrame(p, w, nil)
 	case w.is("no"):
@@ -45,7 +51,7 @@ func parseExpect(p *parser, w *words) (Action, error) {
 		return parseFrame(p, w, &n)
 	}
 	return nil, p.errorf("expect %q: want answered, order, one server, same server, other server, failed, "+
-		"frame, no frame, N frames, counter, log, no log or neighbour", w.peek())
+		"frame, no frame, N frames, counter, log, no log, neighbour, vip, health or a director's name", w.peek())
 }
 
 // of takes `of NAME` at the end of a line, the traffic that is judged.

@@ -26,6 +26,12 @@ func (r *run) judge(a Action) error {
 		return r.judgeLog(a)
 	case *ExpectNeighbour:
 		return r.judgeNeighbour(a)
+	case *ExpectState:
+		return r.await(a.Within, func() error { return r.judgeState(a) })
+	case *ExpectVIP:
+		return r.await(a.Within, func() error { return r.judgeVIP(a) })
+	case *ExpectHealth:
+		return r.await(a.Within, func() error { return r.judgeHealth(a) })
 	}
 	panic(fmt.Sprintf("scenario: no way to do a %T", a))
 }

@@ -37,6 +37,7 @@ type parser struct {
 	traffic map[string]bool // names of traffic: holds it connections?
 	any     bool            // there was traffic
 	moments map[string]bool
+	block   *block // of a keepalived.conf that has not ended
 }
 
 // Parse reads a scenario. The name is what errors call it.
@@ -54,9 +55,17 @@ func Parse(name string, text []byte) (*File, error) {
 	p.heading(lines)
 	for i, line := range lines {
 		p.no = i + 1
-		if err := p.parseLine(line); err != nil {
+		read := p.parseLine
+		if p.block != nil {
+			read = p.blockLine
+		}
+		if err := read(line); err != nil {
 			return nil, err
 		}
+	}
+	if p.block != nil {
+		p.no, p.text = p.block.first, ""
+		return nil, p.errorf("the configuration that begins here has no end")
 	}
 	p.no = len(lines)
 	if len(p.file.Steps) == 0 {
@@ -216,8 +225,11 @@ func (p *parser) statement(worlds []string, text string) error {
 		}
 		return w.done(declare(p, w))
 	}
-	read, ok := verbs[verb]
-	if !ok {
+	read := verbs[verb]
+	if read == nil {
+		read = event(verb)
+	}
+	if read == nil {
 		return p.errorf("%q is neither `NODE$ command` nor one of %s", verb, known())
 	}
 	do, err := read(p, w)
@@ -241,7 +253,11 @@ func (p *parser) step(worlds []string) func(Action, error) error {
 
 // known lists the words that a line may begin with.
 func known() string {
-	names := append(slices.Collect(maps.Keys(verbs)), slices.Collect(maps.Keys(declarations))...)
+	names := append(slices.Collect(maps.Keys(verbs)), "link", "multicast")
+	names = append(names, slices.Collect(maps.Keys(declarations))...)
+	for do := range disturbances {
+		names = append(names, string(do))
+	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")
 }

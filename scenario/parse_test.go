@@ -165,7 +165,7 @@ func TestParseMistakes(t *testing.T) {
 		"link rs1 loss 10":                       "want a share like 5%",
 		"link rs1 explode":                       `a link has no "explode"`,
 		"link rs1 rate fast":                     "want one like 10mbit",
-		"in 2s http":                             `want "link"`,
+		"in 2s http":                             `"http" cannot be put off`,
 		"expect":                                 "want answered",
 		"expect answered client 3":               "client serves nothing",
 		"expect answered rs1":                    "how many is missing",

@@ -102,6 +102,10 @@ func (r *run) do(a Action, o *Options) error {
 		return r.world.Inject(a.From, a.Frame)
 	case *Fault:
 		return r.world.Fault(a)
+	case *Disturbance:
+		return r.world.Disturb(a)
+	case *Multicast:
+		return r.world.Multicast(a)
 	case *Wait:
 		return r.world.Wait(a.For)
 	case *Moment:

@@ -24,6 +24,7 @@ type Sim struct {
 	ports     map[Interface]*netsim.Port
 	recorder  *netsim.Recorder
 	held      map[string][]*httpClient
+	status    map[service]int // with which a server answers, if not 200
 }
 
 // cable is what a link does unless a Fault says otherwise.
@@ -33,7 +34,7 @@ var cable = netsim.LinkOptions{Delay: 50 * time.Microsecond}
 func NewSim(seed uint64) *Sim {
 	return &Sim{
 		net: netsim.New(seed), hosts: map[string]*netsim.Host{}, directors: map[string]*netsim.Director{},
-		ports: map[Interface]*netsim.Port{}, held: map[string][]*httpClient{},
+		ports: map[Interface]*netsim.Port{}, held: map[string][]*httpClient{}, status: map[service]int{},
 	}
 }
 
@@ -78,7 +79,7 @@ func (s *Sim) Build(t *Topology) error {
 		}
 	}
 	s.start = s.net.Now()
-	return nil
+	return s.startNodes(t)
 }
 
 func (s *Sim) addNode(n *Node) error {
@@ -157,12 +158,7 @@ func (s *Sim) Inject(from Interface, frame []byte) error {
 
 // Fault changes a link.
 func (s *Sim) Fault(f *Fault) error {
-	if f.In == 0 {
-		s.change(f)
-		return nil
-	}
-	s.net.After(f.In, func() { s.change(f) })
-	return nil
+	return s.put(f.In, func() error { s.change(f); return nil })
 }
 
 func (s *Sim) change(f *Fault) {

@@ -17,7 +17,7 @@ import (
 func (s *Sim) serve(n *Node) error {
 	h := s.hosts[n.Name]
 	for _, port := range n.HTTP {
-		if _, err := h.Serve(port, http.Serve(named(n.Name))); err != nil {
+		if _, err := h.Serve(port, http.Serve(s.answer(n.Name, port))); err != nil {
 			return err
 		}
 	}
@@ -31,6 +31,16 @@ func (s *Sim) serve(n *Node) error {
 		}
 	}
 	return nil
+}
+
+// answer is what a server says: its name, or what a Disturbance wants.
+func (s *Sim) answer(name string, port uint16) func(path string) http.Answer {
+	ok := named(name)
+	return func(path string) http.Answer {
+		a := ok(path)
+		a.Status = s.status[service{name, port}]
+		return a
+	}
 }
 
 // named answers `GET /100` with 100 bytes that begin with the server's name.

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"usvs/netsim"
 )
 
 // File is a scenario.
@@ -48,6 +50,8 @@ type Node struct {
 	HTTP     []uint16     // the TCP ports on which it answers HTTP with its name, whatever its Kind
 	UDP      []uint16     // the UDP ports on which it answers with its name
 	Own      string       // of a Director: "services" or "host", see `usvs run --own`
+	// Keepalived is the configuration that a Director runs by; nil: none.
+	Keepalived *netsim.Keepalived
 }
 
 // NIC is an interface and the switch it is plugged into.
@@ -71,8 +75,8 @@ type Step struct {
 	Do     Action
 }
 
-// Action is one of *Exec, *Traffic, *Again, *Hangup, *Inject, *Fault, *Wait,
-// *Moment and the Expect… types.
+// Action is one of *Exec, *Traffic, *Again, *Hangup, *Inject, *Fault,
+// *Disturbance, *Multicast, *Wait, *Moment and the Expect… types.
 type Action interface{ action() }
 
 // Exec runs a command on a node: `rs1$ ip addr add 10.0.0.1/32 dev lo`.

@@ -87,6 +87,8 @@ func (p *parser) parseNodeWord(w *words, n *Node) {
 		p.parseGateway(w, n)
 	case word == "serves":
 		p.parseServes(w, n)
+	case word == "keepalived" && n.Kind == Director:
+		p.parseKeepalived(w, n)
 	case word == "own" && n.Kind == Director:
 		n.Own = w.oneOf("own", []string{"services", "host"})
 	case len(n.NICs) == 0:

@@ -16,11 +16,23 @@ var verbs = map[string]func(*parser, *words) (Action, error){
 	"again":  parseAgain,
 	"close":  parseHangup,
 	"inject": parseInject,
-	"link":   parseFault,
-	"in":     parseFaultIn,
+	"in":     parseLater,
 	"wait":   parseWait,
 	"moment": parseMoment,
 	"expect": parseExpect,
+}
+
+// event reads the lines that can be put off with `in 2s`; nil if it is none.
+func event(word string) func(*parser, *words) (Action, error) {
+	switch {
+	case word == "link":
+		return parseFault
+	case word == "multicast":
+		return parseMulticast
+	case disturbances[Deed(word)] != nil:
+		return parseDisturbance(Deed(word))
+	}
+	return nil
 }
 
 // Bounds of one line of traffic.
@@ -138,12 +150,24 @@ func parseMoment(p *parser, w *words) (Action, error) {
 	return m, w.err
 }
 
-// parseFaultIn reads `in 2s link rs1 down`.
-func parseFaultIn(p *parser, w *words) (Action, error) {
+// parseLater reads `in 2s link rs1 down`.
+func parseLater(p *parser, w *words) (Action, error) {
 	in := w.duration("when")
-	w.want("link")
-	do, err := parseFault(p, w)
-	do.(*Fault).In = in
+	word := w.need("what happens")
+	read := event(word)
+	if read == nil {
+		w.fail("%q cannot be put off", word)
+		return nil, w.err
+	}
+	do, err := read(p, w)
+	switch do := do.(type) {
+	case *Fault:
+		do.In = in
+	case *Disturbance:
+		do.In = in
+	case *Multicast:
+		do.In = in
+	}
 	return do, err
 }
 

@@ -36,6 +36,15 @@ type World interface {
 	// Fault changes a link, at once or f.In from now.
 	Fault(f *Fault) error
 
+	// Disturb does something to a machine, at once or d.In from now.
+	Disturb(d *Disturbance) error
+	// Multicast makes a switch carry frames to groups or not.
+	Multicast(*Multicast) error
+	// State is what a director says of itself that runs by a keepalived.conf.
+	State(node string) (*NodeState, error)
+	// Holders are the directors that have an address, sorted by name.
+	Holders(addr netip.Addr) ([]string, error)
+
 	// Wait lets time pass, at least until all that was sent has arrived.
 	Wait(time.Duration) error
 	// Now is the time since Build returned.
