@@ -34,7 +34,7 @@ func (p *plan) planVRRP() {
 	}
 	for _, t := range c.TrackProcesses {
 		v.Processes = append(v.Processes, vrrp.Process{
-			Name: t.Name, Weight: t.Weight.V.Value, Reverse: t.Weight.V.Reverse, Quorum: t.Quorum.V, QuorumMax: t.QuorumMax.V,
+			Name: t.Name, Weight: t.Weight.V.Value, Reverse: t.Weight.V.Reverse, Quorum: t.Quorum.V, QuorumMax: t.QuorumMax.V, HasMax: t.QuorumMax.Set(),
 			ForkDelay: t.ForkDelay.V, TerminateDelay: t.TerminateDelay.V,
 		})
 	}

@@ -56,7 +56,14 @@ func (r *Router) turn(now clock.Instant, f *face) {
 
 func (r *Router) settle(f *face) {
 	f.up, f.turnsAt = f.Up, clock.Never
-	r.fx.Log(Info, "Netlink reports "+f.Name+" "+upDown(f.up))
+	if slices.ContainsFunc(r.instances, func(i *instance) bool { return i.dependsOn(f.Name) }) {
+		r.fx.Log(Info, "Netlink reports "+f.Name+" "+upDown(f.up))
+	}
+}
+
+// dependsOn reports whether an interface matters to the instance.
+func (i *instance) dependsOn(iface string) bool {
+	return i.Interface == iface || slices.ContainsFunc(i.tracks.Interfaces, func(t Track) bool { return t.Name == iface })
 }
 
 // debounce is how long the state that f is in now has to last.

@@ -14,7 +14,6 @@ import (
 
 // recorder is Effects that writes down what it is asked for.
 type recorder struct {
-	now    func() clock.Instant
 	sent   []sentPacket
 	owns   map[string][]netip.Prefix
 	said   []string // everything, in order

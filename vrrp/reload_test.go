@@ -50,7 +50,6 @@ func TestReloadWithAnotherRouter(t *testing.T) {
 	require.Equal(t, []string{
 		"send 0 to 224.0.0.18", "log (VI_1) sent 0 priority", "log (VI_1) removing VIPs.", "remove 10.9.0.100", "remove 10.9.0.101",
 		`notify INSTANCE "VI_1" DELETED 150`,
-		"log (VI_1) removing VIPs.", "remove 10.9.0.100", "remove 10.9.0.101",
 		"log (VI_1) Entering BACKUP STATE (init)", `notify INSTANCE "VI_1" BACKUP 150`,
 	}, r.took())
 }

@@ -139,6 +139,7 @@ func (r *Router) Start(now clock.Instant) {
 	}
 	r.running = true
 	for _, i := range r.instances {
+		i.clean()
 		i.start(now)
 	}
 	for _, g := range r.groups {

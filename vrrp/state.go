@@ -13,14 +13,16 @@ func (i *instance) enter(now clock.Instant, state State) {
 	i.preempt = 0
 }
 
-// start finds the state an instance begins with. Addresses that an earlier run
-// left behind go first.
+// clean removes addresses that an earlier run of the daemon left behind.
+func (i *instance) clean() {
+	if addrs := i.addresses(); len(addrs) > 0 {
+		i.removeAddresses(addrs)
+	}
+}
+
+// start finds the state an instance begins with.
 func (i *instance) start(now clock.Instant) {
 	i.begun, i.since = true, now
-	if addrs := i.addresses(); len(addrs) > 0 {
-		i.logRemoving()
-		i.r.fx.RemoveAddresses(i.Name, addrs)
-	}
 	switch {
 	case i.faulty():
 		i.enter(now, Fault)
