@@ -10,7 +10,7 @@ DESTDIR  ?=
 # at the page of usvs sim --html.
 DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium vsftpd sip-tester ipvsadm keepalived
 
-.PHONY: all build deps test check lint parkpoints bytes fuzz simfuzz properties mutants hashes differential demo bench install uninstall clean
+.PHONY: all build deps test check lint parkpoints bytes fuzz simfuzz properties mutants hashes differential demo bench outage install uninstall clean
 
 all: build
 
@@ -89,6 +89,11 @@ demo:
 BENCH ?= engine table
 bench: build
 	./usvs bench $(BENCH)
+
+# What clients notice of a failover, of a pair of usvs and of a pair of keepalived
+# with usvs exec (docs/high-availability.md).
+outage:
+	USVS_OUTAGE=1 $(GO) test -timeout 10m -v -run '^TestOutage$$' ./integration
 
 install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)
