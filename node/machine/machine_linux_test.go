@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -44,21 +43,6 @@ func TestEndpoints(t *testing.T) {
 		{Interface: "eth0", Source: netip.MustParseAddr("10.0.0.1")}, {Interface: "eth0", IPv6: true},
 		{Source: netip.MustParseAddr("10.0.0.1")}, {Interface: "eth0", Group: g1},
 	}))
-}
-
-func TestInitialise(t *testing.T) {
-	name, five := filepath.Join(t.TempDir(), "file"), 5
-	read := func() string { b, _ := os.ReadFile(name); return string(b) }
-	require.NoError(t, initialise(node.TrackFile{Path: name}))
-	assert.NoFileExists(t, name)
-	require.NoError(t, initialise(node.TrackFile{Path: name, Init: &five}))
-	assert.Equal(t, "5\n", read())
-	require.NoError(t, os.WriteFile(name, []byte("7\n"), 0o644))
-	require.NoError(t, initialise(node.TrackFile{Path: name, Init: &five}))
-	assert.Equal(t, "7\n", read(), "it is there")
-	require.NoError(t, initialise(node.TrackFile{Path: name, Init: &five, Overwrite: true}))
-	assert.Equal(t, "5\n", read())
-	assert.Error(t, initialise(node.TrackFile{Path: filepath.Join(name, "x"), Init: &five}))
 }
 
 // journal is a log that may be read while it is written.
