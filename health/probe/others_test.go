@@ -341,3 +341,29 @@ func TestFile(t *testing.T) {
 	r.Start(6, &health.Probe{Kind: health.File, Name: path})
 	assert.Equal(t, "6 success 0", <-told)
 }
+
+func FuzzRightReply(f *testing.F) {
+	f.Add([]byte{1, 2}, []byte{1}, []byte{0xff}, 0, 255)
+	f.Fuzz(func(t *testing.T, reply, want, mask []byte, shortest, longest int) {
+		x := &health.UDPExchange{RequireReply: true, Reply: want, ReplyMask: mask, MinReply: shortest, MaxReply: longest}
+		right := len(reply) >= shortest && len(reply) <= longest
+		for i := range want {
+			m := byte(0xff)
+			if i < len(mask) {
+				m = mask[i]
+			}
+			right = right && i < len(reply) && reply[i]&m == want[i]&m
+		}
+		require.Equal(t, right, rightReply(reply, x) == nil)
+	})
+}
+
+func FuzzAnswers(f *testing.F) {
+	f.Add([]byte{0x45}, true)
+	request := newEcho(false)
+	f.Fuzz(func(t *testing.T, packet []byte, raw bool) {
+		if answers(packet, request, raw) {
+			t.Fatalf("%x answers what nobody knows", packet)
+		}
+	})
+}
