@@ -195,7 +195,7 @@ func (m *machine) RemoveAddress(a Address) {
 // StartProbe answers as a server's kernel would: in a moment.
 func (m *machine) StartProbe(id health.CheckID, p *health.Probe) {
 	m.probes[id] = true
-	up := p.Kind == health.TCP && m.lab.servers[p.Target]
+	up := m.lab.servers[p.Target]
 	m.told(time.Millisecond, func(now clock.Instant) {
 		if !m.probes[id] {
 			return
