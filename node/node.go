@@ -36,9 +36,8 @@ type Node struct {
 
 	old *plan // the one before, during Reload
 
-	placed  map[placing]Address // on the host
-	holders map[netip.Addr]int  // instances that hold an address
-	carried map[netip.Addr]int  // interfaces that have an address, for ha_suspend
+	placed  map[placing]placed
+	carried map[netip.Addr]int // interfaces that have an address, for ha_suspend
 	ifaces  map[string]vrrp.Interface
 	table   table
 	running bool
@@ -54,8 +53,8 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		ctl: cfg.Control, world: cfg.World, hostname: cfg.Hostname, plan: p,
-		placed:  map[placing]Address{},
-		holders: map[netip.Addr]int{}, carried: map[netip.Addr]int{}, ifaces: map[string]vrrp.Interface{},
+		placed:  map[placing]placed{},
+		carried: map[netip.Addr]int{}, ifaces: map[string]vrrp.Interface{},
 	}
 	n.router = vrrp.New(&p.vrrp, (*routerEffects)(n))
 	n.monitor = health.New(&p.health, (*monitorEffects)(n), cfg.Rand)

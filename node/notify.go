@@ -59,7 +59,7 @@ func (n *Node) tellVRRP(e vrrp.Event) {
 	case vrrp.MasterReceivedLower:
 		n.runNotify(e, t.lowerPrio, nil)
 	}
-	n.writeFIFOs(e.Line(), n.plan.conf.Global.NotifyFIFO, n.plan.conf.Global.VRRPNotifyFIFO)
+	n.writeFIFOs(e.Line(), n.plan.vrrpFIFOs)
 	if e.Kind == vrrp.StateChanged && t.mail {
 		n.mailVRRP(e)
 	}
@@ -97,17 +97,15 @@ func (n *Node) runNotify(e vrrp.Event, v keepalived.Value[keepalived.Script], mo
 	n.world.RunScript(Notification{Queue: kindOf(e) + " " + e.Name, Script: s})
 }
 
-func (n *Node) writeFIFOs(line string, fifos ...keepalived.Value[string]) {
-	for _, f := range fifos {
-		if f.Set() {
-			n.world.WriteFIFO(f.V, line)
-		}
+func (n *Node) writeFIFOs(line string, paths []string) {
+	for _, path := range paths {
+		n.world.WriteFIFO(path, line)
 	}
 }
 
 // mailVRRP tells of a state in keepalived's words.
 func (n *Node) mailVRRP(e vrrp.Event) {
-	if e.State == vrrp.Fault && n.plan.conf.Global.NoEmailFaults.V {
+	if e.State == vrrp.Fault && n.plan.noFaultMail {
 		return
 	}
 	words, body := instanceMail(e.State)
@@ -153,7 +151,7 @@ func (n *Node) tellHealth(e health.Event) {
 		n.world.RunScript(Notification{Queue: queue, Script: Script{Args: s.Args, User: s.User, Group: s.Group}})
 	}
 	if e.FIFO != "" {
-		n.writeFIFOs(e.FIFO, n.plan.conf.Global.NotifyFIFO, n.plan.conf.Global.LVSNotifyFIFO)
+		n.writeFIFOs(e.FIFO, n.plan.lvsFIFOs)
 	}
 	if e.Mail != nil {
 		n.sendMail(Mail(*e.Mail))

@@ -24,8 +24,15 @@ type plan struct {
 	static    []Address
 	managed   []netip.Addr // addresses of instances, sorted
 	sync      *syncPlan    // lvs_sync_daemon, or nil
-	routerID  string
-	warnings  []string // of what has no effect
+	timeouts  *keepalived.Timeouts
+	flush     bool // lvs_flush
+	flushStop bool // lvs_flush_on_stop, of everything
+
+	routerID    string
+	noFaultMail bool     // no_email_faults
+	vrrpFIFOs   []string // paths for lines about instances and groups
+	lvsFIFOs    []string // about servers
+	warnings    []string
 }
 
 // newPlan translates a configuration. The error says what cannot be done.
@@ -36,7 +43,7 @@ func newPlan(c *keepalived.Config, hostname string) (*plan, error) {
 	}
 	p.planVRRP()
 	errs := []error{p.planHealth()}
-	p.planSync()
+	p.planTable()
 	p.planWorld()
 	return p, errors.Join(append(errs, p.check())...)
 }

@@ -81,13 +81,15 @@ func sorry(w *wanted.VirtualServer) *health.SorryServer {
 // everywhere.
 func targets(w *wanted.VirtualServer, id ipvs.ServerID, of func(*wanted.Service) ipvs.ServerID) []ipvs.ServerID {
 	same := true
-	out := make([]ipvs.ServerID, len(w.Services))
 	for i := range w.Services {
-		out[i] = of(&w.Services[i])
-		same = same && out[i] == id
+		same = same && of(&w.Services[i]) == id
 	}
 	if same {
 		return nil
+	}
+	out := make([]ipvs.ServerID, len(w.Services))
+	for i := range w.Services {
+		out[i] = of(&w.Services[i])
 	}
 	return out
 }
@@ -136,9 +138,7 @@ func (p *plan) checker(w *wanted.VirtualServer, c *keepalived.Checker) (*health.
 		DelayLoop: c.DelayLoop.V, DelayBeforeRetry: c.DelayBeforeRetry.V, Warmup: c.Warmup.V, Retry: c.Retry.V,
 		Alpha: c.Alpha.V, LogAllFailures: c.LogAllFailures.V,
 	}
-	if c.CheckPath.V == "vip" && w.Services[0].ID.Mark == 0 && viaVIP(h.Probe.Kind) {
-		h.Probe.Path = health.ViaVIP
-	}
+	p.path(h, w, c)
 	switch {
 	case c.HTTP != nil:
 		return h, p.http(h, c)
@@ -153,6 +153,21 @@ func (p *plan) checker(w *wanted.VirtualServer, c *keepalived.Checker) (*health.
 		p.file(h, c)
 	}
 	return h, nil
+}
+
+// path has the check go by the VIP, where it can.
+func (p *plan) path(h *health.Check, w *wanted.VirtualServer, c *keepalived.Checker) {
+	switch {
+	case c.CheckPath.V != "vip":
+	case w.Services[0].ID.Mark != 0:
+		p.warnings = append(p.warnings, fmt.Sprintf("%v: check_path vip: a mark has no address, the check goes to the server's own", c.CheckPath.At))
+	case !viaVIP(h.Probe.Kind):
+		if own := c.CheckPath.At; own.File == c.At.File && own.Line >= c.At.Line { // not inherited
+			p.warnings = append(p.warnings, fmt.Sprintf("%v: check_path vip has no meaning for %s", c.CheckPath.At, c.Type))
+		}
+	default:
+		h.Probe.Path = health.ViaVIP
+	}
 }
 
 // viaVIP reports whether a check can look at a server by way of the VIP: the

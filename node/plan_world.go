@@ -12,6 +12,8 @@ import (
 // planWorld lists what the World is to hold ready.
 func (p *plan) planWorld() {
 	g, s := &p.conf.Global, &p.setup
+	p.noFaultMail = g.NoEmailFaults.V
+	s.DynamicInterfaces = g.DynamicInterfaces.V
 	s.ScriptSecurity = g.EnableScriptSecurity.V
 	s.ScriptUser, s.ScriptGroup = g.ScriptUser.V.Name, g.ScriptUser.V.Group
 	s.Interfaces = p.interfaces()
@@ -137,15 +139,20 @@ func script(s keepalived.Script) Script {
 	return Script{Args: s.Args, User: s.User, Group: s.Group}
 }
 
-// planFIFOs lists the pipes. Both kinds of events may go to the same one.
+// planFIFOs lists the pipes, and which lines go to them.
 func (p *plan) planFIFOs() {
 	g := &p.conf.Global
+	both := []*[]string{&p.vrrpFIFOs, &p.lvsFIFOs}
 	for _, f := range []struct {
 		path   keepalived.Value[string]
 		reader keepalived.Value[keepalived.Script]
-	}{{g.NotifyFIFO, g.NotifyFIFOScript}, {g.VRRPNotifyFIFO, g.VRRPFIFOScript}, {g.LVSNotifyFIFO, g.LVSFIFOScript}} {
+		lines  []*[]string
+	}{{g.NotifyFIFO, g.NotifyFIFOScript, both}, {g.VRRPNotifyFIFO, g.VRRPFIFOScript, both[:1]}, {g.LVSNotifyFIFO, g.LVSFIFOScript, both[1:]}} {
 		if !f.path.Set() {
 			continue
+		}
+		for _, paths := range f.lines {
+			*paths = append(*paths, f.path.V)
 		}
 		pipe := FIFO{Path: f.path.V, User: g.ScriptUser.V.Name, Group: g.ScriptUser.V.Group}
 		if f.reader.Set() {

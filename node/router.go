@@ -34,37 +34,66 @@ func (r *routerEffects) Log(level vrrp.Level, text string) { r.world.Log(level, 
 // before its neighbours know, and before its own stack would answer clients.
 func (r *routerEffects) AddAddresses(instance string, addrs []vrrp.Address) {
 	n := (*Node)(r)
+	var fresh []placed
 	held := map[netip.Addr]director.Station{}
 	for _, a := range addrs {
-		n.holders[a.Prefix.Addr()]++
-		held[a.Prefix.Addr()] = director.Station{Interface: n.interfaceOf(instance, a), MAC: a.VMAC}
+		at := placing{a.Prefix, a.Interface}
+		p := n.placed[at]
+		if p.holders++; p.holders == 1 {
+			p.Address, p.vmac = virtualAddress(a), !a.VMAC.IsZero()
+			p.Interface = n.interfaceOf(instance, a)
+			held[a.Prefix.Addr()] = director.Station{Interface: p.Interface, MAC: a.VMAC}
+			fresh = append(fresh, p)
+		}
+		n.placed[at] = p
 	}
 	n.ctl.Hold(held)
-	for _, a := range addrs {
-		if a.VMAC.IsZero() {
-			n.place(instance, a)
+	for _, p := range fresh {
+		if p.vmac {
+			n.carry(p.Prefix.Addr(), 1)
 		} else {
-			n.carry(a.Prefix.Addr(), 1)
+			n.world.AddAddress(p.Address)
 		}
 	}
 }
 
-// RemoveAddresses is AddAddresses backwards.
-func (r *routerEffects) RemoveAddresses(instance string, addrs []vrrp.Address) {
+// RemoveAddresses is AddAddresses backwards. What no instance has added is left
+// to the World, which knows of it by Setup.Leftovers.
+func (r *routerEffects) RemoveAddresses(_ string, addrs []vrrp.Address) {
 	n := (*Node)(r)
 	var free []netip.Addr
 	for _, a := range addrs {
-		if a.VMAC.IsZero() {
-			n.displace(instance, a)
+		at := placing{a.Prefix, a.Interface}
+		p, ok := n.placed[at]
+		if p.holders--; p.holders > 0 {
+			n.placed[at] = p
+		}
+		if !ok || p.holders > 0 {
+			continue
+		}
+		delete(n.placed, at)
+		if p.vmac {
+			n.carry(p.Prefix.Addr(), -1)
 		} else {
-			n.carry(a.Prefix.Addr(), -1)
+			n.world.RemoveAddress(p.Address)
 		}
-		if n.holders[a.Prefix.Addr()]--; n.holders[a.Prefix.Addr()] <= 0 {
-			delete(n.holders, a.Prefix.Addr())
-			free = append(free, a.Prefix.Addr())
-		}
+		free = append(free, p.Prefix.Addr())
 	}
 	n.ctl.Release(free...)
+}
+
+// placing is where instances have an address, as configured: an instance may be
+// called otherwise after a reload, and two may have the same.
+type placing struct {
+	prefix netip.Prefix
+	dev    string
+}
+
+// placed is an address that instances have now.
+type placed struct {
+	Address
+	vmac    bool // the director has it, not the host
+	holders int  // instances
 }
 
 // interfaceOf is where an address of an instance is: its own interface, the
@@ -88,29 +117,6 @@ func (n *Node) interfaceOf(instance string, a vrrp.Address) string {
 		}
 	}
 	return ""
-}
-
-// placing is an address that an instance has on the host.
-type placing struct {
-	instance string
-	prefix   netip.Prefix
-	dev      string // as configured, or the instance's interface
-}
-
-func (n *Node) place(instance string, a vrrp.Address) {
-	on := virtualAddress(a)
-	on.Interface = n.interfaceOf(instance, a)
-	n.placed[placing{instance, a.Prefix, a.Interface}] = on
-	n.world.AddAddress(on)
-}
-
-// displace takes an address from where it was placed.
-func (n *Node) displace(instance string, a vrrp.Address) {
-	at := placing{instance, a.Prefix, a.Interface}
-	if on, ok := n.placed[at]; ok {
-		delete(n.placed, at)
-		n.world.RemoveAddress(on)
-	}
 }
 
 // addStatic adds the static addresses that are not in the old plan.

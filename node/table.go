@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"usvs/ipvs"
+	"usvs/keepalived"
 	"usvs/vrrp"
 )
 
@@ -16,7 +17,7 @@ type table struct {
 
 // prepareTable does to IPVS what comes before the services.
 func (n *Node) prepareTable() {
-	if n.plan.conf.Global.LVSFlush.V {
+	if n.plan.flush {
 		n.fail("flush", n.ctl.Flush())
 	}
 	n.adjustTable()
@@ -32,12 +33,11 @@ func (n *Node) adjustTable() {
 	if !n.table.replaced {
 		n.table.before = now
 	}
-	v := n.plan.conf.Global.LVSTimeouts
-	switch want := n.table.before; {
-	case v.Set():
-		replace(&want.TCP, v.V.TCP)
-		replace(&want.TCPFin, v.V.TCPFin)
-		replace(&want.UDP, v.V.UDP)
+	switch want, v := n.table.before, n.plan.timeouts; {
+	case v != nil:
+		replace(&want.TCP, v.TCP)
+		replace(&want.TCPFin, v.TCPFin)
+		replace(&want.UDP, v.UDP)
 		n.fail("timeouts", n.ctl.SetTimeouts(want))
 		n.table.replaced = true
 	case n.table.replaced:
@@ -55,7 +55,7 @@ func replace(to *uint32, v time.Duration) {
 
 // leaveTable does to IPVS what comes after the services have gone.
 func (n *Node) leaveTable() {
-	if n.plan.conf.Global.LVSFlushOnStop.V == "all" {
+	if n.plan.flushStop {
 		n.fail("flush", n.ctl.Flush())
 	}
 	if n.table.replaced {
@@ -76,8 +76,17 @@ type syncPlan struct {
 	instance string      // whose state decides; empty: both run
 }
 
-func (p *plan) planSync() {
-	v := p.conf.Global.LVSSyncDaemon
+// planTable is what global_defs says of IPVS.
+func (p *plan) planTable() {
+	g := &p.conf.Global
+	p.flush, p.flushStop = g.LVSFlush.V, g.LVSFlushOnStop.V == "all"
+	if g.LVSTimeouts.Set() {
+		p.timeouts = &g.LVSTimeouts.V
+	}
+	p.planSync(g.LVSSyncDaemon)
+}
+
+func (p *plan) planSync(v keepalived.Value[keepalived.SyncDaemon]) {
 	if !v.Set() {
 		return
 	}

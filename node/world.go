@@ -61,6 +61,8 @@ type Setup struct {
 	// Interfaces are those the configuration names, sorted: instances', tracked
 	// ones, those of addresses and of the synchronisation daemon.
 	Interfaces []string
+	// DynamicInterfaces: they may be missing; keepalived otherwise does not start.
+	DynamicInterfaces bool
 	// Sockets are what VRRP packets come in by.
 	Sockets []Socket
 
@@ -69,7 +71,6 @@ type Setup struct {
 	Processes []TrackProcess
 	FIFOs     []FIFO
 	Mail      *MailServer // nil: no mail is sent
-	TLS       TLS         // of SSL_GET
 	// ScriptSecurity: a script that others than root may change is not run as root.
 	ScriptSecurity bool
 	// ScriptUser runs scripts that name none; empty: keepalived_script if there
@@ -165,6 +166,3 @@ type MailServer struct {
 
 // Mail is a message, complete but for its addresses and date.
 type Mail struct{ Subject, Body string }
-
-// TLS is the SSL block: the client's side of SSL_GET.
-type TLS struct{ Password, CA, Certificate, KeyFile string }

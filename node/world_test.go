@@ -44,7 +44,7 @@ type machine struct {
 	addrs     []netip.Prefix // of eth0
 	batches   int            // snapshots published
 	tick      int            // of the event that is to call Tick
-	dead      bool
+	dead, up  bool
 	setup     *Setup
 	log       []string
 	notified  []string
@@ -133,7 +133,15 @@ func (m *machine) crash() {
 	m.addrs = m.addrs[:1]
 }
 
+// reload makes text the configuration.
+func (m *machine) reload(text string) {
+	m.text = text
+	require.NoError(m.lab.t, m.node.Reload(m.lab.now, parsed(m.lab.t, text)))
+	m.wake()
+}
+
 func (m *machine) link(up bool) {
+	m.up = up
 	m.node.SetInterface(m.lab.now, vrrp.Interface{Name: "eth0", Up: up, MAC: wire.MAC{2, 0, 0, 0, 0, byte(len(m.name))}, MTU: 1500, Addrs: slices.Clone(m.addrs)})
 	m.wake()
 }
@@ -184,12 +192,12 @@ func (m *machine) AddAddress(a Address) {
 	if !slices.Contains(m.addrs, a.Prefix) {
 		m.addrs = append(m.addrs, a.Prefix)
 	}
-	m.told(0, func(clock.Instant) { m.link(true) })
+	m.told(0, func(clock.Instant) { m.link(m.up) })
 }
 
 func (m *machine) RemoveAddress(a Address) {
 	m.addrs = slices.DeleteFunc(m.addrs, func(p netip.Prefix) bool { return p == a.Prefix })
-	m.told(0, func(clock.Instant) { m.link(true) })
+	m.told(0, func(clock.Instant) { m.link(m.up) })
 }
 
 // StartProbe answers as a server's kernel would: in a moment.
