@@ -21,7 +21,7 @@ type world struct {
 	table   map[ipvs.ServiceID]map[ipvs.ServerID]ipvs.ServerSpec
 	running map[CheckID]*Probe
 	said    []string
-	quiet   bool
+	refuses bool // what IPVS refuses fails the test
 }
 
 func newWorld(t testing.TB) *world {
@@ -29,9 +29,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) say(format string, args ...any) {
-	if !w.quiet {
-		w.said = append(w.said, fmt.Sprintf(format, args...))
-	}
+	w.said = append(w.said, fmt.Sprintf(format, args...))
 }
 
 // take returns what was said since it was called last.
@@ -120,7 +118,12 @@ func (w *world) Notify(e Event) {
 	}
 }
 
-func (w *world) Log(_ Level, text string) { w.say("log: %s", text) }
+func (w *world) Log(level Level, text string) {
+	w.say("log: %s", text)
+	if w.refuses {
+		require.NotEqual(w.t, Warning, level, "%s\n%v", text, w.said)
+	}
+}
 
 // answer ends the oldest running attempt.
 func (w *world) answer(m *Monitor, now clock.Instant, r Result) {

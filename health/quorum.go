@@ -107,7 +107,7 @@ func (m *Monitor) addSorry(vs *service) {
 	m.logf(Info, "%s sorry server %s to VS %s", verb, vs.sorryName(), vs.name)
 	m.logf(Info, "Removing alive servers from the pool for VS %s", vs.name)
 	vs.sorryUp = true
-	m.poolAlive(vs)
+	m.poolAll(vs)
 	m.poolSorry(vs)
 }
 
@@ -121,7 +121,7 @@ func (m *Monitor) removeSorry(vs *service) {
 	vs.sorryUp = false
 	m.poolSorry(vs)
 	m.logf(Info, "Adding alive servers to the pool for VS %s", vs.name)
-	m.poolAlive(vs)
+	m.poolAll(vs)
 }
 
 func (vs *service) sorryName() string {

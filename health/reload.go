@@ -203,6 +203,9 @@ func (m *Monitor) grow(now clock.Instant, c *change) {
 		}
 	}
 	m.growSeat(&vs.sorry)
+	if !vs.sorryUp {
+		m.poolSorry(vs) // its place may be a server's now
+	}
 	for i, rs := range vs.servers {
 		if rs == c.kept[i] {
 			m.adopt(now, rs, c.next.Servers[i])

@@ -2,6 +2,7 @@ package health
 
 import (
 	"math"
+	"slices"
 
 	"usvs/clock"
 )
@@ -25,18 +26,19 @@ func (m *Monitor) setCheck(now clock.Instant, c *check, up bool) {
 	}
 	if alive := c.rs.failed == 0; alive != c.rs.alive {
 		m.setServer(now, c.rs, alive)
+		m.updateQuorum(now, c.rs.vs, false)
 	}
 }
 
-// setServer takes a server up or down: IPVS first, then who is to be told, then
-// the quorum. While the sorry server stands in, IPVS is told nothing.
+// setServer takes a server up or down: IPVS first, then who is to be told. The
+// quorum is to be looked at next. While the sorry server stands in, IPVS is told
+// nothing.
 func (m *Monitor) setServer(now clock.Instant, rs *server, alive bool) {
 	m.fx.Log(Info, rs.verb(alive)+" service "+rs.name+" "+rs.preposition(alive)+" VS "+rs.vs.name)
 	rs.alive, rs.since = alive, now
 	rs.changed++
 	m.pool(rs)
 	m.notifyServer(rs, alive)
-	m.updateQuorum(now, rs.vs, false)
 }
 
 func (rs *server) verb(alive bool) string {
@@ -93,32 +95,31 @@ func (rs *server) ipvsWeight() int32 {
 
 // pool makes a server stand in IPVS as it is to: with its weight if it is up and
 // no sorry server stands in; else, if it is inhibited, with weight 0; else not.
+// If it is the sorry server itself that stands in, that has the place.
 func (m *Monitor) pool(rs *server) {
-	spec := rs.cfg.Spec
+	vs, spec := rs.vs, rs.cfg.Spec
 	spec.Weight = rs.ipvsWeight()
-	if !rs.alive || rs.vs.sorryUp {
-		if !rs.cfg.Inhibit {
+	if !rs.alive || vs.sorryUp {
+		if !rs.cfg.Inhibit || vs.sorryUp && vs.isSorry(rs) {
 			m.take(&rs.seat)
 			return
 		}
 		spec.Weight = 0
 	}
-	m.put(rs.vs, &rs.seat, rs.cfg.ID, rs.cfg.Targets, spec)
+	m.put(vs, &rs.seat, rs.cfg.ID, rs.cfg.Targets, spec)
 }
 
-// poolAlive is pool for all servers that are up.
-func (m *Monitor) poolAlive(vs *service) {
+// poolAll is pool for all servers: what is as it should be stays untouched.
+func (m *Monitor) poolAll(vs *service) {
 	for _, rs := range vs.servers {
-		if rs.alive {
-			m.pool(rs)
-		}
+		m.pool(rs)
 	}
 }
 
 // poolSorry is pool for the sorry server.
 func (m *Monitor) poolSorry(vs *service) {
 	sorry := vs.cfg.Sorry
-	if sorry == nil || !vs.sorryUp && !sorry.Inhibit {
+	if sorry == nil || !vs.sorryUp && (!sorry.Inhibit || slices.ContainsFunc(vs.servers, vs.isSorry)) {
 		m.take(&vs.sorry)
 		return
 	}
@@ -127,6 +128,11 @@ func (m *Monitor) poolSorry(vs *service) {
 		spec.Weight = 0
 	}
 	m.put(vs, &vs.sorry, sorry.ID, sorry.Targets, spec)
+}
+
+// isSorry reports whether a server is also the sorry server.
+func (vs *service) isSorry(rs *server) bool {
+	return vs.cfg.Sorry != nil && vs.cfg.Sorry.ID == rs.cfg.ID
 }
 
 // notifyServer tells of a server that went up or down.
