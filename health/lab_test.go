@@ -2,7 +2,6 @@ package health
 
 import (
 	"cmp"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -41,6 +40,7 @@ type probeRun struct {
 
 func newLab(t testing.TB, cfg *Config) *lab {
 	l := &lab{world: newWorld(t), does: map[string]string{}}
+	l.world.now = &l.now
 	l.m = New(cfg, l, rand.New(rand.NewPCG(1, 2)))
 	return l
 }
@@ -155,51 +155,6 @@ func (r Result) orReason(reason string) Result {
 	}
 	return r
 }
-
-// said is what the Monitor did, one line each: the second, where, what.
-func (l *lab) note(where, format string, args ...any) {
-	l.world.said = append(l.world.said, fmt.Sprintf("%.3f %s %s", time.Duration(l.now).Seconds(), where, fmt.Sprintf(format, args...)))
-}
-
-func (l *lab) AddService(id ipvs.ServiceID, spec ipvs.ServiceSpec) error {
-	l.note("ipvs", "add service %v", id)
-	return l.world.AddService(id, spec)
-}
-
-func (l *lab) EditService(id ipvs.ServiceID, spec ipvs.ServiceSpec) error {
-	l.note("ipvs", "edit service %v", id)
-	return l.world.EditService(id, spec)
-}
-
-func (l *lab) DeleteService(id ipvs.ServiceID) error {
-	l.note("ipvs", "delete service %v", id)
-	return l.world.DeleteService(id)
-}
-
-func (l *lab) AddServer(vs ipvs.ServiceID, id ipvs.ServerID, spec ipvs.ServerSpec) error {
-	l.note("ipvs", "add server %v of %v w=%d", id, vs, spec.Weight)
-	return l.world.AddServer(vs, id, spec)
-}
-
-func (l *lab) EditServer(vs ipvs.ServiceID, id ipvs.ServerID, spec ipvs.ServerSpec) error {
-	l.note("ipvs", "edit server %v of %v w=%d", id, vs, spec.Weight)
-	return l.world.EditServer(vs, id, spec)
-}
-
-func (l *lab) DeleteServer(vs ipvs.ServiceID, id ipvs.ServerID) error {
-	l.note("ipvs", "delete server %v of %v", id, vs)
-	return l.world.DeleteServer(vs, id)
-}
-
-func (l *lab) Notify(e Event) {
-	if e.Mail != nil {
-		l.note("mail", "%s: %s", e.Mail.Subject, e.Mail.Body)
-		return
-	}
-	l.note("fifo", "%s", e.FIFO)
-}
-
-func (l *lab) Log(_ Level, text string) { l.note("log", "%s", text) }
 
 // Short forms of configurations.
 
