@@ -150,7 +150,7 @@ func (prog *Program) find() error {
 	}
 	found, err := exec.LookPath(name)
 	if err != nil && !errors.Is(err, exec.ErrDot) {
-		return fmt.Errorf("%w: %v", ErrNotFound, err)
+		return fmt.Errorf("%w: %v", ErrNotFound, errors.Unwrap(err))
 	}
 	if found, err = filepath.Abs(found); err != nil {
 		return fmt.Errorf("%w: %v", ErrNotFound, err)

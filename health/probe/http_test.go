@@ -173,30 +173,51 @@ func TestEndlessBody(t *testing.T) {
 // A server that never stops sending single bytes is given up, too; in virtual
 // time.
 func TestSlowServers(t *testing.T) {
-	for name, start := range map[string]string{"header": "", "body": "HTTP/1.1 200 OK\r\n\r\n"} {
-		t.Run(name, func(t *testing.T) {
+	const timeout = 5 * time.Second
+	for _, c := range []struct {
+		name   string
+		kind   health.Kind
+		start  string
+		reason string
+		took   time.Duration
+	}{
+		{"header", health.HTTP, "", "Timeout HTTP read", lifetime * timeout},
+		{"body", health.HTTP, "HTTP/1.1 200 OK\r\n\r\n", "Timeout HTTP read", lifetime * timeout},
+		{"handshake", health.SSL, "\x16\x03\x03\x40\x00", "Timeout connecting", timeout},
+		{"greeting", health.SMTP, "220 ", "Read timeout from server", lifetime * timeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				via := func(context.Context, string, *health.Probe) (net.Conn, error) {
-					ours, theirs := net.Pipe()
-					go func() {
-						defer theirs.Close()
-						readRequest(theirs)
-						_, err := io.WriteString(theirs, start)
-						for err == nil {
-							time.Sleep(time.Second)
-							_, err = io.WriteString(theirs, "x")
-						}
-					}()
-					return ours, nil
-				}
 				began := time.Now()
 				p := get(netip.AddrPort{}, health.URL{})
-				p.Timeout = 5 * time.Second
-				assert.Equal(t, failed("Timeout HTTP read"), getsPage(t.Context(), via, p))
-				assert.Equal(t, lifetime*p.Timeout, time.Since(began))
+				p.Timeout, p.Kind = timeout, c.kind
+				check := getsPage
+				if c.kind == health.SMTP {
+					check = greets
+				}
+				assert.Equal(t, failed(c.reason), check(t.Context(), dribbles(c.start), p))
+				assert.Equal(t, c.took, time.Since(began))
 				time.Sleep(2 * time.Second) // the server finds out
 			})
 		})
+	}
+}
+
+// dribbles leads to a server that reads all, says something, and then a byte
+// every second.
+func dribbles(start string) Dial {
+	return func(context.Context, string, *health.Probe) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go hang(theirs)
+		go func() {
+			defer theirs.Close()
+			_, err := io.WriteString(theirs, start)
+			for err == nil {
+				time.Sleep(time.Second)
+				_, err = io.WriteString(theirs, "x")
+			}
+		}()
+		return ours, nil
 	}
 }
 

@@ -225,7 +225,7 @@ func TestUDP(t *testing.T) {
 		{name: "a shorter one", udp: reply, answer: replyWith([]byte{1}), reason: "failed"},
 		{name: "one that is too short", udp: &health.UDPExchange{RequireReply: true, MinReply: 2, MaxReply: 9}, answer: replyWith([]byte{1}), reason: "failed"},
 		{name: "one that is too long", udp: &health.UDPExchange{RequireReply: true, MaxReply: 2}, answer: replyWith([]byte("abc")), reason: "failed"},
-		{name: "none", udp: reply, answer: replyWith(), reason: "timeout", waits: true},
+		{name: "none", udp: reply, answer: replyWith(), reason: "failed", waits: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &health.Probe{Kind: health.UDP, Target: datagrams(t, c.answer), UDP: c.udp}

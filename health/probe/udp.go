@@ -11,7 +11,10 @@ import (
 // filler is what is sent if the configuration does not say.
 const filler = "usvs looks whether this port is "
 
-var errReply = errors.New("the reply is not the one that is asked for")
+var (
+	errReply   = errors.New("the reply is not the one that is asked for")
+	errNoReply = errors.New("there was no reply")
+)
 
 // takesDatagram is UDP_CHECK: no ICMP error comes within the timeout or, if
 // that is asked for, the right reply does.
@@ -35,7 +38,7 @@ func takesDatagram(ctx context.Context, dial Dial, p *health.Probe) health.Resul
 	n, err := c.Read(buf)
 	switch {
 	case isTimeout(err) && exchange.RequireReply:
-		return failure("timeout", nil)
+		return failure("failed", errNoReply)
 	case isTimeout(err):
 		return success
 	case err != nil:
