@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -212,12 +213,12 @@ func (s *Status) checkDetail(rs *health.ServerStatus, c *health.CheckStatus) str
 	if !c.Run {
 		return text + ": no result yet" + s.next(c.Running, c.Next)
 	}
-	text += ": " + c.Last
-	for _, more := range []string{c.Reason, c.Cause} {
-		if more != "" {
-			text += ", " + more
-		}
+	words := []string{c.Last, c.Reason, c.Cause}
+	if c.Last == health.Failure.String() {
+		words[0] = "failed"
 	}
+	words = slices.DeleteFunc(slices.Compact(words), func(s string) bool { return s == "" })
+	text += ": " + strings.Join(words, ", ")
 	if c.Up && c.Retries > 0 {
 		text += fmt.Sprintf(" (%d of %d retries)", c.Retries, c.Retry)
 	}
