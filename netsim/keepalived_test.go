@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -224,4 +225,140 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 	require.NoError(t, d.a.Reload(with))
 	d.Run(time.Second)
 	require.Equal(t, "a", d.master())
+}
+
+// TestVirtualMACs: with use_vmac the director itself answers for the address, at a
+// MAC that moves with it.
+func TestVirtualMACs(t *testing.T) {
+	d := newDuo(t, 10)
+	vmac := func(k Keepalived) Keepalived {
+		k.Text = strings.Replace(k.Text, "interface eth0\n", "interface eth0\nuse_vmac\n", 1)
+		return k
+	}
+	require.NoError(t, d.a.StartKeepalived(vmac(tutorial("MASTER", "150"))))
+	require.NoError(t, d.b.StartKeepalived(vmac(tutorial("BACKUP", "100"))))
+	d.Run(5 * time.Second)
+	require.Equal(t, "nobody", d.master(), "no interface has it")
+	require.Contains(t, d.get(t), "/x")
+	at := func() string {
+		for _, n := range d.client.Neighbours() {
+			if n.Addr == addrPort("10.0.0.100:80").Addr() {
+				return n.MAC.String()
+			}
+		}
+		return ""
+	}
+	require.Equal(t, "00:00:5e:00:01:33", at())
+	d.a.Crash()
+	d.Run(4 * time.Second)
+	require.Contains(t, d.get(t), "/x")
+	require.Equal(t, "00:00:5e:00:01:33", at())
+}
+
+func TestIPv6Instances(t *testing.T) {
+	n := New(11)
+	a, b, c := n.Director("a"), n.Director("b"), n.Host("c")
+	sw := n.Switch("sw")
+	for i, h := range []*Host{a.Host, b.Host, c} {
+		n.Link(h.NIC("eth0", fmt.Sprintf("2001:db8::%d/64", i+1)), sw.NextPort(), LinkOptions{Delay: time.Millisecond})
+	}
+	text := "vrrp_instance V {\ninterface eth0\nvirtual_router_id 7\npriority PRIO\nversion 3\nadvert_int 0.1\nvirtual_ipaddress {\nfe80::100/64\n2001:db8::100/64\n}\n}\n"
+	require.NoError(t, a.StartKeepalived(Keepalived{Text: strings.Replace(text, "PRIO", "150", 1)}))
+	require.NoError(t, b.StartKeepalived(Keepalived{Text: strings.Replace(text, "PRIO", "100", 1)}))
+	n.Run(time.Second)
+	answered := func() string {
+		n.Run(time.Second) // announcements have come
+		from := ""
+		require.NoError(t, c.Ping(addrPort("[2001:db8::100]:0").Addr(), PingOptions{}, func(r PingReply) { from = r.From.String() }))
+		n.Run(2 * time.Second)
+		return from
+	}
+	vip := addrPort("[2001:db8::100]:0").Addr()
+	require.True(t, a.Port("eth0").has(vip) && !b.Port("eth0").has(vip), n.LogText())
+	require.Equal(t, "2001:db8::100", answered())
+	a.Crash()
+	n.Run(time.Second)
+	require.True(t, b.Port("eth0").has(vip))
+	require.Equal(t, "2001:db8::100", answered())
+}
+
+// TestWhatIsTold: scripts, FIFOs and mail are lines of the log; what is tracked
+// is what the test says.
+func TestWhatIsTold(t *testing.T) {
+	n := New(12)
+	d := n.Director("d")
+	n.Link(d.NIC("eth0", "10.0.0.1/24"), n.Switch("sw").NextPort())
+	require.NoError(t, d.StartKeepalived(Keepalived{Text: `
+global_defs {
+    notification_email {
+        ops@example.org
+    }
+    notification_email_from lvs@example.org
+    smtp_server 10.0.0.9
+    notify_fifo /run/fifo
+}
+track_file f {
+    file /run/number
+    weight 1
+    init_file 3
+}
+vrrp_track_process p {
+    process haproxy
+}
+vrrp_instance V {
+    interface eth0
+    virtual_router_id 7
+    priority 100
+    smtp_alert
+    notify /bin/tell
+    track_file {
+        f
+    }
+    track_process {
+        p
+    }
+    virtual_ipaddress {
+        10.0.0.100/24
+    }
+}
+`}))
+	n.Run(5 * time.Second)
+	for _, line := range []string{
+		"d: runs /bin/tell INSTANCE V MASTER 10", "d: writes to /run/fifo: INSTANCE \"V\" MASTER 10", "d: mails \"[d] VRRP Instance V - Entering MASTER state\"",
+	} {
+		require.Contains(t, n.LogText(), line)
+	}
+	priority := func() int { n.Run(time.Second); return d.Node().Status(n.Now()).VRRP.Instances[0].Priority }
+	require.Equal(t, 103, priority(), "of init_file")
+	d.SetFile("f", 20)
+	require.Equal(t, 120, priority())
+	d.SetProcess("p", 0)
+	n.Run(time.Second)
+	require.Contains(t, n.LogText(), "Entering FAULT STATE")
+	d.Restart()
+	n.Run(5 * time.Second)
+	require.Equal(t, "FAULT", d.Node().Status(n.Now()).VRRP.Instances[0].State.String(), "what is tracked outlives a crash")
+	d.SetProcess("p", 1)
+	n.Run(5 * time.Second)
+	require.Equal(t, "MASTER", d.Node().Status(n.Now()).VRRP.Instances[0].State.String())
+	require.Equal(t, 120, priority())
+}
+
+// TestNodesRepeat: the same seed gives the same log and frames, faults and all.
+func TestNodesRepeat(t *testing.T) {
+	play := func(seed uint64) string {
+		d := newDuo(t, seed)
+		rec := d.Record()
+		d.start(t)
+		d.servers[0].Service(80).SetUp(false)
+		d.After(time.Second, func() { d.a.Pause(7 * time.Second) })
+		d.After(20*time.Second, func() { d.b.Crash() })
+		d.After(30*time.Second, func() { d.b.Restart(); d.servers[0].Service(80).SetUp(true) })
+		d.Run(time.Minute)
+		var b strings.Builder
+		require.NoError(t, WriteText(&b, rec.Records))
+		return d.LogText() + b.String()
+	}
+	require.Equal(t, play(1) == play(1), true)
+	require.NotEqual(t, play(1), play(2), "the first checks come at random")
 }
