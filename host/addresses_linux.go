@@ -80,6 +80,14 @@ func (a *Addresses) Guard() error {
 	return err
 }
 
+// Farewell leaves a packet with the Guard, to be sent if this process dies; it
+// replaces the one that had the name before.
+func (a *Addresses) Farewell(name string, f Farewell) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.guard.tell(guardLine{Name: name, Farewell: &f})
+}
+
 // Close ends the watching. Addresses stay where they are, unless there is a Guard.
 func (a *Addresses) Close() error {
 	a.guard.close()
@@ -98,10 +106,10 @@ func (a *Addresses) Add(addr Address) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.guard.tell(true, addr)
+	a.guard.tell(guardLine{Ours: true, Address: &addr})
 	err = a.nl.AddrAdd(byIndex(index), addr.netlink())
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		a.guard.tell(false, addr)
+		a.guard.tell(guardLine{Address: &addr})
 		return fmt.Errorf("add address %v to %s: %w", addr.Prefix, addr.Interface, err)
 	}
 	a.held[carried{index, addr.Prefix.Addr()}] = addr
@@ -120,7 +128,7 @@ func (a *Addresses) Remove(addr Address) (bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.held, carried{index, addr.Prefix.Addr()})
-	defer a.guard.tell(false, addr)
+	defer a.guard.tell(guardLine{Address: &addr})
 	err = a.nl.AddrDel(byIndex(index), addr.netlink())
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return false, nil

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/hex"
 	"net/netip"
 	"os"
 	"strconv"
@@ -13,6 +14,9 @@ import (
 
 	"usvs/link/netnstest"
 )
+
+// farewellText is an advert of 10.9.0.1 with priority 0.
+const farewellText = "45c0002c00090000ff70d07c0a090001e0000012" + "213300020101668c0a0900640a0900653131313100000000"
 
 // helpGuarded adds two addresses, takes one off, says so and waits to be killed.
 func helpGuarded() error {
@@ -29,6 +33,10 @@ func helpGuarded() error {
 		}
 	}
 	_, err = a.Remove(Address{Interface: "eth0", Prefix: netip.MustParsePrefix("10.9.0.100/32")})
+	packet, _ := hex.DecodeString(farewellText)
+	a.Farewell("one", Farewell{Interface: "eth0", Packet: []byte("replaced"), Addrs: []netip.Addr{netip.MustParseAddr("10.9.0.101")}})
+	a.Farewell("one", Farewell{Interface: "eth0", Packet: packet, Addrs: []netip.Addr{netip.MustParseAddr("10.9.0.101")}})
+	a.Farewell("two", Farewell{Interface: "eth0", Packet: packet, Addrs: []netip.Addr{netip.MustParseAddr("10.9.0.100")}})
 	os.Stdout.WriteString("ready\n")
 	time.Sleep(time.Hour)
 	return err
@@ -37,7 +45,10 @@ func helpGuarded() error {
 func TestGuard(t *testing.T) {
 	netnstest.NeedCommands(t, "ip")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
-		lab.Veth(lab.Home, "eth0", lab.Namespace("peer"), "eth0")
+		peer := lab.Namespace("peer")
+		lab.Veth(lab.Home, "eth0", peer, "eth0")
+		lab.Home.AddAddr("eth0", "10.9.0.1/24")
+		other := openVRRP(t, peer, VRRPEndpoint{Interface: "eth0", Protocol: ProtocolVRRP, Groups: []netip.Addr{group4}})
 		addrs := func() string { return lab.Home.Run("ip", "-4", "-o", "address", "show", "dev", "eth0") }
 		p := lab.Home.StartCmd(helper("guarded"))
 		require.Eventually(t, func() bool { return strings.Contains(p.Output(), "ready") }, 10*time.Second, time.Millisecond, p.Output())
@@ -46,6 +57,8 @@ func TestGuard(t *testing.T) {
 		lab.Home.Run("kill", "-9", strconv.Itoa(p.Pid()))
 		require.Eventually(t, func() bool { return !strings.Contains(addrs(), "10.9.0.101") }, 10*time.Second, time.Millisecond)
 		assert.Contains(t, addrs(), "10.9.0.100/32")
+		assert.Equal(t, farewellText, hex.EncodeToString(receive(t, "the farewell", other.got).packet))
+		assert.Empty(t, other.got, "only what is about an address that was still ours")
 	})
 }
 

@@ -121,6 +121,7 @@ func (s *keepalivedSite) testMasterEnds(t *testing.T, master, backup *lvsNode) {
 	l.goesOn(t)
 	l.report(t, "the master was killed")
 	assert.False(t, has(s.director, vip4), "the guard took the address off")
+	assert.Equal(t, 2, strings.Count(backup.proc.Output(), "Backup received priority 0 advertisement"), "and said farewell")
 	addAddr(s.director, vip4) // as if the guard had been killed, too
 
 	master.start(s.t, s.director)
