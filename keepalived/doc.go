@@ -14,7 +14,7 @@
 //   - finish_*.go fills in what depends on more than one statement: defaults,
 //     inheritance, references between blocks.
 //
-// The package validates; nothing runs by it yet.
+// The package reads and validates; package node runs by what it reads.
 //
 // Invariants: nothing panics and nothing grows without bound, whatever the
 // text is: lines, their lengths, includes, expansions, braces and problems are

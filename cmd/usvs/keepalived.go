@@ -15,7 +15,7 @@ import (
 // keepalived it makes do with most mistakes; the report says which they are.
 func readKeepalived(name, configID string, log *slog.Logger) (*keepalived.Config, *keepalived.Report, error) {
 	dir, _ := os.Getwd()
-	config, report := keepalived.Parse(name, keepalived.Options{Files: &diskFiles{in: os.Stdin}, ConfigID: configID, Dir: dir})
+	config, report := keepalived.Parse(name, keepalived.Options{Files: &diskFiles{in: os.Stdin}, ConfigID: configID, Dir: dir, Extensions: true})
 	for _, p := range report.Problems {
 		switch {
 		case p.Class == keepalived.Note:

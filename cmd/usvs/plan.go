@@ -161,7 +161,7 @@ func readSide(name string, disk *diskFiles, f planFlags) (side, error) {
 		return rulesSide(name, text)
 	}
 	dir, _ := os.Getwd()
-	config, report := keepalived.Parse(name, keepalived.Options{Files: disk, ConfigID: f.configID, Dir: dir})
+	config, report := keepalived.Parse(name, keepalived.Options{Files: disk, ConfigID: f.configID, Dir: dir, Extensions: true})
 	if n, _ := report.Count(); n > 0 && len(config.VirtualServers) == 0 && len(config.Instances) == 0 {
 		return side{}, fmt.Errorf("%s: no virtual_server and no vrrp_instance in it that keepalived would take; usvs check %s says why", name, name)
 	}
