@@ -25,12 +25,35 @@ func (j *judge) explain(v *Violation) {
 	case Flapping:
 		v.Because = "the log around that time tells what it saw: " + j.lastWords(v.At)
 	case Kept:
-		v.Because = "the director that took over did not know the connection, or sent it elsewhere; compare the two lvs_sync_daemon lines, and the real servers of both files"
-		for _, d := range j.lab.Directors {
-			v.Where = append(v.Where, d.Config.Global.LVSSyncDaemon.At)
+		j.explainLost(v)
+	}
+	var seen []keepalived.Pos
+	for _, at := range v.Where {
+		if at.Line > 0 && !slices.Contains(seen, at) {
+			seen = append(seen, at)
 		}
 	}
-	v.Where = slices.DeleteFunc(v.Where, func(p keepalived.Pos) bool { return p.Line == 0 })
+	v.Where = seen
+}
+
+// explainLost says why a connection was not known to who took over.
+func (j *judge) explainLost(v *Violation) {
+	s := j.lab.Services[v.service]
+	master := j.master(s, v.At)
+	for _, f := range j.h.Schedule {
+		if master < 0 || f.Kind != Crash || f.Node != j.lab.Directors[master].Name || f.End() > v.At {
+			continue
+		}
+		v.Cause = "preempt"
+		v.Because = fmt.Sprintf("%s started anew at %s and became MASTER again before the other had told it of the connection: that is done every so many packets. preempt_delay gives it time, nopreempt leaves the other MASTER", f.Node, seconds(f.End()))
+		m := s.router().Members[master]
+		v.Where = []keepalived.Pos{m.Priority.At, j.lab.Directors[master].Config.Global.LVSSyncDaemon.At}
+		return
+	}
+	v.Because = "the director that took over did not know the connection, or sent it elsewhere; compare the two lvs_sync_daemon lines, and the real servers of both files"
+	for _, d := range j.lab.Directors {
+		v.Where = append(v.Where, d.Config.Global.LVSSyncDaemon.At)
+	}
 }
 
 // complaint is what a director logs about adverts that it drops, and which
@@ -194,7 +217,7 @@ func (j *judge) strayPeers(r *VirtualRouter) []keepalived.Pos {
 func (j *judge) lastWords(at time.Duration) string {
 	text := "nothing"
 	for _, line := range j.h.Log {
-		if line.At <= at && j.lab.Director(line.Who) != nil {
+		if line.At <= at && j.lab.Director(line.Who) != nil && !line.announces() {
 			text = fmt.Sprintf("%s %s: %s", seconds(line.At), line.Who, line.Text)
 		}
 	}
@@ -205,7 +228,7 @@ func (j *judge) lastWords(at time.Duration) string {
 func (j *judge) explainUnreachable(v *Violation) {
 	s, at := j.lab.Services[v.service], v.request.At
 	for _, explanation := range []func(*Violation, *Service, time.Duration) bool{
-		j.noMaster, j.twoMasters, j.staleNeighbour, j.splitMasters, j.notServed, j.wrongGateway,
+		j.notCarried, j.noMaster, j.twoMasters, j.staleNeighbour, j.splitMasters, j.notServed, j.wrongGateway,
 	} {
 		if explanation(v, s, at) {
 			return
@@ -252,14 +275,34 @@ func (j *judge) master(s *Service, at time.Duration) int {
 		if on == nil || on.Router == nil {
 			continue
 		}
-		if j.h.stateAt(i, j.router(on.Router), at) == Master {
+		if j.stateAt(i, j.router(on.Router), at) == Master {
 			return i
 		}
 	}
 	return -1
 }
 
+// stateAt is a director's state at a moment; one that stands still is in none.
+func (j *judge) stateAt(director, router int, at time.Duration) State {
+	still := j.when(func(f Fault) bool { return f.Kind == Pause && f.Node == j.lab.Directors[director].Name })
+	if still.has(at) {
+		return Off
+	}
+	return j.h.stateAt(director, router, at)
+}
+
 func (j *judge) router(r *VirtualRouter) int { return slices.Index(j.lab.Routers, r) }
+
+// notCarried: every director has the address all the time, whoever is master.
+func (j *judge) notCarried(v *Violation, s *Service, _ time.Duration) bool {
+	if s.router() != nil || len(j.lab.Routers) == 0 {
+		return false
+	}
+	v.Cause = "virtual_ipaddress"
+	v.Because = fmt.Sprintf("no vrrp_instance has %v in its virtual_ipaddress, so that every director answers for it all the time, and nothing is announced when one of them fails", s.VIP.Addr())
+	v.Where = []keepalived.Pos{s.at}
+	return true
+}
 
 func (j *judge) noMaster(v *Violation, s *Service, at time.Duration) bool {
 	r := s.router()
@@ -268,7 +311,7 @@ func (j *judge) noMaster(v *Violation, s *Service, at time.Duration) bool {
 	}
 	var states []string
 	for i, d := range j.lab.Directors {
-		states = append(states, fmt.Sprintf("%s was %s", d.Name, j.h.stateAt(i, j.router(r), at)))
+		states = append(states, fmt.Sprintf("%s was %s", d.Name, j.stateAt(i, j.router(r), at)))
 	}
 	v.Cause = "no master"
 	v.Because = fmt.Sprintf("no director was MASTER of %s: %s", r.Name(), strings.Join(states, ", "))
@@ -293,7 +336,7 @@ func (s *Service) router() *VirtualRouter {
 func (j *judge) twoMasters(v *Violation, s *Service, at time.Duration) bool {
 	r := s.router()
 	for i := range j.lab.Directors {
-		if r == nil || j.h.stateAt(i, j.router(r), at) != Master {
+		if r == nil || j.stateAt(i, j.router(r), at) != Master {
 			return false
 		}
 	}
@@ -310,7 +353,7 @@ func (j *judge) twoMasters(v *Violation, s *Service, at time.Duration) bool {
 func (j *judge) staleNeighbour(v *Violation, s *Service, at time.Duration) bool {
 	master, to := j.master(s, at), v.request.To
 	for i, d := range j.lab.Directors {
-		if master < 0 || to == "" || d.Name == to && j.h.stateAt(i, j.router(s.router()), at) == Master {
+		if master < 0 || to == "" || d.Name == to && j.stateAt(i, j.router(s.router()), at) == Master {
 			return false
 		}
 	}
@@ -332,7 +375,7 @@ func (j *judge) splitMasters(v *Violation, s *Service, at time.Duration) bool {
 		return false
 	}
 	for i, r := range j.lab.Routers {
-		if r == s.router() || r.Members[master] == nil || j.h.stateAt(master, i, at) == Master {
+		if r == s.router() || r.Members[master] == nil || j.stateAt(master, i, at) == Master {
 			continue
 		}
 		v.Cause = "vrrp_sync_group"
@@ -353,7 +396,7 @@ func (j *judge) notServed(v *Violation, s *Service, at time.Duration) bool {
 		return false
 	}
 	for i, d := range j.lab.Directors {
-		if s.On[i] == nil && r.Members[i] != nil && j.h.stateAt(i, j.router(r), at) == Master {
+		if s.On[i] == nil && r.Members[i] != nil && j.stateAt(i, j.router(r), at) == Master {
 			v.Cause = "virtual_server"
 			v.Because = fmt.Sprintf("%s was MASTER, but %s has no virtual_server %v", d.Name, d.File, s.VIP)
 			v.Where = []keepalived.Pos{s.at, r.Members[i].At}
@@ -390,14 +433,19 @@ func (j *judge) explainBystander(v *Violation) {
 		return
 	}
 	for i, m := range r.Members {
-		other := j.h.stateAt(1-i, j.router(r), v.At)
-		if m == nil || j.h.stateAt(i, j.router(r), v.At) != Master || other == Master {
+		other := j.stateAt(1-i, j.router(r), v.At)
+		if m == nil || j.stateAt(i, j.router(r), v.At) != Master || other == Master {
 			continue
 		}
 		d, o := j.lab.Directors[i].Name, j.lab.Directors[1-i].Name
 		v.Cause = "deaf"
 		v.Because = fmt.Sprintf("%s heard no adverts and became MASTER; %s heard it, with its higher priority %d, and gave way", d, o, m.Priority.V)
 		v.Where = []keepalived.Pos{m.Priority.At}
+		if m.PreemptDelay.V > 0 {
+			v.Cause = "preempt_delay"
+			v.Because += fmt.Sprintf(". preempt_delay makes %s wait only while it hears a master; with a track_script that asks the gateway it would be in FAULT instead", d)
+			v.Where = append(v.Where, m.PreemptDelay.At)
+		}
 		if m.NoPreempt.V {
 			v.Cause = "nopreempt"
 			v.Because += fmt.Sprintf(". nopreempt keeps %s from taking over only from a master that it hears; with a track_script that asks the gateway it would be in FAULT instead", d)
@@ -405,9 +453,26 @@ func (j *judge) explainBystander(v *Violation) {
 		}
 		return
 	}
+	if line, ok := j.logged([]string{"already processed"}, v.At); ok {
+		bystander := j.bystanderName(v.At)
+		v.Cause = "auth_type AH"
+		v.Because = fmt.Sprintf("%s, which heard nothing, was MASTER, too, and announced the addresses; the other dropped its adverts as repeated ones and so did not announce them again: what auth_type AH counts differs between the two; the log says: %s", bystander, line)
+		v.Where = []keepalived.Pos{r.Members[0].AuthType.At, r.Members[1].AuthType.At}
+		return
+	}
 	v.Cause = "two masters"
 	v.Because = fmt.Sprintf("both were MASTER, and the router sent to %s", v.request.To)
 	v.Where = instanceLines(r)
+}
+
+// bystanderName is the director that has a fault at a moment.
+func (j *judge) bystanderName(at time.Duration) string {
+	for _, f := range j.h.Schedule {
+		if j.lab.Director(f.Node) != nil && f.during(at, at) {
+			return f.Node
+		}
+	}
+	return "the other one"
 }
 
 // explainDeadServer says why a server that is dead was given requests.

@@ -96,7 +96,7 @@ func (g *generator) fault() Fault {
 	span := 3*g.bounds.Elect + 10*time.Second
 	f.At = tenths(g.bounds.Ready + time.Duration(g.r.Int64N(int64(span))))
 	f.For = tenths(g.logarithmic(200*time.Millisecond, max(longest, time.Second)))
-	if f.Kind.info().mistake { // which nobody takes back so soon
+	if f.Kind.info().mistake || g.r.IntN(3) == 0 { // it lasts until every timer has run out
 		f.For = tenths(2 * longest)
 	}
 	g.amount(&f)

@@ -37,6 +37,8 @@ func (b *builder) listed(c *keepalived.Config) []listed {
 		switch {
 		case vs.Protocol.V != "TCP" && vs.Protocol.V != "UDP":
 			b.assume("virtual_server %v is not tried: which packets are its own is not in the file", vs)
+		case mixedFamilies(vs):
+			b.assume("virtual_server %v is not tried: its real servers are of another family", vs)
 		case vs.Group != "":
 			list = append(list, b.groupMembers(c, vs)...)
 		default:
@@ -44,6 +46,13 @@ func (b *builder) listed(c *keepalived.Config) []listed {
 		}
 	}
 	return list
+}
+
+// mixedFamilies reports whether tunnels of one family carry packets of another.
+func mixedFamilies(vs *keepalived.VirtualServer) bool {
+	return slices.ContainsFunc(vs.RealServers, func(rs *keepalived.RealServer) bool {
+		return rs.RIP.Is6() != vs.RealServers[0].RIP.Is6() || vs.VIP.IsValid() && rs.RIP.Is6() != vs.VIP.Is6()
+	})
 }
 
 // groupMembers are the first addresses of a group's ranges.
@@ -54,7 +63,7 @@ func (b *builder) groupMembers(c *keepalived.Config, vs *keepalived.VirtualServe
 			continue
 		}
 		for _, e := range g.Entries {
-			if e.First.IsValid() {
+			if e.First.IsValid() && e.First.Is6() == vs.RealServers[0].RIP.Is6() {
 				list = append(list, listed{netip.AddrPortFrom(e.First, cmp.Or(e.Port, 80)), vs})
 			}
 		}

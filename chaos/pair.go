@@ -49,9 +49,13 @@ func peerOf(i *keepalived.Instance) *keepalived.Instance {
 	if first {
 		twin.Priority.V = max(i.Priority.V-priorityStep, 1)
 	}
-	if len(i.UnicastPeers) == 1 && i.UnicastSrc.V.IsValid() {
+	if len(i.UnicastPeers) == 1 {
+		src, peer := i.UnicastSrc.V, i.UnicastPeers[0].Addr
+		if !src.IsValid() {
+			src = peer.Next() // any other: the file does not say what the first node has
+		}
 		twin.UnicastPeers = slices.Clone(i.UnicastPeers)
-		twin.UnicastPeers[0].Addr, twin.UnicastSrc.V = i.UnicastSrc.V, i.UnicastPeers[0].Addr
+		twin.UnicastPeers[0].Addr, twin.UnicastSrc.V = src, peer
 	}
 	twin.McastSrc = keepalived.Value[netip.Addr]{}
 	return &twin

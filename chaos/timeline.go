@@ -49,13 +49,18 @@ func logLines(h *History) []Line {
 	var list []Line
 	last := map[string]string{}
 	for _, line := range h.Log {
-		if strings.Contains(line.Text, "Sending gratuitous ARP on") || strings.Contains(line.Text, "unsolicited Neighbour Advert on") || strings.HasPrefix(line.Who, "link ") || last[line.Who] == line.Text {
+		if line.announces() || strings.HasPrefix(line.Who, "link ") || last[line.Who] == line.Text {
 			continue
 		}
 		last[line.Who] = line.Text
 		list = append(list, line)
 	}
 	return list
+}
+
+// announces reports whether a line tells of a single announcement.
+func (l Line) announces() bool {
+	return strings.Contains(l.Text, "Sending gratuitous ARP on") || strings.Contains(l.Text, "unsolicited Neighbour Advert on")
 }
 
 // clientLines tell when requests began to fail and to succeed. Outages that
