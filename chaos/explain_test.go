@@ -37,7 +37,7 @@ func TestExplanations(t *testing.T) {
 		{"a sync group", "vrrp_sync_group G {\n group {\n V\n W\n }\n}\n" + outside + router("W", "eth1", "52", "10.1.0.254", "") + checked("10.0.0.100", "NAT", "", "10.1.0.11"),
 			"at 10s for 30s down a:eth1", "", ""},
 		{"no virtual gateway", outside + checked("10.0.0.100", "NAT", "", "10.1.0.11"), "at 10s for 30s crash a", Reachable, "gateway"},
-		{"an address that nobody carries", outside + dr + checked("10.0.0.200", "DR", "", "10.0.0.11"), "at 10s for 30s crash a", Reachable, "virtual_ipaddress"},
+		{"an address that nobody carries", outside + dr + checked("10.0.0.200", "DR", "", "10.0.0.11"), "at 25s for 30s pause a", Reachable, "virtual_ipaddress"},
 		{"quiescent and persistent", outside + strings.Replace(checked("10.0.0.100", "DR", "inhibit_on_failure", "10.0.0.11", "10.0.0.12"), "protocol", "persistence_timeout 50\nprotocol", 1),
 			"at 10s for 30s server-dead rs1", DeadServer, "inhibit_on_failure"},
 		{"persistent", outside + strings.Replace(dr, "protocol", "persistence_timeout 50\nprotocol", 1), "at 10s for 30s server-dead rs1", "", ""},
@@ -45,7 +45,7 @@ func TestExplanations(t *testing.T) {
 		{"PASS", router("V", "eth0", "51", "10.0.0.100", "authentication {\nauth_type PASS\nauth_pass x\n}") + dr, "at 12s for 12s cut-in a-peer:eth0", "", ""},
 		{"the way of the clients' packets", outside + strings.ReplaceAll(dr, "TCP_CHECK {", "TCP_CHECK {\n check_path vip"), "at 12s for 20s vip-missing rs1", "", ""},
 		{"the direct way", outside + dr, "at 12s for 20s vip-missing rs1", DeadServer, "VIP on lo"},
-		{"connections are synchronised", "global_defs {\n lvs_sync_daemon eth0 V\n}\n" + outside + dr, "at 15s for 30s crash a", "", ""},
+		{"connections are synchronised", "global_defs {\n lvs_sync_daemon eth0 V\n}\n" + router("V", "eth0", "51", "10.0.0.100", "preempt_delay 30") + dr, "at 15s for 30s crash a", "", ""},
 		{"preemption after a restart", "global_defs {\n lvs_sync_daemon eth0 V\n}\n" + outside + dr, "at 15s for 100ms crash a", Kept, "preempt"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

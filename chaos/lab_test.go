@@ -14,7 +14,7 @@ import (
 // parsed reads a configuration's text.
 func parsed(t testing.TB, name, text string) Input {
 	t.Helper()
-	c, report := keepalived.Parse(name, keepalived.Options{Files: keepalived.Text{name: text}})
+	c, report := keepalived.Parse(name, keepalived.Options{Files: keepalived.Text{name: text}, Extensions: true})
 	errors, _ := report.Count()
 	require.Zero(t, errors, "%v", report.Problems)
 	return Input{name, c}

@@ -144,7 +144,7 @@ func chaosLab(f *chaosFlags, disk *scriptsThere, args []string) (*chaos.Lab, err
 	var inputs []chaos.Input
 	dir, _ := os.Getwd()
 	for _, name := range args {
-		config, report := keepalived.Parse(name, keepalived.Options{Files: disk, ConfigID: f.configID, Dir: dir})
+		config, report := keepalived.Parse(name, keepalived.Options{Files: disk, ConfigID: f.configID, Dir: dir, Extensions: true})
 		for _, p := range report.Problems {
 			if p.Class.Error() && p.Class != keepalived.Insecure {
 				return nil, fmt.Errorf("%v; see usvs check %s", p, name)
