@@ -100,6 +100,28 @@ func (i *instance) findSource() netip.Addr {
 	return netip.Addr{}
 }
 
+// fit moves addresses that an advert has no room for to those that are not
+// advertised.
+func (i *instance) fit() {
+	mtu := 1500
+	if f := i.r.faces[i.Interface]; f != nil && f.MTU > 0 {
+		mtu = f.MTU
+	}
+	room, size := mtu-wire.EthernetLen-wire.IPv4Len-headerLen, 4 // keepalived counts the Ethernet header in
+	switch {
+	case i.IPv6:
+		room, size = mtu-wire.EthernetLen-wire.IPv6Len-headerLen, 16
+	case i.Version == 2:
+		room -= authLen
+	}
+	limit := min(max(room/size, 1), 255)
+	if n := len(i.Addresses); n > limit {
+		i.logf(Info, "Number of VIPs (%d) exceeds maximum/space available in packet (max %d addresses) - excess moved to eVIPs", n, limit)
+		i.Excluded = slices.Concat(i.Addresses[limit:], i.Excluded)
+		i.Addresses = i.Addresses[:limit]
+	}
+}
+
 // addresses is every address that comes and goes with the instance.
 func (i *instance) addresses() []Address {
 	return append(slices.Clone(i.Addresses), i.Excluded...)

@@ -47,6 +47,9 @@ func (r *Router) Reload(now clock.Instant, cfg *Config) {
 	if !r.running {
 		return
 	}
+	for _, i := range r.instances {
+		i.fit()
+	}
 	heirs := r.keepInstances(before.instances)
 	for _, i := range before.instances {
 		if heirs[i] == nil {

@@ -135,6 +135,7 @@ func (t Tracks) with(u Tracks) Tracks {
 func (r *Router) Start(now clock.Instant) {
 	r.delayed = now.Add(r.cfg.StartupDelay)
 	for _, i := range r.instances {
+		i.fit()
 		i.look()
 	}
 	r.running = true

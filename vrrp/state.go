@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"usvs/clock"
@@ -26,7 +27,7 @@ func (i *instance) start(now clock.Instant) {
 	switch {
 	case i.faulty():
 		i.enter(now, Fault)
-		i.logf(Info, "Entering FAULT STATE (init)")
+		i.logFaults()
 		i.notify(StateChanged)
 	case i.waiting():
 	case i.owner():
@@ -36,6 +37,18 @@ func (i *instance) start(now clock.Instant) {
 		i.logf(Info, "Entering BACKUP STATE (init)")
 		i.notify(StateChanged)
 	}
+}
+
+// logFaults says why an instance begins in FAULT.
+func (i *instance) logFaults() {
+	for _, f := range i.faults {
+		why := " (" + f + ")"
+		if strings.HasPrefix(f, "script ") {
+			why = " due to " + f
+		}
+		i.r.fx.Log(Info, "("+i.Name+"): entering FAULT state"+why)
+	}
+	i.logf(Info, "entering FAULT state")
 }
 
 // faulty reports whether the instance, or another it is master with, cannot be

@@ -73,7 +73,7 @@ func (i *instance) appraise() (prio int, faults []string) {
 	for _, t := range i.tracks.Files {
 		if f := i.r.file(t.Name); f != nil {
 			w := t.or(f.Weight, f.Reverse)
-			add("file "+t.Name, effectOfFile(w.Weight, w.Reverse, f.value))
+			add("tracked file "+t.Name+" has status -254", effectOfFile(w.Weight, w.Reverse, f.value))
 		}
 	}
 	return i.clamp(sum), append(faults, i.addressFaults()...)
@@ -85,14 +85,21 @@ func (i *instance) addressFaults() (faults []string) {
 	face := i.r.faces[i.Interface]
 	switch {
 	case !i.source.IsValid():
-		faults = append(faults, "no source address on "+i.Interface)
+		faults = append(faults, "no "+i.family()+" address for interface")
 	case i.TrackSource && i.Source.IsValid() && (face == nil || !face.has(i.Source)):
-		faults = append(faults, "source address "+i.Source.String()+" not on "+i.Interface)
+		faults = append(faults, "src address not configured")
 	}
 	if i.UnicastFaultNoPeer && i.Unicast && !i.unicast() {
 		faults = append(faults, "no unicast peers")
 	}
 	return faults
+}
+
+func (i *Instance) family() string {
+	if i.IPv6 {
+		return "IPv6"
+	}
+	return "IPv4"
 }
 
 // or is the entry with the object's weight if it has none of its own.

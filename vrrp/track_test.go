@@ -111,7 +111,7 @@ func TestWithoutWeightAnythingIsAFault(t *testing.T) {
 	r.SetProcess(r.now, "nginx", 1)
 	r.SetFile(r.now, "load", 1)
 	require.Equal(t, Fault, r.state())
-	require.Equal(t, []string{"interface eth1 down", "process nginx", "file load"}, r.Status().Instances[0].Faults)
+	require.Equal(t, []string{"interface eth1 down", "process nginx", "tracked file load has status -254"}, r.Status().Instances[0].Faults)
 	r.eth1(true)
 	r.SetProcess(r.now, "nginx", 2)
 	require.Equal(t, Fault, r.state(), "until the last is gone")
@@ -143,7 +143,7 @@ func TestSourceAddress(t *testing.T) {
 	f.Addrs = []netip.Prefix{netip.MustParsePrefix("10.9.0.100/32")} // a VIP is no source
 	r.SetInterface(r.now, f)
 	require.Equal(t, Fault, r.state())
-	require.Equal(t, []string{"no source address on eth0"}, i.faults)
+	require.Equal(t, []string{"no IPv4 address for interface"}, i.faults)
 	r.face(true)
 	require.Equal(t, Backup, r.state())
 
@@ -299,4 +299,57 @@ func TestScriptsRunOnTime(t *testing.T) {
 	require.Contains(t, fx.took(), "log Track script a is already running, expect idle - skipping run")
 	r.SetScript(second*9, "b", ScriptResult{Signal: 9})
 	require.Contains(t, fx.took(), "log VRRP_Script(b) failed (due to signal 9)")
+}
+
+func TestFaultsAtTheStartAreNamed(t *testing.T) {
+	i := basic(100)
+	i.Tracks = Tracks{Interfaces: []Track{{Name: "eth1"}}, Scripts: []Track{{Name: "chk"}}, Files: []Track{{Name: "tf"}}}
+	cfg := one(i)
+	cfg.Scripts = []Script{{Name: "chk", InitFail: true}}
+	cfg.Files = []File{{Name: "tf"}}
+	fx := newRecorder()
+	r := New(&cfg, fx)
+	r.SetFile(second, "tf", 5)
+	r.Start(second)
+	require.Equal(t, []string{
+		"(VI_1) removing VIPs.",
+		"(VI_1): entering FAULT state (interface eth0 down)",
+		"(VI_1): entering FAULT state (interface eth1 down)",
+		"(VI_1): entering FAULT state due to script chk",
+		"(VI_1): entering FAULT state (tracked file tf has status -254)",
+		"(VI_1): entering FAULT state (no IPv4 address for interface)",
+		"(VI_1) entering FAULT state",
+	}, fx.log)
+}
+
+// Addresses that do not fit a packet come and go without being advertised. The
+// limits are keepalived's.
+func TestMoreAddressesThanFit(t *testing.T) {
+	for _, c := range []struct{ version, mtu, want int }{{2, 0, 255}, {3, 1500, 255}, {2, 1000, 237}, {3, 1000, 239}, {6, 1500, 89}, {6, 1000, 58}, {2, 68, 4}, {6, 20, 1}} {
+		i := basic(100)
+		i.Addresses = nil
+		i.Version = min(c.version, 3)
+		i.IPv6 = c.version == 6
+		for n := range 400 {
+			a := netip.AddrFrom4([4]byte{10, 8, byte(n >> 8), byte(n)})
+			if i.IPv6 {
+				a = netip.AddrFrom16([16]byte{0xfe, 0x80, 14: byte(n >> 8), 15: byte(n)})
+			}
+			i.Addresses = append(i.Addresses, Address{Prefix: netip.PrefixFrom(a, a.BitLen())})
+		}
+		cfg, fx := one(i), newRecorder()
+		r := New(&cfg, fx)
+		f := faceOf(1)
+		f.MTU = c.mtu
+		r.SetInterface(second, f)
+		r.Start(second)
+		require.Len(t, r.instances[0].Addresses, c.want)
+		require.Len(t, r.instances[0].Excluded, 400-c.want)
+		require.Contains(t, fx.log[0], "(VI_1) Number of VIPs (400) exceeds maximum/space available in packet (max ")
+		r.Reload(second, &cfg)
+		require.Len(t, r.instances[0].Addresses, c.want)
+		r.Tick(second * 10)
+		require.Equal(t, Master, r.instances[0].state)
+		require.Len(t, fx.owns["VI_1"], 400)
+	}
 }
