@@ -39,7 +39,9 @@ func (m *Monitor) reschedule(now clock.Instant, c *check, r Result) {
 // The page because of which the server is down opens the way only: all have to
 // be there once again.
 func (m *Monitor) succeed(now clock.Instant, c *check, r Result) {
-	c.retries = 0
+	if c.retries = 0; c.strict {
+		c.retries = c.cfg.Retry // until all pages have been looked at
+	}
 	if len(c.cfg.URLs) > 0 {
 		if !c.up {
 			m.logf(Info, "%s", c.pageLine())
@@ -54,6 +56,7 @@ func (m *Monitor) succeed(now clock.Instant, c *check, r Result) {
 		}
 		c.url = 0
 	}
+	c.retries = 0
 	m.pass(now, c, r)
 	m.waitAfter(now, c, c.cfg.DelayLoop)
 }
@@ -70,7 +73,7 @@ func (c *check) nextPage() time.Duration {
 // server not well.
 func (m *Monitor) fail(now clock.Instant, c *check, r Result) {
 	if c.retries < c.cfg.Retry && c.retriesNow() {
-		if c.cfg.LogAllFailures && c.wouldChange() {
+		if c.logsAttempt() {
 			m.log(c, c.attemptLine(r, true), r)
 		}
 		c.retries++
@@ -100,16 +103,23 @@ func (c *check) retriesNow() bool {
 // wouldChange reports whether a failure now is news.
 func (c *check) wouldChange() bool { return c.up || !c.hasRun }
 
+// logsAttempt reports whether a failed attempt is worth a line of its own.
+func (c *check) logsAttempt() bool {
+	return c.cfg.LogAllFailures && (c.up || !c.hasRun && c.web())
+}
+
+// web is for HTTP_GET and SSL_GET. keepalived's says nothing when the server does
+// not come up at all in alpha mode.
 func (c *check) web() bool {
 	return c.cfg.Probe.Kind == HTTP || c.cfg.Probe.Kind == SSL
 }
 
 // giveUp notes that the check has failed.
 func (m *Monitor) giveUp(now clock.Instant, c *check, r Result) {
-	if c.wouldChange() {
-		if c.cfg.LogAllFailures {
-			m.log(c, c.attemptLine(r, false), Result{})
-		}
+	if c.logsAttempt() {
+		m.log(c, c.attemptLine(r, false), Result{})
+	}
+	if c.up || !c.hasRun && !c.web() {
 		m.log(c, c.failureLine(r), r)
 	}
 	c.strict = false
@@ -166,7 +176,7 @@ func (m *Monitor) judgeFile(now clock.Instant, c *check, r Result) {
 		if fault {
 			verb = "now"
 		}
-		m.logf(Info, "(%s): tracked file %s %s FAULT state", c.rs.name, c.cfg.Track, verb)
+		m.logf(Detail, "(%s): tracked file %s %s FAULT state", c.rs.name, c.cfg.Track, verb)
 	}
 	if c.last.Outcome = Success; fault {
 		c.last.Outcome = Failure

@@ -222,3 +222,46 @@ func TestRecordedRetries(t *testing.T) {
 	// keepalived edits weight 0 to weight 0.
 	l.same(t, "retries.txt", `^ipvs edit server 10\.9\.1\.18:80 .* w=0$`)
 }
+
+func TestRecordedFirst(t *testing.T) {
+	at := func(port uint16) []Service { return []Service{serviceOf(tcp, "10.9.9.1", port)} }
+	web := func() *Check { return checkOf(HTTP, 1, fifth).pages(url("/a"), url("/b")) }
+	first := alpha(virtual(at(80), 1,
+		realAt("10.9.1.1:80", 1, web()), realAt("10.9.1.2:80", 1, web().logsAll()),
+		realAt("10.9.1.3:80", 1, checkOf(TCP, 2, fifth).logsAll()), realAt("10.9.1.4:80", 1, checkOf(SMTP, 1, fifth))))
+	second := virtual(at(81), 1, realAt("10.9.1.1:81", 1, web()), realAt("10.9.1.2:81", 1, checkOf(UDP, 1, fifth).logsAll()))
+	twin := virtual(at(82), 2,
+		inhibited(realAt("10.9.1.1:82", 2, checkOf(File, 0, 0).follows("tf", "tf", 1))),
+		realAt("10.9.1.9:82", 1, checkOf(TCP, 1, fifth)), realAt("10.9.1.3:82", 1, checkOf(TCP, 1, fifth)))
+	twin.Sorry = sorryAt("10.9.1.9:82")
+	inhibitedTwin := virtual(at(83), 2,
+		inhibited(realAt("10.9.1.9:83", 1, checkOf(TCP, 1, fifth))), inhibited(realAt("10.9.1.3:83", 1, checkOf(TCP, 1, fifth))))
+	inhibitedTwin.Sorry = sorryAt("10.9.1.9:83")
+	inhibitedTwin.Sorry.Inhibit = true
+	last := virtual(at(84), 1,
+		realAt("10.9.1.1:84", 1, checkOf(File, 0, 0).follows("t1", "t1", 0)), realAt("10.9.1.2:84", 1, checkOf(TCP, 0, fifth)))
+	last.Omega, last.SMTPAlert = true, true
+
+	l := newLab(t, &Config{RouterID: "lvs1", OnStop: StopServices, VirtualServers: []*VirtualServer{first, second, twin, inhibitedTwin, last}})
+	for what, does := range map[string]string{
+		"10.9.1.2:80/b": "HTTP status code error to", "10.9.1.1:81/b": "HTTP status code error to",
+		"10.9.1.3:80": "failed", "10.9.1.4:80": "Could not connect to server", "t1": "value 1",
+	} {
+		l.does[what] = does
+	}
+	for _, s := range []struct {
+		at         float64
+		what, does string
+	}{
+		{3, "10.9.1.9:82", "failed"}, {3, "10.9.1.9:83", "failed"}, {7, "tf", "value -9"},
+		{8.9, "10.9.1.3:82", "failed"}, {8.9, "10.9.1.3:83", "failed"}, {12, "tf", "value 0"},
+		{13, "10.9.1.3:82", "ok"}, {13, "10.9.1.3:83", "ok"}, {13, "10.9.1.2:80/b", "ok"}, {13, "10.9.1.1:81/b", "ok"},
+		{16.5, "10.9.1.9:82", "ok"}, {16.5, "10.9.1.9:83", "ok"}, {17, "t1", "value 0"},
+	} {
+		l.set(s.at, s.what, s.does)
+	}
+	stopAt(l, 21)
+	// Whether a tracked file is well is known here a moment after the start only.
+	// Of a server that is the sorry server, too, IPVS is told in fewer words.
+	l.same(t, "first.txt", `ctivating|10\.9\.1\.1\]:tcp:84|10\.9\.1\.1:84|10\.9\.9\.1\]:tcp:84 - UP|Gained quorum .*:84$|tracked file|ipvs \w+ server 10\.9\.1\.(1:82|9:83) `)
+}

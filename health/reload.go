@@ -110,7 +110,7 @@ func (m *Monitor) removeServers(c *change) {
 		}
 		m.fx.Log(Info, "service "+rs.name+" no longer exist")
 		if rs.alive || rs.seat.set {
-			m.clearServer(rs, "Removing", StopServers)
+			m.clearServer(rs, "Removing")
 		}
 	}
 }

@@ -13,7 +13,7 @@ func (m *Monitor) setCheck(now clock.Instant, c *check, up bool) {
 	first := !c.hasRun
 	c.hasRun = true
 	if c.up == up {
-		if first && !up {
+		if first && !up && !c.web() {
 			m.notifyServer(c.rs, up)
 		}
 		return

@@ -3,8 +3,8 @@ package health
 import "usvs/clock"
 
 // Stop ends all attempts and takes the virtual servers out of IPVS, as
-// Config.OnStop says. Omega mode notifies of every server and quorum that goes
-// with it.
+// Config.OnStop says. Omega mode notifies of every quorum, and of every server
+// that is deleted.
 func (m *Monitor) Stop(clock.Instant) {
 	if !m.on {
 		return
@@ -38,13 +38,13 @@ func (m *Monitor) cancel(c *check) {
 }
 
 // clearService takes a virtual server out of IPVS: the sorry server, the
-// servers, the services.
+// servers, the services. Servers that go with their service go in silence.
 func (m *Monitor) clearService(vs *service, verb string, mode StopMode) {
 	if mode == StopServers {
 		m.take(&vs.sorry)
-	}
-	for _, rs := range vs.servers {
-		m.clearServer(rs, verb, mode)
+		for _, rs := range vs.servers {
+			m.clearServer(rs, verb)
+		}
 	}
 	if vs.cfg.Omega && vs.quorumUp {
 		vs.quorumUp = false
@@ -60,15 +60,13 @@ func (m *Monitor) clearService(vs *service, verb string, mode StopMode) {
 
 // clearServer takes a server out of IPVS, also one that is inhibited. Mail about
 // it is for servers that a reload removes.
-func (m *Monitor) clearServer(rs *server, verb string, mode StopMode) {
+func (m *Monitor) clearServer(rs *server, verb string) {
 	inhibited := ""
 	if rs.cfg.Inhibit && !rs.alive {
 		inhibited = "(inhibited) "
 	}
 	m.fx.Log(Info, verb+" "+inhibited+"service "+rs.name+" from VS "+rs.vs.name)
-	if mode == StopServers {
-		m.take(&rs.seat)
-	}
+	m.take(&rs.seat)
 	if !rs.alive {
 		return
 	}

@@ -72,8 +72,12 @@ func (c *check) attemptLine(r Result, retries bool) string {
 	switch k := c.cfg.Probe.Kind; {
 	case k == Ping && r.Reason == "timeout":
 		return "ICMP connection to address " + server + " timeout."
-	case transports[k] != "":
-		return transports[k] + " connection to " + server + " " + r.Reason + "."
+	case k == Ping:
+		return "ICMP connection to " + server + " of " + c.rs.vs.name + " failed."
+	case k == UDP:
+		return "UDP connection to " + server + " failed."
+	case k == TCP:
+		return "TCP connection to " + server + " " + r.Reason + "."
 	case c.web():
 		return r.Reason + " server " + server + "."
 	case !retries:
