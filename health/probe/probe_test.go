@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"usvs/health"
+	"usvs/ipvs"
 )
 
 // short is a timeout for attempts that are to run into it.
@@ -142,7 +143,6 @@ func TestProbesWithoutAWay(t *testing.T) {
 		{Kind: health.BFD, Target: netip.MustParseAddrPort("127.0.0.1:1")},
 		{Kind: health.HTTP, Target: netip.MustParseAddrPort("127.0.0.1:1")},
 		{Path: health.ViaVIP},
-		{Kind: health.Ping, Path: health.ViaVIP},
 		{Kind: health.Misc},
 		{Kind: health.HTTP, Target: netip.MustParseAddrPort("127.0.0.1:1"), HTTP: &health.HTTPRequest{URL: health.URL{Path: "/", Regex: "(?=perl)"}}},
 		{Kind: health.DNS, Target: netip.MustParseAddrPort("127.0.0.1:1"), DNS: &health.DNSQuestion{Type: "ANY"}},
@@ -153,20 +153,49 @@ func TestProbesWithoutAWay(t *testing.T) {
 	}
 }
 
+// byVIP is a probe of a server by way of the VIP.
+func byVIP(server netip.AddrPort, method ipvs.ForwardMethod) *health.Probe {
+	return &health.Probe{Path: health.ViaVIP, Via: health.Via{
+		Service: ipvs.ServiceID{Addr: netip.MustParseAddr("192.0.2.99"), Port: server.Port()},
+		Server:  ipvs.ServerID{Addr: server.Addr(), Port: server.Port()},
+		Spec:    ipvs.ServerSpec{Method: method},
+	}}
+}
+
 func TestViaVIP(t *testing.T) {
 	target := serve(t, func(c net.Conn) {
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		_, _ = io.WriteString(c, "HTTP/1.0 200 "+line+"\r\n\r\n")
 	})
-	via := func(ctx context.Context, network string, _ *health.Probe) (net.Conn, error) {
+	elsewhere := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), target.Port())
+	via := func(ctx context.Context, network string, p *health.Probe) (net.Conn, error) {
+		assert.Equal(t, elsewhere, p.Target)
 		return (&net.Dialer{}).DialContext(ctx, network, target.String())
 	}
-	p := &health.Probe{Kind: health.HTTP, Path: health.ViaVIP, HTTP: &health.HTTPRequest{URL: health.URL{Path: "/"}}}
+	p := byVIP(elsewhere, ipvs.DirectRoute)
+	p.Kind, p.HTTP = health.HTTP, &health.HTTPRequest{URL: health.URL{Path: "/"}}
 	assert.Equal(t, health.Result{Status: 200}, attempt(t, Config{Via: via}, p))
 	for err, want := range map[error]health.Outcome{ErrLocal: health.LocalError, os.ErrDeadlineExceeded: health.Failure, errors.New("x"): health.Failure} {
 		via := func(context.Context, string, *health.Probe) (net.Conn, error) { return nil, err }
-		assert.Equal(t, want, attempt(t, Config{Via: via}, &health.Probe{Path: health.ViaVIP}).Outcome)
+		assert.Equal(t, want, attempt(t, Config{Via: via}, byVIP(elsewhere, ipvs.Tunnel)).Outcome)
 	}
+}
+
+// Without a way by the VIP the server's own address has to do, which is the
+// same for masquerading, and otherwise is told.
+func TestNoWayByTheVIP(t *testing.T) {
+	target := serve(t, hang)
+	noWay := func(context.Context, string, *health.Probe) (net.Conn, error) { return nil, ErrLocal }
+	assert.Equal(t, success, attempt(t, Config{Via: noWay}, byVIP(target, ipvs.Masquerade)))
+	p := byVIP(target, ipvs.Masquerade)
+	p.Via.Server.Port = 0 // the service's
+	assert.Equal(t, success, attempt(t, Config{}, p))
+	warned := 0
+	c := Config{Warn: func(string) { warned++ }}
+	assert.Equal(t, success, attempt(t, c, byVIP(target, ipvs.DirectRoute)))
+	assert.Equal(t, 1, warned)
+	assert.Equal(t, success, attempt(t, c, byVIP(target, ipvs.Masquerade)))
+	assert.Equal(t, 1, warned)
 }
 
 // No more attempts run at once than there are slots, and all have their turn.
@@ -185,7 +214,7 @@ func TestSlots(t *testing.T) {
 	r := New(Config{Via: via, Sockets: slots}, func(id health.CheckID, _ health.Result) { done <- id })
 	defer r.Close()
 	for id := range health.CheckID(attempts) {
-		r.Start(id+1, &health.Probe{Path: health.ViaVIP})
+		r.Start(id+1, byVIP(netip.MustParseAddrPort("192.0.2.1:80"), ipvs.DirectRoute))
 	}
 	seen := map[health.CheckID]bool{}
 	for range attempts {

@@ -13,7 +13,6 @@ import (
 var ErrLocal = errors.New("not sent")
 
 var (
-	errNoVia       = errors.New("no way by the VIP")
 	errNoTarget    = errors.New("no address to look at")
 	errUnsupported = errors.New("no such check")
 )

@@ -3,10 +3,12 @@ package probe
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"usvs/health"
+	"usvs/ipvs"
 	"usvs/script"
 	"usvs/track"
 )
@@ -29,10 +31,13 @@ type Config struct {
 	// Sockets and Scripts are how many attempts run at once. Sockets is kept
 	// to half of the files that the process may open.
 	Sockets, Scripts int
-	// Via connects by way of the VIP, for probes that ask for it; network is
-	// tcp or udp. Without it such probes end in a local error, as they do if
-	// what it returns is ErrLocal.
+	// Via connects by way of the VIP to servers that are reached by direct
+	// routing or in a tunnel, for probes that ask for it; network is tcp or
+	// udp. An error that is ErrLocal is no result. Without Via such probes go
+	// to the server's own address, and Warn is told.
 	Via Dial
+	// Warn is told once what Via is missing for.
+	Warn func(text string)
 }
 
 // Dial connects to a probe's server within the probe's timeout.
@@ -41,6 +46,8 @@ type Dial func(ctx context.Context, network string, p *health.Probe) (net.Conn, 
 // Runner runs probes. It is safe for concurrent use.
 type Runner struct {
 	via    Dial
+	warn   func(text string)
+	warned sync.Once
 	report func(health.CheckID, health.Result)
 	files  *track.Files[health.CheckID]
 	ctx    context.Context
@@ -66,7 +73,7 @@ type job struct {
 // New returns a Runner. report gets the results; it is called by goroutines of
 // the Runner, several at once, and never after Close has returned.
 func New(c Config, report func(health.CheckID, health.Result)) *Runner {
-	r := &Runner{via: c.Via, report: report, policy: c.Policy, jobs: map[health.CheckID]*job{}}
+	r := &Runner{via: c.Via, warn: c.Warn, report: report, policy: c.Policy, jobs: map[health.CheckID]*job{}}
 	r.lanes[0].limit, r.lanes[1].limit = sockets(c.Sockets), c.Scripts
 	if c.Scripts <= 0 {
 		r.lanes[1].limit = defaultScripts
@@ -182,11 +189,9 @@ func (r *Runner) run(j *job, policy script.Policy) {
 func (r *Runner) attempt(j *job, policy script.Policy) health.Result {
 	p, dial := j.probe, Dial(direct)
 	if p.Path == health.ViaVIP && p.Kind != health.Misc {
-		if r.via == nil || p.Kind == health.Ping {
-			return localError(errNoVia)
-		}
-		dial = r.via
-	} else if p.Kind != health.Misc && !p.Target.IsValid() {
+		p, dial = r.route(p)
+	}
+	if p.Kind != health.Misc && !p.Target.IsValid() {
 		return localError(errNoTarget)
 	}
 	if p.Timeout <= 0 && p.Kind != health.Misc {
@@ -211,6 +216,30 @@ func (r *Runner) attempt(j *job, policy script.Policy) health.Result {
 		return runs(j.ctx, p, policy)
 	}
 	return localError(errUnsupported)
+}
+
+// route finds the way of a probe by the VIP. Masquerading changes nothing but
+// addresses, so the way to the server itself is the way of its clients.
+func (r *Runner) route(p *health.Probe) (*health.Probe, Dial) {
+	routed := *p
+	v := &p.Via
+	port := v.Server.Port
+	if port == 0 {
+		port = v.Service.Port
+	}
+	routed.Target = netip.AddrPortFrom(v.Server.Addr, port)
+	if v.Spec.Method != ipvs.DirectRoute && v.Spec.Method != ipvs.Tunnel {
+		return &routed, direct
+	}
+	if r.via != nil {
+		return &routed, r.via
+	}
+	if r.warn != nil {
+		r.warned.Do(func() {
+			r.warn("check_path vip: servers reached by direct routing or in a tunnel are checked at their own addresses")
+		})
+	}
+	return &routed, direct
 }
 
 // lane is a number of slots and what waits for them, in order.

@@ -81,7 +81,7 @@ func openWorld(cfg Config, m *Machine) (w *world, err error) {
 
 // open makes what runs programs and probes. It cannot fail.
 func (w *world) open() {
-	w.probes = probe.New(probe.Config{}, w.probed)
+	w.probes = probe.New(probe.Config{Warn: func(text string) { w.log.Warn(text) }}, w.probed)
 	w.notifiers = notify.NewScripts(notify.ScriptsConfig{Log: w.told})
 	w.trackers = track.NewScripts(w.ran)
 	w.files = track.NewFiles(func(name string, value int) {
