@@ -34,8 +34,8 @@ func relink(old link, n uint32) link {
 // doubling added.
 type segment []atomic.Uint64
 
-// maxSegments is enough for as many buckets as there may be entries.
-const maxSegments = 28
+// maxSegments is enough for whatever bits.Len32 says.
+const maxSegments = 33
 
 // shard is one list with its buckets and timers.
 type shard struct {
@@ -55,7 +55,7 @@ type shard struct {
 
 // segment is where bucket b's segment hangs.
 func (s *shard) segment(b uint32) *atomic.Pointer[segment] {
-	return &s.segments[bits.Len32(b>>s.first)]
+	return &s.segments[bits.Len32(b>>(s.first&31))]
 }
 
 // at is bucket b's word. A segment's length is a power of two, as is the number
@@ -103,8 +103,10 @@ func (t *Table) bucket(s *shard, hash uint64) *atomic.Uint64 {
 
 // bucketOf is the number of hash's bucket, by bits above those that choose the
 // shard; order is a bucket's place in the list.
-func (s *shard) bucketOf(hash uint64) uint32 { return uint32(hash) >> s.bits & (s.size.Load() - 1) }
-func (s *shard) order(bucket uint32) uint32  { return bits.Reverse32(bucket<<s.bits | s.id) }
+func (s *shard) bucketOf(hash uint64) uint32 {
+	return uint32(hash) >> (s.bits & 31) & (s.size.Load() - 1)
+}
+func (s *shard) order(bucket uint32) uint32 { return bits.Reverse32(bucket<<s.bits | s.id) }
 
 func linked(l link) bool { return l&(linkMarked|linkLinked) == linkLinked }
 

@@ -84,23 +84,45 @@ func (t *Table) aim(p *Probe, dir Dir, proto uint8, client, peer addr, clientPor
 	p.open, p.first = false, 0
 }
 
-// Touch begins the searches of probes that were aimed. It compares nothing, so
-// that no search waits for another's memory.
+// Touch begins the searches of probes that were aimed. No search waits for
+// another's memory: Touch decides nothing by what it reads, so that the processor
+// need not guess either.
 func (t *Table) Touch(probes []Probe) {
 	for i := range probes {
-		probes[i].first, probes[i].open = t.shard(probes[i].hash).peek(probes[i].hash)
+		p := &probes[i]
+		s := t.shard(p.hash)
+		b := s.bucketOf(p.hash)
+		if g := s.segment(b).Load(); g != nil {
+			p.first = g.at(b).Load()
+		}
+		if p.open = linked(p.first); !p.open {
+			p.first = s.peekParent(b)
+		}
 	}
 	for range touchedHops {
-		for i := range probes {
-			p := &probes[i]
-			n := uint32(p.first & linkNumber)
-			if n == 0 || n&bucketBit != 0 {
-				continue
-			}
-			if e := t.entries.at(n); e != nil && place(e.place.Load()).order() < p.order {
-				p.first = e.next.Load() // passed; the next one is touched in the next round
-			}
+		t.hop(probes)
+	}
+}
+
+// hop looks at the entries that searches have come to, and passes those that
+// stand before the one that is sought. The next ones are looked at in the next
+// round.
+func (t *Table) hop(probes []Probe) {
+	for i := range probes {
+		p := &probes[i]
+		n := uint32(p.first & linkNumber)
+		if n == 0 || n&bucketBit != 0 {
+			continue
 		}
+		e := t.entries.at(n)
+		if e == nil {
+			continue
+		}
+		first, next := p.first, e.next.Load()
+		if place(e.place.Load()).order() < p.order {
+			first = next
+		}
+		p.first = first
 	}
 }
 
@@ -137,24 +159,16 @@ func (p *pool[T]) touchFree(shard uint32, last *uint32) uint32 {
 	return *last
 }
 
-// peek reads the word of hash's bucket. If that is not open yet, it reads the
-// word from which its opening will begin, most likely.
-func (s *shard) peek(hash uint64) (l link, open bool) {
-	b := s.bucketOf(hash)
-	if l, open = s.word(b); !open && b != 0 {
-		l, _ = s.word(parent(b))
+// peekParent reads the word from which the opening of bucket b will begin, most
+// likely.
+func (s *shard) peekParent(b uint32) link {
+	if b == 0 {
+		return 0
 	}
-	return l, open
-}
-
-// word reads bucket b's word, and reports whether it is in the list.
-func (s *shard) word(b uint32) (link, bool) {
-	g := s.segment(b).Load()
-	if g == nil {
-		return 0, false
+	if g := s.segment(parent(b)).Load(); g != nil {
+		return g.at(parent(b)).Load()
 	}
-	l := g.at(b).Load()
-	return l, linked(l)
+	return 0
 }
 
 // maxHops bounds how many entries Hit passes before it leaves the search to
