@@ -160,6 +160,18 @@ func TestWhatIsNotForAnInstanceIsIgnored(t *testing.T) {
 		"Unknown VRID(77) received on interface(eth0). ignoring...",
 		"IPv4 VRRP packet too short - 27 bytes",
 	}, r.log)
+
+	r.log = nil
+	six, ah := vectors[3].a.packet(keyOf("")), vectors[4].a.packet(keyOf("abc"))
+	r.Handle(r.now, Packet{Interface: "eth0", IP: six[:wire.IPv6Len+7]})
+	r.Handle(r.now, Packet{Interface: "eth0", IP: six[:wire.IPv6Len-1]})
+	r.Handle(r.now, Packet{Interface: "eth0", IP: ah[:51]})
+	ah[20] = 50 // something else in it
+	r.Handle(r.now, Packet{Interface: "eth0", IP: ah})
+	other := good()
+	other[9] = 6 // TCP
+	r.Handle(r.now, Packet{Interface: "eth0", IP: other})
+	require.Equal(t, []string{"IPv6 VRRP packet too short - 7 bytes", "IPv4 VRRP packet with AH too short - 51 bytes"}, r.log)
 }
 
 func TestSkipCheckAdvAddrTrustsTheSameMaster(t *testing.T) {
@@ -200,6 +212,16 @@ func TestComplaintsAreLimited(t *testing.T) {
 	r.now = r.now.Add(time.Second)
 	r.hear("10.9.0.9", 200, func(a *advert) { a.ttl = 1 })
 	require.Len(t, r.log, 11)
+}
+
+func TestMulticastForAUnicastInstanceOverIPv6(t *testing.T) {
+	r := newRig(t, Backup, func(i *Instance) {
+		i.IPv6, i.Addresses, i.Peers = true, prefixes("fe80::1"), []Peer{{Addr: netip.MustParseAddr("fe80::4")}}
+	})
+	r.log = nil
+	r.hear("fe80::4", 200, nil)
+	require.Equal(t, []string{"(VI_1) discarding multicast packet on unicast instance"}, r.log)
+	require.EqualValues(t, 1, r.instances[0].stats.Destination)
 }
 
 // gopacket reads what we write.

@@ -21,16 +21,11 @@ func (g *group) faulty() bool {
 
 // agrees reports whether i may become master: every other member wants to.
 func (g *group) agrees(i *instance) bool {
-	return g.state == Master || !slices.ContainsFunc(g.members, func(m *instance) bool {
-		return m != i && m.want != Master
-	})
+	return !slices.ContainsFunc(g.members, func(m *instance) bool { return m != i && m.want != Master })
 }
 
 // toMaster has the others follow i.
 func (g *group) toMaster(now clock.Instant, i *instance) {
-	if g.state == Master {
-		return
-	}
 	g.log("MASTER")
 	for _, m := range g.members {
 		if m != i && m.state == Backup {

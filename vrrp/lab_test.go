@@ -123,7 +123,7 @@ func faceOf(n int) Interface {
 		Name: "eth0", Up: true, MAC: wire.MAC{2, 0, 0, 0, 0, byte(n)},
 		Addrs: []netip.Prefix{
 			netip.MustParsePrefix(fmt.Sprintf("10.9.0.%d/24", n)),
-			netip.MustParsePrefix(fmt.Sprintf("fe80::%d/64", 0x100+n)),
+			netip.MustParsePrefix(fmt.Sprintf("fe80::%x/64", 0x100+n)),
 		},
 	}
 }

@@ -1,10 +1,13 @@
 package vrrp
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"usvs/wire"
 )
 
 func TestTakesOverAfterTheMasterDownTimer(t *testing.T) {
@@ -59,4 +62,54 @@ func TestPairFailsOverAndBack(t *testing.T) {
 	c.dead = true
 	l.run(4 * time.Second)
 	require.Equal(t, Master, b.state())
+}
+
+func TestPairsOfEveryKind(t *testing.T) {
+	peers := func(i *Instance, n int, prefix string) {
+		i.Source = netip.MustParseAddr(prefix + string(rune('0'+n)))
+		i.Peers = []Peer{{Addr: netip.MustParseAddr(prefix + string(rune('0'+3-n)))}}
+	}
+	for _, c := range []struct {
+		name string
+		set  func(i *Instance, n int)
+		mac  wire.MAC
+	}{
+		{name: "plain", set: func(*Instance, int) {}},
+		{name: "PASS", set: func(i *Instance, _ int) { i.Auth, i.Password = Pass, "a password too long" }},
+		{name: "AH", set: func(i *Instance, _ int) { i.Auth, i.Password = AH, "secret" }},
+		{name: "version 3", set: func(i *Instance, _ int) { i.Version = 3 }},
+		{name: "IPv6", set: func(i *Instance, _ int) { i.IPv6, i.Addresses = true, prefixes("fe80::1", "2001:db8::1") }},
+		{name: "version 2 over IPv6", set: func(i *Instance, _ int) { i.IPv6, i.Version, i.Addresses = true, 2, prefixes("fe80::1") }},
+		{name: "unicast", set: func(i *Instance, n int) { peers(i, n, "10.9.0.") }},
+		{name: "unicast AH", set: func(i *Instance, n int) { peers(i, n, "10.9.0."); i.Auth, i.Password = AH, "secret" }},
+		{name: "unicast IPv6", set: func(i *Instance, n int) {
+			peers(i, n, "fe80::10")
+			i.IPv6, i.Addresses, i.CheckUnicastSrc = true, prefixes("fe80::1"), true
+		}},
+		{name: "virtual MAC", set: func(i *Instance, _ int) { i.VMAC = &VMAC{} }, mac: wire.MAC{0, 0, 0x5e, 0, 1, 51}},
+		{name: "a MAC of its own", set: func(i *Instance, _ int) { i.VMAC = &VMAC{MAC: wire.MAC{2, 9}} }, mac: wire.MAC{2, 9}},
+		{name: "no address", set: func(i *Instance, _ int) { i.Addresses = nil }},
+		{name: "another group", set: func(i *Instance, _ int) { i.Multicast = netip.MustParseAddr("224.0.0.99") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLAN(t)
+			for n, prio := range []int{150, 100} {
+				i := basic(prio)
+				c.set(&i, n+1)
+				l.add(one(i))
+			}
+			a, b := l.nodes[0], l.nodes[1]
+			l.run(5 * time.Second)
+			require.Equal(t, []State{Master, Backup}, []State{a.state(), b.state()})
+			require.Equal(t, c.mac, a.sent[0].mac)
+			a.Stop(l.now)
+			a.dead = true
+			l.run(time.Second)
+			require.Equal(t, Master, b.state())
+			l.restart(0)
+			l.watch(5 * time.Second)
+			require.Equal(t, []State{Master, Backup}, []State{a.state(), b.state()})
+			require.Zero(t, b.Status().Instances[0].Stats.Checksum)
+		})
+	}
 }

@@ -70,6 +70,45 @@ func TestReloadKeepsScriptsAndFaults(t *testing.T) {
 	require.Equal(t, Fault, r.state())
 }
 
+func TestReloadKeepsProcessesFilesAndRunningScripts(t *testing.T) {
+	r := tracked(t, -20)
+	r.SetProcess(r.now, "nginx", 1)
+	r.SetFile(r.now, "load", 1)
+	require.Equal(t, 60, r.instances[0].prio)
+	r.now = r.now.Add(time.Second)
+	r.Tick(r.now)
+	runs := len(r.runs)
+	r.Reload(r.now, &r.cfg)
+	require.Equal(t, 60, r.instances[0].prio)
+	r.Tick(r.now)
+	require.Len(t, r.runs, runs, "it is running")
+	r.SetScript(r.now, "chk", ScriptResult{Status: 1})
+	require.Equal(t, 40, r.instances[0].prio)
+}
+
+func TestWhatIsTheSameRouter(t *testing.T) {
+	same := func(change func(*Instance)) bool {
+		a, b := basic(100), basic(100)
+		a.Peers, b.Peers = []Peer{{Addr: netip.MustParseAddr("10.9.0.4")}}, []Peer{{Addr: netip.MustParseAddr("10.9.0.4")}}
+		change(&b)
+		a.fill()
+		b.fill()
+		return a.identity() == b.identity()
+	}
+	require.True(t, same(func(i *Instance) {
+		i.Name, i.Priority, i.Peers = "x", 7, []Peer{{Addr: netip.MustParseAddr("10.9.0.5")}}
+	}))
+	require.True(t, same(func(i *Instance) { i.VMAC = &VMAC{} }), "unicast has no use for it")
+	require.False(t, same(func(i *Instance) { i.Source = netip.MustParseAddr("10.9.0.7") }))
+	require.False(t, same(func(i *Instance) { i.Peers = nil }))
+	require.False(t, same(func(i *Instance) { i.VRID = 9 }))
+	require.False(t, same(func(i *Instance) { i.Interface = "eth9" }))
+	require.False(t, same(func(i *Instance) { i.IPv6 = true }))
+	a, b := basic(100), basic(100)
+	b.VMAC = &VMAC{}
+	require.NotEqual(t, a.identity(), b.identity())
+}
+
 func TestReloadOfGroups(t *testing.T) {
 	l := newLAN(t)
 	a := startPair(t, l, 150)
