@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"usvs/keepalived"
 	"usvs/vrrp"
@@ -13,7 +14,6 @@ import (
 func (p *plan) planWorld() {
 	g, s := &p.conf.Global, &p.setup
 	p.noFaultMail = g.NoEmailFaults.V
-	s.DynamicInterfaces = g.DynamicInterfaces.V
 	s.ScriptSecurity = g.EnableScriptSecurity.V
 	s.ScriptUser, s.ScriptGroup = g.ScriptUser.V.Name, g.ScriptUser.V.Group
 	s.Interfaces = p.interfaces()
@@ -115,8 +115,8 @@ func (p *plan) planTracking() {
 	for _, v := range p.conf.VRRPScripts {
 		t := TrackScript{Name: v.Name, Script: script(v.Script.V)}
 		t.Timeout = v.Timeout.V
-		if first := t.Args[0]; first[:1] == "<" {
-			t.Reads = first[1:]
+		if name, ok := strings.CutPrefix(t.Args[0], "<"); ok {
+			t.Reads = name
 		}
 		s.Scripts = append(s.Scripts, t)
 	}

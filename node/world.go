@@ -61,8 +61,6 @@ type Setup struct {
 	// Interfaces are those the configuration names, sorted: instances', tracked
 	// ones, those of addresses and of the synchronisation daemon.
 	Interfaces []string
-	// DynamicInterfaces: they may be missing; keepalived otherwise does not start.
-	DynamicInterfaces bool
 	// Sockets are what VRRP packets come in by.
 	Sockets []Socket
 
