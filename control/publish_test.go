@@ -16,6 +16,7 @@ import (
 	"usvs/ipvs"
 	"usvs/marks"
 	"usvs/route"
+	"usvs/wire"
 )
 
 // whole is a snapshot's ownership as one would build it from nothing.
@@ -30,10 +31,26 @@ func (c *Control) whole() (owned []netip.Addr, hidden *director.Hidden) {
 	for _, a := range slices.Concat(c.marks4.SingleDests(), c.marks6.SingleDests(), c.cfg.VIPs) {
 		add(a)
 	}
+	for a, st := range c.own.held {
+		if !st.MAC.IsZero() {
+			add(a)
+		}
+	}
+	ownOf := func(a netip.Addr) Own {
+		_, held := c.own.held[a]
+		_, managed := c.own.managed[a]
+		switch {
+		case held:
+			return OwnServices
+		case managed:
+			return OwnHost
+		}
+		return c.cfg.Own
+	}
 	local := func(a netip.Addr) bool { return c.routes != nil && c.routes.IsLocal(a) }
 	var always []netip.Addr
 	for a, ok := range virtual {
-		if ok && (c.cfg.Own == OwnServices || local(a)) {
+		if ok && (ownOf(a) == OwnServices || local(a)) {
 			owned = append(owned, a)
 			if !local(a) {
 				always = append(always, a)
@@ -44,7 +61,8 @@ func (c *Control) whole() (owned []netip.Addr, hidden *director.Hidden) {
 
 	var services, servers []director.Endpoint
 	whileLocal := func(e director.Endpoint) {
-		if !slices.Contains(always, e.Addr) && virtual[e.Addr] {
+		_, managed := c.own.managed[e.Addr]
+		if (managed || !slices.Contains(always, e.Addr)) && virtual[e.Addr] {
 			services = append(services, e)
 		}
 	}
@@ -133,7 +151,7 @@ func (e *editor) edit() {
 		server.Method = ipvs.Tunnel
 		server.Tunnel.Type = ipvs.TunnelType(rng.IntN(3) / 2 * 2) // not GUE, which needs a port
 	}
-	switch op := rng.IntN(32); {
+	switch op := rng.IntN(36); {
 	case op < 5:
 		if r.AddService(svc, by("rr")) == nil {
 			e.want = append(e.want, svc)
@@ -160,9 +178,33 @@ func (e *editor) edit() {
 	case op == 30:
 		r.advance(time.Duration(rng.IntN(400)) * time.Second)
 		r.SetSysctls(r.Sysctls()) // the trash publishes nothing by itself
-	case rng.IntN(4) == 0:
+	case op < 35 && op > 31:
+		e.manage()
+	case rng.IntN(8) == 0:
 		r.must(r.Flush())
 		e.want = []ipvs.ServiceID{}
+	}
+}
+
+// manage has VRRP manage, hold or let go of some addresses.
+func (e *editor) manage() {
+	var some []netip.Addr
+	for _, a := range []string{"10.9.0.1", "10.9.0.2", "10.9.0.5", "10.9.0.7", "10.9.0.50", "fd00:9::1"} {
+		if e.rng.IntN(2) == 0 {
+			some = append(some, netip.MustParseAddr(a))
+		}
+	}
+	switch e.rng.IntN(3) {
+	case 0:
+		e.SetManaged(some)
+	case 1:
+		e.Release(some...)
+	case 2:
+		held := map[netip.Addr]director.Station{}
+		for _, a := range some {
+			held[a] = director.Station{Interface: "eth0", MAC: wire.MAC{5: byte(e.rng.IntN(2))}}
+		}
+		e.Hold(held)
 	}
 }
 
