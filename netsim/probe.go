@@ -133,6 +133,8 @@ func (a *attempt) timeout() {
 		a.end(success) // no error came
 	case a.talk != nil:
 		a.end(a.talk.timeout())
+	case a.p.Kind == health.UDP:
+		a.end(failure("failed", nil))
 	case a.p.Kind == health.DNS:
 		a.end(failure("read timeout from socket", nil))
 	default:
@@ -262,7 +264,7 @@ func (a *attempt) closed(err error) {
 func (a *attempt) refused(err error) health.Result {
 	switch a.p.Kind {
 	case health.HTTP, health.SSL:
-		return failure("Error connecting", err)
+		return failure("Connection failed", err)
 	case health.SMTP:
 		return failure("Could not connect to server", err)
 	}

@@ -112,7 +112,7 @@ func httpRequest(p *health.Probe) string {
 func judgePage(url *health.URL, in []byte) health.Result {
 	head, body, found := strings.Cut(string(in), "\r\n\r\n")
 	if !found {
-		return failure("HTTP status code error to", errNoPage)
+		return failure("Read, no data received from", errNoPage)
 	}
 	status := statusOf(head)
 	if v, ok := http.Header(head, "Content-Length"); ok {

@@ -132,7 +132,7 @@ func TestChecks(t *testing.T) {
 		{"HTTP other digest", get("digest 5d41402abc4b2a76b9719d911017c592"), web(200, "hallo"), "down MD5 digest error to the digest is 598d4c200461b81522a3328565c25f7c"},
 		{"HTTP regex", get(`regex "h.l+o"`), web(200, "hello"), "up"},
 		{"HTTP other regex", get(`regex "h.l+o"`), web(200, "bye"), "down Regex match failed"},
-		{"HTTP refused", get(""), nil, "down Error connecting connection refused"},
+		{"HTTP refused", get(""), nil, "down Connection failed connection refused"},
 		{"HTTP hangs", get(""), slow, "down Timeout HTTP read"},
 		{"HTTP of nobody", get(""), gone, "down Timeout connecting"},
 		{"SSL", "SSL_GET {\nurl {\npath /\n}\n" + timing + "}", web(200, ""), "up"},
@@ -152,7 +152,7 @@ func TestChecks(t *testing.T) {
 		{"UDP unreachable", "UDP_CHECK {\nconnect_port 53\n" + timing + "}", nil, "down failed 10.0.0.2: ICMP port unreachable"},
 		{"UDP reply", "UDP_CHECK {\nconnect_port 53\npayload 6162\nrequire_reply 7273XX61\n" + timing + "}", func(c *checked) { echo(t, c.server, "10.0.0.2:53") }, "up"},
 		{"UDP other reply", "UDP_CHECK {\nconnect_port 53\npayload 6162\nrequire_reply 7374\n" + timing + "}", func(c *checked) { echo(t, c.server, "10.0.0.2:53") }, "down failed the reply is not the one that is asked for"},
-		{"UDP no reply", "UDP_CHECK {\nconnect_port 53\nrequire_reply\n" + timing + "}", gone, "down timeout"},
+		{"UDP no reply", "UDP_CHECK {\nconnect_port 53\nrequire_reply\n" + timing + "}", gone, "down failed"},
 		{"ping", "PING_CHECK {\n" + timing + "}", nil, "up"},
 		{"ping of nobody", "PING_CHECK {\n" + timing + "}", gone, "down timeout"},
 		{"script", "MISC_CHECK {\nmisc_path \"/bin/look at\"\nmisc_timeout 1\n}", nil, "up"},
@@ -269,7 +269,7 @@ func TestPages(t *testing.T) {
 	p.HTTP = &health.HTTPRequest{Protocol: "1.0C", URL: health.URL{Path: "/", Virtualhost: "v"}}
 	require.Equal(t, "GET / HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nConnection: close\r\nHost: v\r\n\r\n", httpRequest(p))
 	for in, want := range map[string]string{
-		"": "HTTP status code error to", "HTTP/1.0 200 OK\r\n": "HTTP status code error to",
+		"": "Read, no data received from", "HTTP/1.0 200 OK\r\n": "Read, no data received from",
 		"SMTP 200\r\n\r\n": "HTTP status code error to", "HTTP/1.0 2000 OK\r\n\r\n": "HTTP status code error to",
 		"HTTP/1.0 200 OK\r\nContent-Length: -1\r\n\r\nx": "", "HTTP/1.0 299\r\nContent-Length: 99\r\n\r\nx": "",
 	} {
