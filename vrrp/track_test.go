@@ -333,7 +333,7 @@ func TestMoreAddressesThanFit(t *testing.T) {
 		for n := range 400 {
 			a := netip.AddrFrom4([4]byte{10, 8, byte(n >> 8), byte(n)})
 			if i.IPv6 {
-				a = netip.AddrFrom16([16]byte{0xfe, 0x80, 14: byte(n >> 8), 15: byte(n)})
+				a = netip.AddrFrom16([16]byte{0xfe, 0x80, 8: 9, 14: byte(n >> 8), 15: byte(n)})
 			}
 			i.Addresses = append(i.Addresses, Address{Prefix: netip.PrefixFrom(a, a.BitLen())})
 		}
