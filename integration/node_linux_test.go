@@ -225,6 +225,44 @@ func TestNodeAddressTaken(t *testing.T) {
 	})
 }
 
+// Open connections go on when the master is killed, and when it comes back: the
+// directors tell each other about them.
+func TestNodeSync(t *testing.T) {
+	runNodes(t, func(t *testing.T, lab *netnstest.Lab) {
+		s := newKeepalivedSite(t, lab)
+		const conns = 20
+		for _, rs := range s.servers {
+			startEcho(t, rs, "[::]:7")
+		}
+		master, backup := s.startNodes(func(priority int) string {
+			return syncConf + fast(vrrpConf(priority, vip4+"/32")) + serviceConf(vip4+" 7", "", "10.10.100.111 7", "10.10.100.112 7")
+		})
+		eventually(t, "both know their part", func() bool { return syncState(master.director) == "master" && syncState(backup.director) == "backup" })
+		master.awaitOwn(vip4, true)
+		talks, _ := startTalks(t, s.client, vip4+":7", conns)
+		eventually(t, "the backup knows all connections", func() bool { return backup.entries() == conns })
+		work := func() {
+			t.Helper()
+			for _, k := range talks {
+				k.assertWorks()
+			}
+		}
+		master.kill()
+		s.awaitVIP(s.backup, s.director, vip4)
+		backup.awaitOwn(vip4, true)
+		work()
+		assert.Equal(t, "master", syncState(backup.director))
+
+		master.start(t, s.director)
+		s.awaitVIP(s.director, s.backup, vip4)
+		master.awaitOwn(vip4, true)
+		assert.Equal(t, "backup", syncState(backup.director))
+		status := master.status()
+		assert.EqualValues(t, 1, status["vrrp web"]["state MASTER"])
+		assert.EqualValues(t, 2, status["health"]["real servers up"])
+	})
+}
+
 // A director without a node says so.
 func TestNoNode(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"usvs/keepalived"
 )
@@ -18,6 +19,7 @@ func readKeepalived(name, configID string, log *slog.Logger) (*keepalived.Config
 	config, report := keepalived.Parse(name, keepalived.Options{Files: &diskFiles{in: os.Stdin}, ConfigID: configID, Dir: dir, Extensions: true})
 	for _, p := range report.Problems {
 		switch {
+		case strings.HasPrefix(p.Found, "interfaces are not checked"): // they are opened
 		case p.Class == keepalived.Note:
 			log.Info(p.String())
 		case p.Class == keepalived.Fatal:

@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"usvs/clock"
+	"usvs/health"
 	"usvs/host"
 	"usvs/ipvs"
 	"usvs/keepalived"
 	lvs "usvs/node"
 	"usvs/node/machine"
+	"usvs/vrrp"
 )
 
 // openMachine makes the node that runs by a keepalived.conf.
@@ -98,4 +101,56 @@ func (n *node) nodeStatus(ctx context.Context) (any, error) {
 	var s lvs.Status
 	err := n.machine.Do(ctx, func(now clock.Instant, node *lvs.Node) { s = node.Status(now) })
 	return s, err
+}
+
+// machineStatus adds what the node counts: usvs vrrp and usvs health say more.
+func (n *node) machineStatus(groups map[string]map[string]uint64) {
+	if n.machine == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statusPatience)
+	defer cancel()
+	var s lvs.Status
+	if n.machine.Do(ctx, func(now clock.Instant, node *lvs.Node) { s = node.Status(now) }) != nil {
+		return
+	}
+	for i := range s.VRRP.Instances {
+		groups["vrrp "+s.VRRP.Instances[i].Name] = instanceCounters(&s.VRRP.Instances[i])
+	}
+	groups["health"] = healthCounters(&s.Health)
+}
+
+// statusPatience is how long usvs status waits for a node that is busy.
+const statusPatience = time.Second
+
+func instanceCounters(in *vrrp.InstanceStatus) map[string]uint64 {
+	return map[string]uint64{
+		"state " + in.State.String(): 1, "priority": uint64(in.Priority),
+		"adverts sent": in.Stats.Sent, "adverts received": in.Stats.Received,
+		"became master": in.Stats.BecameMaster, "released master": in.Stats.ReleasedMaster,
+		"adverts refused": in.Stats.PacketLength + in.Stats.TTL + in.Stats.Version + in.Stats.Type + in.Stats.Checksum +
+			in.Stats.AuthType + in.Stats.AuthFailure + in.Stats.AdvertInterval + in.Stats.AddressList + in.Stats.Destination + in.Stats.Peer,
+	}
+}
+
+func healthCounters(h *health.Status) map[string]uint64 {
+	m := map[string]uint64{"virtual servers with quorum": 0, "virtual servers without quorum": 0, "real servers up": 0, "real servers down": 0, "attempts": 0, "failures": 0}
+	count := func(up bool, yes, no string) {
+		if up {
+			m[yes]++
+			return
+		}
+		m[no]++
+	}
+	for _, vs := range h.Services {
+		count(vs.Up, "virtual servers with quorum", "virtual servers without quorum")
+		for _, rs := range vs.Servers {
+			count(rs.Up, "real servers up", "real servers down")
+			for _, c := range rs.Checks {
+				m["attempts"] += c.Attempts
+				m["failures"] += c.Failures
+			}
+		}
+	}
+	return m
 }

@@ -418,6 +418,7 @@ func (n *node) status() map[string]map[string]uint64 {
 		groups[n.pumpNames[i]] = statNames(p.Stats())
 	}
 	n.syncStatus(groups)
+	n.machineStatus(groups)
 	return groups
 }
 

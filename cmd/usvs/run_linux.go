@@ -186,8 +186,15 @@ func (f *runFlags) configure(log *slog.Logger) (conf *keepalived.Config, err err
 		return nil, err
 	}
 	for _, i := range list {
+		if _, err := net.InterfaceByName(i.name); err != nil {
+			log.Warn("an interface that the configuration needs is missing; restart when it is there", "interface", i.name, "for", i.why)
+			continue
+		}
 		log.Info("the director runs on an interface that the configuration needs", "interface", i.name, "for", i.why)
 		f.interfaces = append(f.interfaces, i.name)
+	}
+	if len(f.interfaces) == 0 {
+		return nil, errNoInterface
 	}
 	return conf, nil
 }
