@@ -13,9 +13,9 @@ import (
 // interval is how often files and processes are looked at.
 const interval = time.Second
 
-// watched is what happens to a directory when a file in it changes.
-const watched = unix.IN_CLOSE_WRITE | unix.IN_MODIFY | unix.IN_CREATE | unix.IN_DELETE |
-	unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
+// watched is what happens to a directory when a file in it has changed. That one
+// is being written to is not among it: it would be seen while it is empty.
+const watched = unix.IN_CLOSE_WRITE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
 
 // Files follows the numbers in files. K names what is watched: several names
 // may stand for one file. It is safe for concurrent use.
