@@ -153,15 +153,20 @@ func detectsDeath(kind string) bool {
 }
 
 // attempt is what a check takes at most: HTTP waits that long for each of the
-// connection, the request and the answer.
+// connection, the request and the answer, and a check by the clients' way that
+// failed is followed by a direct one.
 func attempt(c *keepalived.Checker) time.Duration {
+	d := c.ConnectTimeout.V
 	switch {
 	case c.Misc != nil:
-		return c.Misc.Timeout.V
+		d = c.Misc.Timeout.V
 	case c.HTTP != nil, c.Type == "SMTP_CHECK":
-		return 3 * c.ConnectTimeout.V
+		d *= 3
 	}
-	return c.ConnectTimeout.V
+	if c.CheckPath.V == "vip" {
+		d *= 2
+	}
+	return d
 }
 
 // detection is the longest time until a check has failed often enough.

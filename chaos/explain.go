@@ -463,6 +463,10 @@ func (j *judge) explainBystander(v *Violation) {
 	v.Cause = "two masters"
 	v.Because = fmt.Sprintf("both were MASTER, and the router sent to %s", v.request.To)
 	v.Where = instanceLines(r)
+	if slices.ContainsFunc(r.Members, func(m *keepalived.Instance) bool { return m != nil && len(m.UnicastPeers) > 0 }) {
+		v.Cause = "unicast_peer"
+		v.Because += ", which announced the addresses but heard nothing, not even answers to ARP, and so could send the other no advert; garp_master_refresh would take them back"
+	}
 }
 
 // bystanderName is the director that has a fault at a moment.

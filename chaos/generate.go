@@ -18,9 +18,12 @@ func Generate(l *Lab, b Bounds, seed uint64, allowed []Kind) Schedule {
 	if len(g.allowed) == 0 {
 		return nil
 	}
-	s := g.story()
+	if s := g.story(seed); s != nil {
+		return s
+	}
+	var s Schedule
 	for range 1 + g.r.IntN(maxPerSeed) {
-		if f := g.fault(); len(s) < maxPerSeed && !s.clashes(f) {
+		if f := g.fault(); !s.clashes(f) {
 			s = append(s, f)
 		}
 	}
@@ -28,24 +31,36 @@ func Generate(l *Lab, b Bounds, seed uint64, allowed []Kind) Schedule {
 	return s
 }
 
+// storyEvery is how many seeds pass between two stories.
+const storyEvery = 4
+
 // story is, for some seeds, what chance does not find: a director comes back
-// and is at rest when something else happens to it.
-func (g *generator) story() Schedule {
-	if !slices.Contains(g.allowed, Crash) || g.r.IntN(4) > 0 {
+// and is at rest when something else happens to it. The stories that there are
+// take turns.
+func (g *generator) story(seed uint64) Schedule {
+	if !slices.Contains(g.allowed, Crash) || seed%storyEvery != 0 {
 		return nil
 	}
-	d := pick(g, g.lab.Directors)
-	crash := Fault{Kind: Crash, Node: d.Name, At: tenths(g.bounds.Ready + time.Second), For: tenths(g.bounds.Elect + time.Second)}
-	for range 20 {
-		f := g.fault()
-		if f.Node != d.Name {
-			continue
+	var all []Fault
+	for _, d := range g.lab.Directors {
+		for _, k := range g.allowed {
+			switch {
+			case k.info().at == atDirector && k != Crash:
+				all = append(all, Fault{Kind: k, Node: d.Name})
+			case k.info().at == atInterface:
+				all = append(all, Fault{Kind: k, Node: d.Name, NIC: pick(g, d.NICs).Name})
+			}
 		}
-		f.At = tenths(crash.End() + 2*(g.bounds.Elect+g.bounds.Together))
-		f.For = tenths(3 * (g.bounds.Elect + g.bounds.Together))
-		return Schedule{crash, f}
 	}
-	return Schedule{crash}
+	if len(all) == 0 {
+		return nil
+	}
+	f := all[seed/storyEvery%uint64(len(all))]
+	crash := Fault{Kind: Crash, Node: f.Node, At: tenths(g.bounds.Ready + time.Second), For: tenths(g.bounds.Elect + time.Second)}
+	f.At = tenths(crash.End() + 2*(g.bounds.Elect+g.bounds.Together))
+	f.For = tenths(3 * (g.bounds.Elect + g.bounds.Together))
+	g.amount(&f)
+	return Schedule{crash, f}
 }
 
 type generator struct {

@@ -258,14 +258,23 @@ func (j *judge) bystander() *Violation {
 		from := f.At + j.skewed(j.bounds.Elect+j.bounds.Together)
 		for _, o := range j.h.Outages() {
 			s := spans{{o.From, o.To}}.and(spans{{from, f.End()}})
-			if len(s) == 0 || s[0].length() <= j.bounds.Together || j.onlyServers(o) {
+			if len(s) == 0 || s[0].length() <= j.stolen() || j.onlyServers(o) {
 				continue
 			}
-			return &Violation{Rule: Bystander, At: s[0].from, For: s[0].length(), service: o.Service, router: -1, request: j.failedIn(o),
+			return &Violation{Rule: Bystander, At: s[0].from, For: s[0].length(), service: o.Service, router: -1, request: j.failedIn(Outage{Service: o.Service, From: o.From, To: s[0].from + seldom}),
 				Text: fmt.Sprintf("%v did not answer for %s: %s was backup, and all that was wrong; %s was master, and sound", j.lab.Services[o.Service], seconds(s[0].length()), f.Node, j.lab.Directors[master].Name)}
 		}
 	}
 	return nil
+}
+
+// stolen is how long neighbours may believe a second master: until the first one
+// hears it or, at the latest, refreshes its announcements.
+func (j *judge) stolen() time.Duration {
+	if j.bounds.Announce == neighbours {
+		return j.bounds.Together
+	}
+	return max(j.bounds.Together, j.bounds.Announce+margin)
 }
 
 // besides reports whether a fault is at a director that is backup everywhere

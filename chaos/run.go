@@ -114,6 +114,7 @@ func (r *runner) scheduleOf(i int) Schedule {
 
 // summary keeps of a history what the report needs.
 func (r *runner) summary(h *History) played {
+	j := &judge{r.lab, r.bounds, h}
 	p := played{
 		schedule: h.Schedule, requests: len(h.Requests), failed: h.Failed(), sessions: len(h.Sessions),
 		worst: h.Worst().Length(), violations: Judge(r.lab, r.bounds, h),
@@ -124,16 +125,21 @@ func (r *runner) summary(h *History) played {
 		}
 	}
 	for _, o := range h.Outages() {
-		p.outages = append(p.outages, h.attribute(o))
+		p.outages = append(p.outages, j.attribute(o))
 	}
 	return p
 }
 
-// attribute finds the last change before an outage, which is taken for its cause.
-func (h *History) attribute(o Outage) attributed {
+// attribute finds the last change before an outage, which is taken for its
+// cause: at a server if only requests to servers with faults failed, else at a
+// director or network.
+func (j *judge) attribute(o Outage) attributed {
 	a := attributed{length: o.Length()}
-	last := time.Duration(-1)
-	for _, f := range h.Schedule {
+	last, servers := time.Duration(-1), j.onlyServers(o)
+	for _, f := range j.h.Schedule {
+		if (f.Kind.info().at == atServer) != servers {
+			continue
+		}
 		if f.At <= o.From && f.At > last {
 			a.kind, a.over, last = f.Kind, false, f.At
 		}

@@ -92,7 +92,7 @@ func TestFindsMissingMulticast(t *testing.T) {
 
 func TestFindsADeafBackupWithNoPreempt(t *testing.T) {
 	r := run(t, pairOf(t, "state BACKUP\npriority 150\nnopreempt", "state BACKUP\npriority 100\nnopreempt"),
-		Options{First: 1, Seeds: 60, Workers: 2, Kinds: []Kind{CutIn, CutOut, Crash}})
+		Options{First: 1, Seeds: 20, Workers: 2, Kinds: []Kind{CutIn, CutOut, Crash}})
 	f := finding(t, r, Bystander, "nopreempt")
 	require.Len(t, f.Episode.Schedule, 2)
 	require.Equal(t, Crash, f.Episode.Schedule[0].Kind)

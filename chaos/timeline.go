@@ -43,16 +43,21 @@ func faultLines(h *History) []Line {
 	return list
 }
 
-// logLines are the logs without what repeats: single announcements, and what
-// the faults themselves say of links.
+// repeated is how soon something that is said again is said in vain.
+const repeated = 3 * time.Second
+
+// logLines are the logs without what repeats: single announcements, what is said
+// at every advert, and what the faults themselves say of links.
 func logLines(h *History) []Line {
 	var list []Line
-	last := map[string]string{}
+	last := map[Line]time.Duration{} // when something was said last
 	for _, line := range h.Log {
-		if line.announces() || strings.HasPrefix(line.Who, "link ") || last[line.Who] == line.Text {
+		said := Line{Who: line.Who, Text: line.Text}
+		before, repeats := last[said]
+		last[said] = line.At
+		if line.announces() || strings.HasPrefix(line.Who, "link ") || repeats && line.At-before < repeated {
 			continue
 		}
-		last[line.Who] = line.Text
 		list = append(list, line)
 	}
 	return list
