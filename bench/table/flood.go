@@ -40,6 +40,7 @@ type flood struct {
 	GCEmpty, GCFull    time.Duration // of a whole collection; GCEmpty is without connections
 	Handle             longest       // calls while growing
 	Tick               longest       // while shrinking
+	Pause              longest       // rounds of multiplications, as many as pauses
 }
 
 // longest is the longest of many calls: by the thread's own time, and by the
@@ -53,6 +54,27 @@ func (l *longest) time(call func()) {
 	wall := time.Since(begin)
 	l.Own = max(l.Own, bench.ThreadTime()-own)
 	l.Wall = max(l.Wall, wall)
+}
+
+// pauses is how many rounds of multiplications the longest is taken of, and
+// multiplications how many one has, about 10 us: whatever a round takes beyond
+// that, somebody else's work took, or the machine's owner.
+const (
+	pauses          = 300_000
+	multiplications = 10_000
+)
+
+// multiply times rounds that do nothing but multiply.
+func (l *longest) multiply(rounds int) {
+	x := uint64(1)
+	for range rounds {
+		l.time(func() {
+			for range multiplications {
+				x = x*6364136223846793005 + 1442695040888963407
+			}
+		})
+	}
+	runtime.KeepAlive(x)
 }
 
 func (f *floodOrder) run() (*flood, error) {
@@ -77,6 +99,7 @@ func (f *floodOrder) run() (*flood, error) {
 	b.Trim()
 	_, got.After = collect()
 	runtime.KeepAlive(b)
+	got.Pause.multiply(min(pauses, f.Conns))
 	return &got, nil
 }
 
@@ -98,7 +121,7 @@ func (f *floodOrder) grow(got *flood, b *testbed.Bed, to *testbed.Stream, flags 
 }
 
 // collections is how many collections the shortest is taken of.
-const collections = 7
+const collections = 25
 
 // collect returns how long a whole garbage collection takes, and the process's
 // memory once what is free was given back.

@@ -248,14 +248,13 @@ func (w *world) probes() (func(int) error, error) {
 		batch [link.BatchSize]conntrack.Probe
 		hot   conntrack.Hot
 	)
-	vip, vport, now := word4(virtual.Addr()), virtual.Port(), t0
+	now := t0
 	return func(n int) error {
 		for n > 0 {
 			flows := w.take(min(n, len(batch)))
 			n -= len(flows)
 			for i, flow := range flows {
-				from := testbed.Client(flow)
-				t.AimIn4(&batch[i], wire.ProtoTCP, word4(from.Addr()), vip, from.Port(), vport)
+				t.aim(&batch[i], flow)
 			}
 			t.Touch(batch[:len(flows)])
 			now++
@@ -267,6 +266,12 @@ func (w *world) probes() (func(int) error, error) {
 		}
 		return nil
 	}, err
+}
+
+// aim aims at a flow's connection.
+func (t *filled) aim(p *conntrack.Probe, flow uint32) {
+	from := testbed.Client(flow)
+	t.AimIn4(p, wire.ProtoTCP, word4(from.Addr()), word4(virtual.Addr()), from.Port(), virtual.Port())
 }
 
 // word4 is an IPv4 address as a number.

@@ -10,6 +10,7 @@ import (
 	"usvs/bench"
 	"usvs/clock"
 	"usvs/conntrack"
+	"usvs/link"
 )
 
 // standing is how many connections are there besides those that come and go.
@@ -21,6 +22,8 @@ type churn struct {
 	n     int // in a round
 	table *filled
 	now   clock.Instant
+
+	probes [link.BatchSize]conntrack.Probe
 }
 
 // writing are the figures of insertion and expiry.
@@ -36,7 +39,8 @@ func writing(o *bench.Options, n int) []bench.Case {
 	both.Of = "one writer"
 	return []bench.Case{
 		rate("insert and remove", 2, c.removed),
-		rate("insert, and end by timer", 2, c.expired),
+		rate("insert, and end by timer", 2, func() (bench.Round, error) { return c.expired(c.insert) }),
+		rate("insert in batches of 64, and end by timer", 2, func() (bench.Round, error) { return c.expired(c.insertTouched) }),
 		both,
 	}
 }
@@ -80,13 +84,17 @@ func (c *churn) turnOver(writer, n int, conn *conntrack.Conn) error {
 const budget = 256
 
 // expired inserts connections, and then lets time pass until all have ended.
-// They come at 5 million a second.
-func (c *churn) expired() (bench.Round, error) {
+// They come at 5 million a second, in batches.
+func (c *churn) expired(insert func(flows []uint32) error) (bench.Round, error) {
 	stay := c.table.Len()
+	flows := make([]uint32, 0, link.BatchSize)
 	begin := time.Now()
-	for i := range c.n {
-		c.now = c.now.Add(200 * time.Nanosecond)
-		if err := c.table.open(c.now, first+uint32(i), &c.table.conn); err != nil {
+	for i := 0; i < c.n; i += len(flows) {
+		for flows = flows[:0]; len(flows) < min(c.n-i, cap(flows)); {
+			flows = append(flows, uint32(first+i+len(flows)))
+		}
+		c.now = c.now.Add(time.Duration(len(flows)) * 200 * time.Nanosecond)
+		if err := insert(flows); err != nil {
 			return bench.Round{}, err
 		}
 	}
@@ -98,6 +106,28 @@ func (c *churn) expired() (bench.Round, error) {
 		return bench.Round{}, errors.New("connections outlived their timers")
 	}
 	return bench.Round{Value: float64(c.n) / 1e6 / took.Seconds()}, nil
+}
+
+// insert inserts the connections of flows, one by one.
+func (c *churn) insert(flows []uint32) error {
+	for _, flow := range flows {
+		if err := c.table.open(c.now, flow, &c.table.conn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertTouched is insert as the director does it: what the connections of a
+// batch will need is touched first.
+func (c *churn) insertTouched(flows []uint32) error {
+	probes := c.probes[:len(flows)]
+	for i, flow := range flows {
+		c.table.aim(&probes[i], flow)
+	}
+	c.table.Touch(probes)
+	c.table.TouchFree(probes)
+	return c.insert(flows)
 }
 
 // writers compares two goroutines with one, each with connections of its own.
