@@ -24,6 +24,9 @@ const GuardCommand = "guard"
 // guardPatience is how long a guard may take to hear of an address.
 const guardPatience = 50 * time.Millisecond
 
+// guardGrace is how long a guard may take to end.
+const guardGrace = 2 * time.Second
+
 // Farewell is a packet that tells the other directors that this one is gone.
 type Farewell struct {
 	Interface string
@@ -47,8 +50,9 @@ type guardLine struct {
 // memory. Otherwise the host would go on answering for them, beside the director
 // that takes over.
 type guard struct {
-	pipe *os.File
-	done chan struct{}
+	pipe    *os.File
+	process *os.Process
+	done    chan struct{}
 	lost bool // it cannot be told any more
 }
 
@@ -67,7 +71,7 @@ func startGuard() (*guard, error) {
 		out.Close()
 		return nil, fmt.Errorf("guard of addresses: %w", err)
 	}
-	g := &guard{pipe: out, done: make(chan struct{})}
+	g := &guard{pipe: out, process: cmd.Process, done: make(chan struct{})}
 	go func() {
 		defer close(g.done)
 		_ = cmd.Wait()
@@ -91,13 +95,18 @@ func (g *guard) tell(what guardLine) {
 	}
 }
 
-// close lets the guard do its last duty, and waits for that.
+// close lets the guard do its last duty, and waits for that, within bounds.
 func (g *guard) close() {
 	if g == nil {
 		return
 	}
 	g.pipe.Close()
-	<-g.done
+	select {
+	case <-g.done:
+	case <-time.After(guardGrace):
+		_ = g.process.Kill()
+		<-g.done
+	}
 }
 
 // RunGuard is the guard's life: it follows what in says, and when that ends
