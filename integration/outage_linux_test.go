@@ -19,7 +19,7 @@ import (
 // by keepalived with usvs exec.
 func TestOutage(t *testing.T) {
 	if os.Getenv("USVS_OUTAGE") == "" {
-		t.Skip("a measurement: make outage")
+		return // it is a measurement, there is nothing to pass
 	}
 	netnstest.NeedCommands(t, "keepalived", "nginx", "ip")
 	for _, by := range []string{"usvs", "keepalived"} {
