@@ -29,7 +29,7 @@ func (i *instance) timeout(now clock.Instant) {
 func (i *instance) hearBackup(now clock.Instant, a *advert) {
 	switch {
 	case a.priority == 0:
-		i.logf(Detail, "Backup received priority 0 advertisement")
+		i.remark(now, Detail, "Backup received priority 0 advertisement")
 		i.stats.PriorityZero++
 		i.deadline = now.Add(i.skew())
 		i.remember(a)
@@ -42,7 +42,7 @@ func (i *instance) hearBackup(now clock.Instant, a *advert) {
 	case i.NoPreempt || i.delaysPreemption(now):
 		i.obey(now, a)
 	default:
-		i.logf(Info, "received lower priority (%d) advert from %s - discarding", a.priority, a.src)
+		i.remark(now, Info, "received lower priority (%d) advert from %s - discarding", a.priority, a.src)
 	}
 }
 
@@ -64,17 +64,17 @@ func (i *instance) obey(now clock.Instant, a *advert) {
 	i.remember(a)
 	i.want = Backup
 	if i.Version == 3 {
-		i.adopt(max(a.interval, minInterval))
+		i.adopt(now, max(a.interval, minInterval))
 	}
 	i.deadline = now.Add(i.masterDown())
 }
 
 // adopt takes over the master's interval (RFC 5798, 6.4.2).
-func (i *instance) adopt(interval time.Duration) {
+func (i *instance) adopt(now clock.Instant, interval time.Duration) {
 	if i.interval == interval {
 		return
 	}
-	i.logf(Info, "advertisement interval updated from %dms to %dms by master", i.interval.Milliseconds(), interval.Milliseconds())
+	i.remark(now, Info, "advertisement interval updated from %dms to %dms by master", i.interval.Milliseconds(), interval.Milliseconds())
 	i.interval = interval
 }
 

@@ -119,8 +119,8 @@ func (i *instance) check(now clock.Instant, p *received) (a advert, ok bool) {
 	for _, step := range checks {
 		if no := step(i, p, &a); no.count != nil {
 			*no.count++
-			if no.text != "" && i.rejections.allow(now) {
-				i.logf(no.level, "%s", no.text)
+			if no.text != "" {
+				i.remark(now, no.level, "%s", no.text)
 			}
 			return a, false
 		}

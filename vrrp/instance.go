@@ -40,8 +40,10 @@ type instance struct {
 	oldUnicastSum bool
 	checksPeers   bool
 
-	stats      Stats
-	rejections limiter
+	reclaimed clock.Instant // when addresses were last announced against another master
+
+	stats   Stats
+	remarks limiter
 }
 
 func newInstance(r *Router, cfg *Instance) *instance {
@@ -57,6 +59,13 @@ func newInstance(r *Router, cfg *Instance) *instance {
 
 func (i *instance) logf(level Level, format string, args ...any) {
 	i.r.fx.Log(level, "("+i.Name+") "+fmt.Sprintf(format, args...))
+}
+
+// remark logs what a packet gives cause for: no more than the limiter lets pass.
+func (i *instance) remark(now clock.Instant, level Level, format string, args ...any) {
+	if i.remarks.allow(now) {
+		i.logf(level, format, args...)
+	}
 }
 
 func (i *instance) notify(kind EventKind) {
@@ -169,8 +178,8 @@ func (i *instance) transmit(a *advert) {
 	i.r.fx.Send(i.Interface, a.packet(i.key()), mac)
 }
 
-// limiter lets ten lines of complaint pass in a second: packets cost their
-// sender nothing, lines of a log do.
+// limiter lets ten lines pass in a second: packets cost their sender nothing,
+// lines of a log do.
 type limiter struct {
 	since clock.Instant
 	used  int

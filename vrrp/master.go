@@ -33,7 +33,7 @@ func (i *instance) advertise(now clock.Instant) {
 // hearMaster is a master's reaction to another's advert.
 func (i *instance) hearMaster(now clock.Instant, a *advert) {
 	if a.priority == 0 {
-		i.logf(Info, "Master received priority 0 message")
+		i.remark(now, Info, "Master received priority 0 message")
 		i.stats.PriorityZero++
 		i.advertise(now)
 		return
@@ -46,7 +46,7 @@ func (i *instance) hearMaster(now clock.Instant, a *advert) {
 	case a.priority < i.prio, a.priority == i.prio && order < 0:
 		i.hearLesser(now, a)
 	case a.priority == i.prio && order == 0:
-		i.logf(Warning, "WARNING - equal priority advert received from remote host with our IP address.")
+		i.remark(now, Warning, "WARNING - equal priority advert received from remote host with our IP address.")
 	default:
 		i.yield(now, a)
 	}
@@ -59,14 +59,18 @@ func (i *instance) hearLesser(now clock.Instant, a *advert) {
 	if i.LowerPrioNoAdvert {
 		forcing = ""
 	}
-	i.logf(Info, "Received advert from %s with lower priority %d, ours %d%s", a.src, a.priority, i.prio, forcing)
+	i.remark(now, Info, "Received advert from %s with lower priority %d, ours %d%s", a.src, a.priority, i.prio, forcing)
 	if i.Auth == AH {
-		i.logf(Info, "IPSEC-AH : Syncing seq_num - Increment seq")
+		i.remark(now, Info, "IPSEC-AH : Syncing seq_num - Increment seq")
 		i.seq = a.seq + 1
 	}
 	if !i.LowerPrioNoAdvert {
 		i.advertise(now)
 	}
+	if i.reclaimed != 0 && now.Sub(i.reclaimed) < i.AdvertInterval/2 {
+		return // once is enough for what came in the meantime
+	}
+	i.reclaimed = now
 	i.reclaim(now)
 	if i.group != nil {
 		for _, m := range i.group.members {
@@ -101,7 +105,7 @@ func (i *instance) yield(now clock.Instant, a *advert) {
 		i.logf(Info, "Master received advert from %s with same priority %d but higher IP address than ours", a.src, i.prio)
 	}
 	if i.Version == 3 {
-		i.adopt(max(a.interval, minInterval))
+		i.adopt(now, max(a.interval, minInterval))
 	}
 	i.remember(a)
 	i.leaveMaster(now, Backup, false)

@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,29 @@ func TestLowerPriorityMasterIsAnsweredOnceMoreLater(t *testing.T) {
 	r.now = r.now.Add(time.Second)
 	r.Tick(r.now)
 	require.Equal(t, "MASTER, advert 150, announce 6, wait interval", r.outcome())
+}
+
+// A flood of adverts costs its sender more than it costs us.
+func TestFloodOfLesserMasters(t *testing.T) {
+	r := newRig(t, Master, nil)
+	r.log = nil
+	for range 1000 {
+		r.hear("10.9.0.4", 100, nil)
+		r.now = r.now.Add(100 * time.Microsecond)
+	}
+	require.Len(t, r.log, 10+2+10, "remarks, and what one burst logs")
+	announced, told, adverts := 0, 0, 0
+	for _, s := range r.took() {
+		switch strings.Fields(s)[0] {
+		case "announce":
+			announced++
+		case "notify":
+			told++
+		case "send":
+			adverts++
+		}
+	}
+	require.Equal(t, []int{10, 1, 1000}, []int{announced, told, adverts})
 }
 
 func TestInterfacesWithoutARPAreNotAnnouncedOn(t *testing.T) {
