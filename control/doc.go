@@ -24,6 +24,7 @@
 //	sysctl.go    settings, and what automatic ones make of the free memory
 //	settings.go  settings in rules files
 //	own.go       owned addresses, and what is hidden from the host
+//	managed.go   addresses that VRRP manages
 //	script.go    rules files: lines, quoting, variables
 //	rules.go     rules files: execution on a scratch Control, differences
 //

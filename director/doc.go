@@ -30,6 +30,7 @@
 //	index.go     the tables of snapshots, kept up to date change by change
 //	endpoint.go  maps by protocol, address and port that share what stays
 //	sets.go      sets of addresses and endpoints of that kind
+//	station.go   where addresses are that VRRP manages, and their virtual MACs
 //	hidden.go    which received frames the host's own stack must not see
 //	check.go     a snapshot's tables compared with its services, for tests
 //	tally.go     counting, shared counters being touched once per batch

@@ -21,6 +21,8 @@ type Config struct {
 	GARPGroups     []*GARPGroup
 	BFDInstances   []*BFDInstance
 
+	InterfaceDelays []InterfaceDelay
+
 	StaticAddresses []Address
 	StaticRoutes    []Entry
 	StaticRules     []Entry
@@ -102,6 +104,7 @@ type Global struct {
 	CheckUnicastSrc       Value[bool]
 	NotifyPriorityChanges Value[bool]
 	StartupDelay          Value[time.Duration]
+	LogUnknownVRIDs       Value[bool]
 
 	LVSSyncDaemon    Value[SyncDaemon]
 	LVSTimeouts      Value[Timeouts]

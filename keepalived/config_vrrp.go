@@ -51,6 +51,14 @@ type Address struct {
 	explicit bool // the text gives the length of the prefix
 }
 
+// InterfaceDelay is a line of interface_up_down_delays: how long an interface
+// has to be down or up before that counts.
+type InterfaceDelay struct {
+	Interface string
+	Down, Up  time.Duration
+	At        Pos
+}
+
 // Entry is a route or rule in the words of ip(8).
 type Entry struct {
 	Words []string

@@ -2,6 +2,7 @@ package keepalived
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -90,4 +91,40 @@ virtual_server 10.0.0.1 80 {
 		"c:11: warning: snmp_name is for keepalived: usvs does not act on it",
 	}, found)
 	require.Zero(t, report.Status())
+}
+
+// TestInterfaceDelays: what keepalived 2.2.7 takes and rejects.
+func TestInterfaceDelays(t *testing.T) {
+	c, report := Parse("c", Options{Files: Text{"c": `interface_up_down_delays {
+	eth0 1
+	eth1 2.5 3
+	eth2 300
+	eth3 x
+	eth4 1 x
+	eth5
+	eth6 1 2 3
+	eth7 -1
+	eth8 255.000001
+	eth9 1 256
+	eth0 4
+}
+`}})
+	var errors []int
+	for _, p := range report.Problems {
+		if p.Class.Error() {
+			errors = append(errors, p.Line)
+		}
+	}
+	require.Equal(t, []int{4, 5, 6, 9, 10, 11}, errors)
+	type delay struct {
+		name     string
+		down, up time.Duration
+	}
+	var got []delay
+	for _, d := range c.InterfaceDelays {
+		got = append(got, delay{d.Interface, d.Down, d.Up})
+	}
+	require.Equal(t, []delay{
+		{"eth1", 2500 * time.Millisecond, 3 * time.Second}, {"eth5", 0, 0}, {"eth6", time.Second, 2 * time.Second}, {"eth0", 4 * time.Second, 4 * time.Second},
+	}, got)
 }

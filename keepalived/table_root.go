@@ -3,6 +3,8 @@ package keepalived
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 )
 
 // rootTable is the keywords outside of blocks.
@@ -33,17 +35,39 @@ var rootTable = func() *table {
 			list("static_rules", "lines of ip-rule(8)", func(p *parser, s statement) {
 				p.entryOf(&p.config.StaticRules, s)
 			}).inert(),
+			list("interface_up_down_delays", "lines of INTERFACE DOWN [UP], 0 to 255 seconds each", interfaceDelay),
 			word("net_namespace", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespace }).lenient().inert(),
 			word("net_namespace_ipvs", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespaceIPVS }).optional().inert(),
 			word("instance", "NAME", func(p *parser) *Value[string] { return &p.config.Global.InstanceName }).lenient().inert(),
 		},
 		ignored("use_pid_dir", "namespace_with_ipsets", "linkbeat_use_polling"),
 		ignoredWith("child_wait_time"),
-		ignoredBlock("linkbeat_interfaces", "interface_up_down_delays"),
+		ignoredBlock("linkbeat_interfaces"),
 	)
 	t.root = true
 	return t
 }()
+
+// interfaceDelay reads how long changes of an interface have to last; up is as
+// down unless it is given. The last line of an interface counts.
+func interfaceDelay(p *parser, s statement) {
+	const most = 255 * time.Second
+	d := InterfaceDelay{Interface: s.words[0], At: s.at}
+	p.onInterface(d.Interface)
+	ok := true
+	if s.arg(1) != "" {
+		d.Down, ok = p.duration(s.arg(1), 0, most, d.Interface+" down")
+		d.Up = d.Down
+	}
+	if ok && s.arg(2) != "" {
+		d.Up, ok = p.duration(s.arg(2), 0, most, d.Interface+" up")
+	}
+	if !ok {
+		return
+	}
+	same := func(o InterfaceDelay) bool { return o.Interface == d.Interface }
+	p.config.InterfaceDelays = append(slices.DeleteFunc(p.config.InterfaceDelays, same), d)
+}
 
 // entryOf keeps a route or rule in the words of ip(8), which are not looked at.
 func (p *parser) entryOf(to *[]Entry, s statement) {

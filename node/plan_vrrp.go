@@ -13,7 +13,10 @@ import (
 func (p *plan) planVRRP() {
 	c, g := p.conf, &p.conf.Global
 	v := &p.vrrp
-	v.StartupDelay = g.StartupDelay.V
+	v.StartupDelay, v.LogUnknownVRIDs = g.StartupDelay.V, g.LogUnknownVRIDs.V
+	for _, d := range c.InterfaceDelays {
+		v.Debounces = append(v.Debounces, vrrp.Debounce{Interface: d.Interface, Down: d.Down, Up: d.Up})
+	}
 	v.Pace = vrrp.Pace{GARP: g.GARPInterval.V, NA: g.GNAInterval.V}
 	for _, i := range c.Instances {
 		v.Instances = append(v.Instances, p.instance(i))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 )
 
 var update = flag.Bool("update", false, "write the tables of usvs vrrp and usvs health into testdata")
+
+var faults = regexp.MustCompile(": fault: .*")
 
 // TestTables: what operators see, of a node with some of everything.
 func TestTables(t *testing.T) {
@@ -101,12 +104,13 @@ virtual_server 10.0.0.1 443 {
 		require.NoError(t, s.WriteVRRP(&out))
 		out.WriteString("\n")
 		require.NoError(t, s.WriteHealth(&out))
+		text := faults.ReplaceAllString(out.String(), ": fault: REASON") // in words of package vrrp
 		if *update {
-			require.NoError(t, os.WriteFile(file, []byte(out.String()), 0o644))
+			require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 		}
 		want, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.Equal(t, string(want), out.String())
+		require.Equal(t, string(want), text)
 		_, err = json.Marshal(s)
 		require.NoError(t, err)
 	}
