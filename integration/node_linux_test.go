@@ -155,11 +155,20 @@ func TestNodeReload(t *testing.T) {
 		k.assertWorks()
 		assert.Equal(t, map[string]int{"rs2": 4}, s.requests(vip4, 4))
 
+		// Another address, and another instance with an address on its own.
+		more := strings.Replace(conf, vip4+"/32", vip4+"/32\n10.10.100.108", 1) + instanceConf("second", "eth0", 52, 150, "10.10.100.109")
+		n.reload(t, more+echo+serviceConf(vip4+" 80", "", "10.10.100.112 80"))
+		eventually(t, "the new addresses", func() bool { return has(s.director, "10.10.100.108") && has(s.director, "10.10.100.109") })
+		k.assertWorks()
+		n.reload(t, conf+echo+serviceConf(vip4+" 80", "", "10.10.100.112 80"))
+		eventually(t, "they are gone", func() bool { return !has(s.director, "10.10.100.108") && !has(s.director, "10.10.100.109") })
+		k.assertWorks()
+
 		n.reload(t, conf+"virtual_server "+vip4+" 80 {\n\tlb_algo\n}\n")
 		n.awaitLog("everything stays as it was")
 		assert.Equal(t, map[string]int{"10.10.100.111:7": 1, "10.10.100.112:80": 1}, weights(n.director))
 		k.assertWorks()
-		assert.Equal(t, 1, strings.Count(n.proc.Output(), "Entering MASTER STATE"), "no election")
+		assert.Equal(t, 1, strings.Count(n.proc.Output(), "(web) Entering MASTER STATE"), "no election")
 	})
 }
 

@@ -57,6 +57,9 @@ func (n *node) startMachine() (stop func()) {
 // reloadKeepalived reads the keepalived.conf again. One with errors changes
 // nothing.
 func (n *node) reloadKeepalived(f runFlags) error {
+	if f.keepalived == "-" {
+		return errors.New("the configuration came from standard input and cannot be read again")
+	}
 	conf, report, err := readKeepalived(f.keepalived, f.configID, n.log)
 	if err != nil {
 		return err
