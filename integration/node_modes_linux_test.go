@@ -130,3 +130,42 @@ track_file load {
 			text("states"), "every state, in order, to the end")
 	})
 }
+
+// Checks by way of the VIP find servers that answer on their own address only, and
+// say why; with keepalived they would stay in the table.
+func TestNodeChecksByTheVIP(t *testing.T) {
+	byVIP := func(conf string) string {
+		return strings.Replace(conf, "delay_loop", "check_path vip\n\tdelay_loop", 1)
+	}
+	t.Run("DR", func(t *testing.T) {
+		runNodes(t, func(t *testing.T, lab *netnstest.Lab) {
+			s := newKeepalivedSite(t, lab)
+			n := startNode(t, s.director, instanceConf("web", "eth0", 51, 150, vip4)+
+				byVIP(serviceConf(vip4+" 80", "", "10.10.100.111 80", "10.10.100.112 80")))
+			n.awaitLog("(web) Entering MASTER STATE")
+			awaitWeights(n.director, bothServers)
+			usvs(t, s.servers[1], "realserver down --vip "+vip4)
+			n.awaitLog("answers on its own address but not on the VIP: is the VIP on its lo")
+			awaitWeights(n.director, map[string]int{"10.10.100.111:80": 1})
+			assert.Equal(t, 5, shares(browse(t, s.client, vip4, 5))["rs1"])
+			usvs(t, s.servers[1], fmt.Sprintf("realserver up --vip %s --mode dr --dev eth0", vip4))
+			awaitWeights(n.director, bothServers)
+		})
+	})
+	t.Run("TUN", func(t *testing.T) {
+		runNodes(t, func(t *testing.T, lab *netnstest.Lab) {
+			s := tunnel(t, lab)
+			for _, rs := range s.servers {
+				startNginx(t, rs, 80)
+			}
+			s.realServersUp(vip4, "tun")
+			n := startNode(t, s.director, instanceConf("web", "eth0", 51, 150, vip4)+
+				byVIP(strings.Replace(serviceConf(vip4+" 80", "", "172.16.52.61 80", "172.16.52.62 80"), "DR", "TUN", 1)))
+			n.awaitLog("(web) Entering MASTER STATE")
+			awaitWeights(n.director, map[string]int{"172.16.52.61:80": 1, "172.16.52.62:80": 1})
+			usvs(t, s.servers[0], "realserver down --vip "+vip4)
+			n.awaitLog("answers on its own address but not on the VIP")
+			awaitWeights(n.director, map[string]int{"172.16.52.62:80": 1})
+		})
+	})
+}

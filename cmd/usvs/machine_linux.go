@@ -21,7 +21,7 @@ import (
 // openMachine makes the node that runs by a keepalived.conf.
 func (n *node) openMachine(conf *keepalived.Config, f runFlags) (err error) {
 	n.machine, err = machine.Open(machine.Config{
-		Clock: n.clock, Log: n.log, Detail: f.detail,
+		Clock: n.clock, Log: n.log, Detail: f.detail, Director: n.dir,
 		New: func(w lvs.World) (*lvs.Node, error) {
 			return lvs.New(lvs.Config{
 				Keepalived: conf, Control: n.ctl, World: w,

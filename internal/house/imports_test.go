@@ -64,6 +64,7 @@ netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
 health/path                -> ipvs netsim/tcp
 health/probe               -> health script track
+health/via                 -> health/probe health/path director
 netsim/http                -> netsim/tcp
 netsim/show                -> netsim dissect
 examples                   ->
@@ -90,7 +91,7 @@ api                        -> control
 ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun
-node/machine               -> node host notify track health/probe
+node/machine               -> node host notify track health/probe health/via
 demo                       -> api host link/netlab
 cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan chaos node/machine
 internal/house             ->

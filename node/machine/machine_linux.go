@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"usvs/clock"
+	"usvs/director"
 	"usvs/node"
 )
 
@@ -16,6 +17,9 @@ type Config struct {
 	Log   *slog.Logger
 	// Detail shows what keepalived does with its option -D, at level info.
 	Detail bool
+	// Director forwards the packets of checks that go by the VIP; nil: there are
+	// no such checks.
+	Director *director.Director
 	// New makes the node that lives here.
 	New func(node.World) (*node.Node, error)
 }

@@ -28,6 +28,7 @@ type world struct {
 	detail slog.Level
 
 	frames    *host.Frames
+	via       *byVIP // nil: no checks go by the VIP
 	sockets   *host.VRRPSockets
 	addresses *host.Addresses
 	watcher   *host.InterfaceWatcher
@@ -63,6 +64,9 @@ func openWorld(cfg Config, m *Machine) (w *world, err error) {
 	if w.frames, err = host.OpenFrames(); err != nil {
 		return w, err
 	}
+	if w.via, err = openVia(cfg.Clock, cfg.Director, w.frames); err != nil {
+		return w, err
+	}
 	if w.sockets, err = host.OpenVRRP(w.frames, w.received); err != nil {
 		return w, err
 	}
@@ -81,7 +85,7 @@ func openWorld(cfg Config, m *Machine) (w *world, err error) {
 
 // open makes what runs programs and probes. It cannot fail.
 func (w *world) open() {
-	w.probes = probe.New(probe.Config{Warn: func(text string) { w.log.Warn(text) }}, w.probed)
+	w.probes = probe.New(probe.Config{Via: w.via.dial(), Warn: func(text string) { w.log.Warn(text) }}, w.probed)
 	w.notifiers = notify.NewScripts(notify.ScriptsConfig{Log: w.told})
 	w.trackers = track.NewScripts(w.ran)
 	w.files = track.NewFiles(func(name string, value int) {
@@ -106,6 +110,7 @@ func (w *world) close() {
 	if w.addresses != nil {
 		w.addresses.Close()
 	}
+	w.via.close()
 	if w.frames != nil {
 		w.frames.Close()
 	}
