@@ -42,6 +42,7 @@ type FIFOConfig struct {
 // fit is dropped. It is safe for concurrent use.
 type FIFO struct {
 	config  FIFOConfig
+	made    bool // by us, so it goes with us
 	dropped atomic.Uint64
 	stop    context.CancelFunc
 	reader  chan struct{} // closed when there is no reader script any more
@@ -87,6 +88,7 @@ func (f *FIFO) make() error {
 	if err != nil {
 		return err
 	}
+	f.made = true
 	uid, gid, err := owner(f.config.User, f.config.Group)
 	if err == nil && uid >= 0 {
 		err = os.Lchown(f.config.Path, uid, gid)
@@ -145,16 +147,25 @@ func (f *FIFO) drop(err error) {
 // Dropped returns how many lines were lost because nobody read the FIFO.
 func (f *FIFO) Dropped() uint64 { return f.dropped.Load() }
 
-// Close closes the FIFO, so that its reader reads to the end; the reader is
-// ended when the context is done. The FIFO stays in its directory, as
-// keepalived's does: somebody may be waiting for the next line.
-func (f *FIFO) Close(ctx context.Context) {
+// Shut closes the FIFO, so that its reader reads to the end, and removes it if
+// we made it: another may take its name at once.
+func (f *FIFO) Shut() {
 	f.mu.Lock()
-	if f.file >= 0 {
-		unix.Close(f.file)
-		f.file = -1
+	defer f.mu.Unlock()
+	if f.file < 0 {
+		return
 	}
-	f.mu.Unlock()
+	unix.Close(f.file)
+	f.file = -1
+	if f.made {
+		os.Remove(f.config.Path)
+	}
+}
+
+// Close shuts the FIFO and waits until its reader script has ended; when the
+// context is done that is ended.
+func (f *FIFO) Close(ctx context.Context) {
+	f.Shut()
 	select {
 	case <-f.reader:
 	case <-ctx.Done():

@@ -45,9 +45,31 @@ func TestFIFO(t *testing.T) {
 	f.Write("nothing any more")
 	f.Close(t.Context())
 	assert.Zero(t, f.Dropped())
-	again, err := OpenFIFO(FIFOConfig{Path: path})
-	require.NoError(t, err, "it is there still")
-	again.Close(t.Context())
+	assert.NoFileExists(t, path, "made here, removed here")
+}
+
+func TestAFIFOThatIsThereStays(t *testing.T) {
+	path := fifo(t)
+	f, err := OpenFIFO(FIFOConfig{Path: path})
+	require.NoError(t, err)
+	f.Close(t.Context())
+	_, err = os.Stat(path)
+	assert.NoError(t, err)
+}
+
+// One that was shut may be replaced before its reader has ended.
+func TestAFIFOIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	old, err := OpenFIFO(FIFOConfig{Path: path, Reader: shell("sleep 3600")})
+	require.NoError(t, err)
+	old.Shut()
+	is, err := OpenFIFO(FIFOConfig{Path: path})
+	require.NoError(t, err)
+	old.Close(soon(t))
+	_, err = os.Stat(path)
+	assert.NoError(t, err)
+	is.Close(t.Context())
+	assert.NoFileExists(t, path)
 }
 
 func TestAFullFIFODrops(t *testing.T) {
@@ -88,7 +110,7 @@ func TestOwnerOfAFIFO(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	f, err := OpenFIFO(FIFOConfig{Path: path, User: "nobody"})
 	require.NoError(t, err)
-	f.Close(t.Context())
+	defer f.Close(t.Context())
 	uid, gid := ownerOf(t, path)
 	assert.Equal(t, [2]uint32{65534, 65534}, [2]uint32{uid, gid})
 }

@@ -130,6 +130,7 @@ func (w *world) setFIFOs(policy script.Policy) {
 		}
 	}
 	for _, f := range w.fifos {
+		f.Shut() // its name is free for another
 		retire(f)
 	}
 	for _, f := range w.setup.FIFOs {
