@@ -79,9 +79,9 @@ type Global struct {
 
 	ScriptUser           Value[User]
 	EnableScriptSecurity Value[bool]
-	NotifyFIFO           Value[string]
-	VRRPNotifyFIFO       Value[string]
-	LVSNotifyFIFO        Value[string]
+	NotifyFIFO           Value[FIFO]
+	VRRPNotifyFIFO       Value[FIFO]
+	LVSNotifyFIFO        Value[FIFO]
 	NotifyFIFOScript     Value[Script]
 	VRRPFIFOScript       Value[Script]
 	LVSFIFOScript        Value[Script]

@@ -192,6 +192,14 @@ func address(name string, field func(*parser) *Value[netip.Addr]) *keyword {
 	})
 }
 
+func fifo(name string, field func(*parser) *Value[FIFO]) *keyword {
+	k := custom(name, 1, "PATH [USER [GROUP]]", func(p *parser, s statement) {
+		field(p).set(FIFO{s.arg(1), User{s.arg(2), s.arg(3)}}, s.at)
+	})
+	k.free = true
+	return k
+}
+
 // script is a command; keepalived keeps the first.
 func script(name string, field func(*parser) *Value[Script]) *keyword {
 	k := custom(name, 1, "COMMAND [USER [GROUP]]", func(p *parser, s statement) {

@@ -34,6 +34,12 @@ func (v *Value[T]) orDefault(x T) {
 	}
 }
 
+// FIFO is a named pipe and who owns it; without a user keepalived does.
+type FIFO struct {
+	Path string
+	User User
+}
+
 // Script is a command with its arguments and the user it runs as.
 type Script struct {
 	Args        []string

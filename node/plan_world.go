@@ -144,17 +144,17 @@ func (p *plan) planFIFOs() {
 	g := &p.conf.Global
 	both := []*[]string{&p.vrrpFIFOs, &p.lvsFIFOs}
 	for _, f := range []struct {
-		path   keepalived.Value[string]
+		fifo   keepalived.Value[keepalived.FIFO]
 		reader keepalived.Value[keepalived.Script]
 		lines  []*[]string
 	}{{g.NotifyFIFO, g.NotifyFIFOScript, both}, {g.VRRPNotifyFIFO, g.VRRPFIFOScript, both[:1]}, {g.LVSNotifyFIFO, g.LVSFIFOScript, both[1:]}} {
-		if !f.path.Set() {
+		if !f.fifo.Set() {
 			continue
 		}
 		for _, paths := range f.lines {
-			*paths = append(*paths, f.path.V)
+			*paths = append(*paths, f.fifo.V.Path)
 		}
-		pipe := FIFO{Path: f.path.V, User: g.ScriptUser.V.Name, Group: g.ScriptUser.V.Group}
+		pipe := FIFO{Path: f.fifo.V.Path, User: f.fifo.V.User.Name, Group: f.fifo.V.User.Group}
 		if f.reader.Set() {
 			s := script(f.reader.V)
 			pipe.Reader = &s
