@@ -102,7 +102,7 @@ func (r *Router) AddressLost(now clock.Instant, iface string, addr netip.Addr) {
 		return
 	}
 	for _, i := range r.instances {
-		own := func(a Address) bool { return a.Interface == iface && a.Prefix.Addr() == addr && !a.NoTrack }
+		own := func(a Address) bool { return i.carrier(a) == iface && a.Prefix.Addr() == addr && !a.NoTrack }
 		if i.state == Master && slices.ContainsFunc(i.addresses(), own) {
 			r.fx.Log(Info, "Netlink reflector reports IP "+addr.String()+" removed from "+iface)
 			i.robbed(now)

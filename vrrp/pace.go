@@ -70,8 +70,9 @@ func (i *instance) burst(now clock.Instant, addrs []Address, rep int) {
 
 func (i *instance) announce(now clock.Instant, a Address, first bool) {
 	addr := a.Prefix.Addr()
+	a.Interface = i.carrier(a)
 	face := i.r.faces[a.Interface]
-	if addr.Is4() && face != nil && face.NoARP {
+	if a.Interface == "" || addr.Is4() && face != nil && face.NoARP {
 		return
 	}
 	if first {
@@ -111,6 +112,20 @@ func (a announcement) rank() int {
 	return slices.Index(a.of.r.instances, a.of)<<16 + place
 }
 
+// carrier is the interface an address is on: of an instance without one, that
+// with its source address.
+func (i *instance) carrier(a Address) string {
+	if a.Interface != "" {
+		return a.Interface
+	}
+	for _, f := range i.r.faceList {
+		if f.has(i.source) {
+			return f.Name
+		}
+	}
+	return ""
+}
+
 // faceName is the interface an address is on for keepalived: the one it would
 // have made for the virtual MAC.
 func (i *instance) faceName(a Address) string {
@@ -132,7 +147,8 @@ func (r *Router) announceNow(a announcement) {
 
 // announceSource has peers learn where adverts come from.
 func (i *instance) announceSource() {
-	if i.Interface == "" {
+	iface := i.carrier(Address{Interface: i.Interface})
+	if iface == "" {
 		return
 	}
 	what := "ARP"
@@ -140,7 +156,7 @@ func (i *instance) announceSource() {
 		what = "NA"
 	}
 	i.r.fx.Log(Detail, i.Name+": sending gratuitous "+what+" for "+i.source.String())
-	i.r.fx.Announce(i.Interface, i.source, wire.MAC{})
+	i.r.fx.Announce(iface, i.source, wire.MAC{})
 }
 
 func (i *instance) cancelBursts() {

@@ -82,7 +82,7 @@ func (i *instance) appraise() (prio int, faults []string) {
 // addressFaults is why the instance has no address to send from or nobody to
 // send to.
 func (i *instance) addressFaults() (faults []string) {
-	face := i.r.faces[i.Interface]
+	face := i.r.faces[i.carrier(Address{Interface: i.Interface})]
 	switch {
 	case !i.source.IsValid():
 		faults = append(faults, "no "+i.family()+" address for interface")

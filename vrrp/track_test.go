@@ -153,6 +153,27 @@ func TestSourceAddress(t *testing.T) {
 	require.Equal(t, Fault, r.state())
 }
 
+// Unicast needs no interface: the one with the source address carries the VIPs.
+func TestUnicastWithoutAnInterface(t *testing.T) {
+	r := newRig(t, Master, func(i *Instance) {
+		i.Interface, i.Source, i.Peers = "", netip.MustParseAddr("10.9.0.5"), []Peer{{Addr: netip.MustParseAddr("10.9.0.4")}}
+	})
+	require.Equal(t, "", r.sent[0].iface)
+	r.AddressLost(r.now, "eth7", netip.MustParseAddr("10.9.0.101"))
+	require.Equal(t, Master, r.state())
+	r.AddressLost(r.now, "eth0", netip.MustParseAddr("10.9.0.101"))
+	require.Equal(t, Backup, r.state())
+	r.now = r.instances[0].deadline
+	r.took()
+	r.Tick(r.now)
+	require.Contains(t, r.took(), "announce 10.9.0.101 on eth0")
+	r.SetInterface(r.now, Interface{Name: "eth0", Up: true})
+	r.now = r.now.Add(5 * time.Second)
+	r.took()
+	r.Tick(r.now)
+	require.Equal(t, "MASTER, advert 150, wait interval", r.outcome(), "nowhere to announce")
+}
+
 func TestUnicastFaultNoPeer(t *testing.T) {
 	i := basic(100)
 	i.Unicast, i.UnicastFaultNoPeer = true, true
