@@ -72,6 +72,8 @@ func getsFrom(c io.ReadWriter, p *health.Probe, pattern *regexp.Regexp, layer st
 	got := &page{pattern: pattern}
 	err := got.readAll(c)
 	switch {
+	case isTimeout(err) && got.nothing():
+		return failure("Timeout WEB read", nil)
 	case isTimeout(err):
 		return failure("Timeout "+layer+" read", nil)
 	case errors.Is(err, errHeader), errors.Is(err, errNoPage):

@@ -142,7 +142,7 @@ func TestPagesThatDoNotCome(t *testing.T) {
 	assert.Equal(t, failed("Timeout connecting"), attempt(t, Config{}, p))
 	p = get(serve(t, hang), health.URL{})
 	p.Timeout = short
-	assert.Equal(t, failed("Timeout HTTP read"), attempt(t, Config{}, p))
+	assert.Equal(t, failed("Timeout WEB read"), attempt(t, Config{}, p))
 	p = get(serve(t, func(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n") // and the connection stays open
 		hang(c)

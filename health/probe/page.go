@@ -71,6 +71,9 @@ func (g *page) take(b []byte) error {
 	return g.body(rest)
 }
 
+// nothing reports whether not a byte has come.
+func (g *page) nothing() bool { return !g.done && len(g.header) == 0 }
+
 // body takes bytes after the header.
 func (g *page) body(b []byte) error {
 	wanted := b
