@@ -288,7 +288,7 @@ func (h *history) checker(id ipvs.ServerID) *Check {
 func (h *history) one(n int) bool { return h.random.IntN(n) == 0 }
 
 func TestHistories(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(120) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			h := newHistory(t, seed)
 			for range 150 {

@@ -141,7 +141,7 @@ func (m *Monitor) shrinkSorry(vs *service, next *VirtualServer) {
 	case old == nil:
 	case next.Sorry != nil && next.Sorry.ID == old.ID:
 		m.shrinkSeat(&vs.sorry, next.Services, next.Sorry.ID, next.Sorry.Targets)
-	default:
+	case vs.sorry.set:
 		m.logf(Info, "Removing sorry server %s from VS %s", vs.sorryName(), vs.name)
 		m.take(&vs.sorry)
 		vs.sorryUp = vs.sorryUp && next.Sorry != nil

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -72,32 +73,34 @@ func TestReloadTouchesWhatChanged(t *testing.T) {
 	assert.Len(t, m.queue, 2000, "every check waits once")
 }
 
-// TestSpread has 20,000 checks run for minutes, with answers that all take the
-// same time: no part of the loop has more of them than chance explains, right
-// after the start as well as later.
+// TestSpread has many checks run whose answers all take the same time: no part of
+// the loop has more of them than chance explains, right after the start as well
+// as long afterwards.
 func TestSpread(t *testing.T) {
-	const (
-		checks = 20000
-		took   = 2 * time.Millisecond
-		loop   = 6 * time.Second
-		shares = 60
-	)
-	l := &spread{}
-	l.m = New(site(checks/10, 10), l, random())
-	l.m.Start(0)
-	for _, from := range []time.Duration{time.Second, time.Minute, 5 * time.Minute} {
-		l.runTo(clock.Instant(from))
-		counts := make([]int, shares)
+	for _, c := range []struct {
+		checks, shares int
+		from           time.Duration
+	}{
+		{20000, 60, time.Second},
+		{20000, 60, 31 * time.Second},
+		{1000, 10, time.Hour},
+	} {
+		l := &spread{}
+		l.m = New(site(c.checks/10, 10), l, random())
+		l.m.Start(0)
+		l.runTo(clock.Instant(c.from))
+		const round = 6*time.Second + 2*time.Millisecond
+		counts := make([]int, c.shares)
 		l.begun = func(at clock.Instant) {
-			if i := int(at.Sub(clock.Instant(from)) * shares / (loop + took)); i < shares {
+			if i := int(at.Sub(clock.Instant(c.from)) * time.Duration(c.shares) / round); i < c.shares {
 				counts[i]++
 			}
 		}
-		l.runTo(clock.Instant(from + loop + took))
+		l.runTo(clock.Instant(c.from + round))
+		fair := float64(c.checks) / float64(c.shares)
 		for i, n := range counts {
-			assert.InDelta(t, checks/shares, n, 6*18, "share %d of the loop after %v: %v", i, from, counts)
+			assert.InDelta(t, fair, n, 5*math.Sqrt(fair), "share %d of the loop after %v: %v", i, c.from, counts)
 		}
-		l.begun = nil
 	}
 }
 

@@ -38,7 +38,8 @@ func (m *Monitor) cancel(c *check) {
 }
 
 // clearService takes a virtual server out of IPVS: the sorry server, the
-// servers, the services. Servers that go with their service go in silence.
+// servers, the services. Servers that go with their service go in silence. Mail
+// is for what a reload removes: at the end nobody is left to send it.
 func (m *Monitor) clearService(vs *service, verb string, mode StopMode) {
 	if mode == StopServers {
 		m.take(&vs.sorry)
@@ -47,8 +48,12 @@ func (m *Monitor) clearService(vs *service, verb string, mode StopMode) {
 		}
 	}
 	if vs.cfg.Omega && vs.quorumUp {
+		t := vs.tally()
 		vs.quorumUp = false
 		m.notifyQuorum(vs, false)
+		if m.on {
+			m.serviceMail(vs, false, t.body("Lost quorum"))
+		}
 	}
 	if mode == StopNothing {
 		return
@@ -58,8 +63,7 @@ func (m *Monitor) clearService(vs *service, verb string, mode StopMode) {
 	}
 }
 
-// clearServer takes a server out of IPVS, also one that is inhibited. Mail about
-// it is for servers that a reload removes.
+// clearServer takes a server out of IPVS, also one that is inhibited.
 func (m *Monitor) clearServer(rs *server, verb string) {
 	inhibited := ""
 	if rs.cfg.Inhibit && !rs.alive {
