@@ -257,7 +257,7 @@ func (j *judge) bystander() *Violation {
 		}
 		from := f.At + j.skewed(j.bounds.Elect+j.bounds.Together)
 		for _, o := range j.h.Outages() {
-			s := spans{{o.From, o.To}}.and(spans{{from, f.End()}})
+			s := spans{{o.From, o.To}}.and(spans{{from, f.End()}}).without(j.noServer(j.lab.Services[o.Service]))
 			if len(s) == 0 || s[0].length() <= j.stolen() || j.onlyServers(o) {
 				continue
 			}

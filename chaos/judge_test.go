@@ -79,6 +79,8 @@ func TestJudge(t *testing.T) {
 			told{faults: "at 20s for 40s cut-in director2:eth0", states: []Transition{becomes(23, 1, Master), becomes(23, 0, Backup)}, failed: failures(23, 60, nobody)},
 			[]Rule{Bystander}, "deaf"},
 		{"no server: no promise", told{faults: "at 20s for 40s server-dead rs1\nat 20s for 40s server-dead rs2", failed: failures(20, 62, nobody)}, nil, ""},
+		{"nor beside a backup with a fault", told{faults: "at 18s for 60s cut-in director2:eth0\nat 20s for 40s server-dead rs1\nat 20s for 40s server-dead rs2",
+			states: []Transition{becomes(21.5, 1, Master), becomes(21.6, 1, Backup)}, failed: failures(20, 62, nobody)}, nil, ""},
 		{"a dead server is found", told{faults: "at 20s for 40s server-dead rs1", failed: failures(20, 30, rs1)}, nil, ""},
 		{"a dead server is given requests", told{faults: "at 20s for 40s server-dead rs1", failed: failures(20, 40, rs1)}, []Rule{DeadServer}, ""},
 		{"checks begin anew after a crash",

@@ -132,12 +132,21 @@ func (r *runner) summary(h *History) played {
 
 // attribute finds the last change before an outage, which is taken for its
 // cause: at a server if only requests to servers with faults failed, else at a
-// director or network.
+// director or network, if there was any.
 func (j *judge) attribute(o Outage) attributed {
+	servers := j.onlyServers(o)
+	if a := j.lastChange(o, func(f Fault) bool { return (f.Kind.info().at == atServer) == servers }); a.kind != "" {
+		return a
+	}
+	return j.lastChange(o, func(Fault) bool { return true })
+}
+
+// lastChange is the last beginning or end before an outage of a fault that fits.
+func (j *judge) lastChange(o Outage, fits func(Fault) bool) attributed {
 	a := attributed{length: o.Length()}
-	last, servers := time.Duration(-1), j.onlyServers(o)
+	last := time.Duration(-1)
 	for _, f := range j.h.Schedule {
-		if (f.Kind.info().at == atServer) != servers {
+		if !fits(f) {
 			continue
 		}
 		if f.At <= o.From && f.At > last {
