@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,10 +148,8 @@ func checkBounds(rs *keepalived.RealServer) ServerBounds {
 	return s
 }
 
-// detectsDeath reports whether a check asks the server's own address.
-func detectsDeath(kind string) bool {
-	return kind != "BFD_CHECK" && kind != "FILE_CHECK"
-}
+// detectsDeath reports whether a check asks the server itself.
+func detectsDeath(kind string) bool { return !slices.Contains(byScript, kind) }
 
 // attempt is what a check takes at most: HTTP waits that long for each of the
 // connection, the request and the answer, and a check by the clients' way that

@@ -1,10 +1,13 @@
 package chaos
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"usvs/keepalived"
 )
 
 // checked is a service whose servers have a TCP_CHECK; more is for each server.
@@ -44,12 +47,17 @@ func TestExplanations(t *testing.T) {
 		{"AH", router("V", "eth0", "51", "10.0.0.100", "authentication {\nauth_type AH\nauth_pass x\n}") + dr, "at 12s for 12s cut-in a-peer:eth0", Bystander, "auth_type AH"},
 		{"PASS", router("V", "eth0", "51", "10.0.0.100", "authentication {\nauth_type PASS\nauth_pass x\n}") + dr, "at 12s for 12s cut-in a-peer:eth0", "", ""},
 		{"the way of the clients' packets", outside + strings.ReplaceAll(dr, "TCP_CHECK {", "TCP_CHECK {\n check_path vip"), "at 12s for 20s vip-missing rs1", "", ""},
+		{"pages that nobody knows", outside + strings.ReplaceAll(dr, "TCP_CHECK {", "HTTP_GET {\n url {\n path /x\n status_code 301\n digest 00112233445566778899aabbccddeeff\n }"), "at 12s for 40s server-dead rs1", "", ""},
+		{"scripts", outside + strings.ReplaceAll(dr, "TCP_CHECK {\n connect_timeout 2", "MISC_CHECK {\n misc_path /bin/true"), "at 12s for 40s server-dead rs1", "", ""},
+		{"ping", outside + strings.ReplaceAll(dr, "TCP_CHECK", "PING_CHECK"), "at 12s for 40s server-stop rs1", DeadServer, "PING_CHECK"},
 		{"the direct way", outside + dr, "at 12s for 20s vip-missing rs1", DeadServer, "VIP on lo"},
 		{"connections are synchronised", "global_defs {\n lvs_sync_daemon eth0 V\n}\n" + router("V", "eth0", "51", "10.0.0.100", "preempt_delay 30") + dr, "at 15s for 30s crash a", "", ""},
 		{"preemption after a restart", "global_defs {\n lvs_sync_daemon eth0 V\n}\n" + outside + dr, "at 15s for 100ms crash a", Kept, "preempt"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := parsed(t, "a.conf", c.conf)
+			config, report := keepalived.Parse("a.conf", keepalived.Options{Files: everywhereThere{keepalived.Text{"a.conf": c.conf}}, Extensions: true})
+			require.Empty(t, slices.DeleteFunc(report.Problems, func(p keepalived.Problem) bool { return !p.Class.Error() || p.Class == keepalived.Insecure }))
+			in := Input{"a.conf", config}
 			peer, err := Pair(in)
 			require.NoError(t, err)
 			s, err := ParseSchedule(c.faults)

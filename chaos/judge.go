@@ -328,7 +328,7 @@ func (j *judge) failedIn(o Outage) (last Request) {
 // to have been.
 func (j *judge) deadServer() *Violation {
 	for _, r := range j.h.Requests {
-		if r.Outcome == OK || r.Server == "" {
+		if r.Outcome == OK || r.Server == "" || j.lab.Server(r.Server).scripted {
 			continue
 		}
 		for _, f := range j.h.Schedule {
@@ -392,7 +392,7 @@ func (j *judge) kept() *Violation {
 		if s.Ended == 0 || s.Ended-s.Opened < syncTime || hopeless.touches(s.Opened, s.Ended) || j.noDirector(s.Service).touches(s.Opened, s.Ended) {
 			continue
 		}
-		if j.when(func(f Fault) bool { return f.Node == s.Server }).longer(margin).touches(s.Opened, s.Ended) || j.changedBefore(s.Opened) {
+		if j.when(func(f Fault) bool { return f.Node == s.Server }).longer(margin).touches(s.Opened, s.Ended) || j.changedBefore(s.Opened) || j.troubles(s.Opened, s.Ended) > 1 {
 			continue
 		}
 		return &Violation{Rule: Kept, At: s.Ended, service: s.Service, router: -1, server: s.Server,
@@ -408,6 +408,18 @@ const syncTime = 5 * time.Second
 // it may not have heard of a connection.
 func (j *judge) changedBefore(opened time.Duration) bool {
 	return j.when(func(f Fault) bool { return f.Kind.info().at != atServer }).longer(j.bounds.Elect+j.bounds.Together).touches(opened, opened+syncTime)
+}
+
+// troubles counts the faults of directors and networks in a stretch of time: that
+// connections outlive one after the other is not promised.
+func (j *judge) troubles(from, to time.Duration) int {
+	n := 0
+	for _, f := range j.h.Schedule {
+		if f.Kind.info().at != atServer && f.during(from, to) {
+			n++
+		}
+	}
+	return n
 }
 
 // synced reports whether all directors synchronise connections.

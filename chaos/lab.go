@@ -71,6 +71,7 @@ type Server struct {
 	Ports   []Port
 
 	nat      bool
+	scripted bool // its checks are scripts: nobody knows here when it is dead
 	services []*Service
 }
 
@@ -154,7 +155,7 @@ func NewLab(inputs []Input) (*Lab, error) {
 	}
 	b := &builder{lab: &Lab{}}
 	for i, name := range directorNames(inputs) {
-		d := &Director{Name: name, File: inputs[i].Name, Config: inputs[i].Config}
+		d := &Director{Name: name, File: inputs[i].Name, Config: b.answerable(inputs[i].Config)}
 		b.lab.Directors = append(b.lab.Directors, d)
 	}
 	b.segments()

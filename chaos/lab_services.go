@@ -186,6 +186,10 @@ func (b *builder) realServer(i int, s *Service, rip netip.Addr, port uint16, met
 	}
 	rs.forward(method, s.VIP.Addr())
 	rs.nat = rs.nat || method == "NAT"
+	if onlyScripts(checks) {
+		rs.scripted = true
+		b.assume("the checks of %s are scripts, which always succeed: it is not judged when it is dead", rs.Name)
+	}
 }
 
 func (b *builder) isDirector(a netip.Addr) bool {

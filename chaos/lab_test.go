@@ -92,6 +92,7 @@ virtual router 10 in net-eth0:  nat MASTER priority 150 every 1s  nat-peer BACKU
 virtual router 11 in net-eth1:  nat MASTER priority 150 every 1s  nat-peer BACKUP priority 100 every 1s  has 10.1.0.254
 service [192.0.2.10]:tcp:80: rs1 rs2 rs3  NAT wrr
 service [192.0.2.10]:udp:53: rs1  NAT rr
+assumed: digest, regex and status_code of HTTP_GET are not compared: every page is there
 assumed: nat has 10.1.0.1/24 in net-eth1
 assumed: nat-peer has 192.0.2.1/28 in net-eth0
 assumed: nat-peer has 10.1.0.2/24 in net-eth1
