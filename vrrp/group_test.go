@@ -32,8 +32,9 @@ func TestGroupsTellAsKeepalivedDoes(t *testing.T) {
 	l := newLAN(t)
 	a := startPair(t, l, 150)
 	require.Equal(t, []string{
-		"log (VI_1) removing VIPs.", "log (VI_1) Entering BACKUP STATE (init)", `notify INSTANCE "VI_1" BACKUP 150`,
-		"log (VI_2) removing VIPs.", "log (VI_2) Entering BACKUP STATE (init)", `notify INSTANCE "VI_2" BACKUP 150`,
+		"log (VI_1) removing VIPs.", "log (VI_2) removing VIPs.",
+		"log (VI_1) Entering BACKUP STATE (init)", `notify INSTANCE "VI_1" BACKUP 150`,
+		"log (VI_2) Entering BACKUP STATE (init)", `notify INSTANCE "VI_2" BACKUP 150`,
 		`notify GROUP "G" BACKUP 0`,
 	}, a.took(quiet...))
 	l.run(4 * time.Second)

@@ -141,6 +141,8 @@ func (r *Router) Start(now clock.Instant) {
 	r.running = true
 	for _, i := range r.instances {
 		i.clean()
+	}
+	for _, i := range r.instances {
 		i.start(now)
 	}
 	for _, g := range r.groups {

@@ -93,14 +93,14 @@ func (i *instance) toBackup(now clock.Instant) {
 // toMaster takes over. The order is keepalived's: the advert first, that the
 // others are quiet; then the addresses; then who has them.
 func (i *instance) toMaster(now clock.Instant) {
-	if i.interval != i.AdvertInterval {
-		i.logf(Info, "changing advert interval from %dms to locally configured %dms", i.interval.Milliseconds(), i.AdvertInterval.Milliseconds())
-		i.interval = i.AdvertInterval
-	}
 	i.enter(now, Master)
 	i.stats.BecameMaster++
 	i.send(i.prio)
 	i.logf(Info, "Entering MASTER STATE")
+	if i.interval != i.AdvertInterval {
+		i.logf(Info, "changing advert interval from %dms to locally configured %dms", i.interval.Milliseconds(), i.AdvertInterval.Milliseconds())
+		i.interval = i.AdvertInterval
+	}
 	i.addAddresses(i.addresses())
 	i.burst(now, i.addresses(), i.GARP.Repeat)
 	i.cancelBursts()
