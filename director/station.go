@@ -1,7 +1,6 @@
 package director
 
 import (
-	"iter"
 	"net/netip"
 	"slices"
 
@@ -31,17 +30,6 @@ func (s *StationSet) Has(iface string, mac wire.MAC) bool {
 
 // Virtual lists the virtual MACs with their interfaces, each once.
 func (s *StationSet) Virtual() []Station { return slices.Clone(s.macs) }
-
-// All visits every address, in no order that means anything.
-func (s *StationSet) All() iter.Seq2[netip.Addr, Station] {
-	return func(yield func(netip.Addr, Station) bool) {
-		for e, st := range s.of.All() {
-			if !yield(e.Addr, st) {
-				return
-			}
-		}
-	}
-}
 
 func (s *StationSet) hasMAC(mac wire.MAC) bool {
 	for i := range s.macs {

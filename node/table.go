@@ -137,13 +137,21 @@ func (n *Node) restartSync(old *plan) {
 	case is == nil && was == nil, is != nil && was != nil && *is == *was:
 		return
 	}
-	master := n.table.daemons[0]
 	n.stopSync()
-	if s := n.plan.sync; s != nil && s.instance != "" && master {
+	if s := n.plan.sync; s != nil && s.instance != "" && n.isMaster(s.instance) {
 		n.startDaemon(ipvs.DaemonMaster)
 		return
 	}
 	n.startSync()
+}
+
+func (n *Node) isMaster(instance string) bool {
+	for _, i := range n.router.Status().Instances {
+		if i.Name == instance {
+			return i.State == vrrp.Master
+		}
+	}
+	return false
 }
 
 func daemonIndex(s ipvs.DaemonState) int {
