@@ -64,13 +64,10 @@ func (d *Dialer) Close() {
 
 var _ probe.Dial = (*Dialer)(nil).Dial
 
-// Dial connects to the server of a probe, as its service's clients would.
+// Dial connects to the server of a probe, as its service's clients would: by
+// direct routing or in a tunnel.
 func (d *Dialer) Dial(ctx context.Context, network string, p *health.Probe) (net.Conn, error) {
 	v := &p.Via
-	if v.Spec.Method != ipvs.DirectRoute && v.Spec.Method != ipvs.Tunnel {
-		to := netip.AddrPortFrom(v.Server.Addr, orPort(v.Server.Port, v.Service.Port))
-		return (&net.Dialer{Timeout: p.Timeout}).DialContext(ctx, network, to.String())
-	}
 	rs := ipvs.NewRealServer(v.Server, nil, v.Spec)
 	to := netip.AddrPortFrom(v.Service.Addr, orPort(v.Service.Port, v.Server.Port))
 	if network == "udp" {

@@ -7,7 +7,4 @@
 // it happens under one mutex, which is never held while anybody waits. The
 // packets of one attempt are few, so that this is no bottleneck: a connection's
 // life is some ten of them.
-//
-// What cannot be told apart from the server's own address goes there directly:
-// masquerading, and the director's own host.
 package via
