@@ -14,11 +14,12 @@ import (
 
 // Limits of mail.
 const (
-	mailQueue    = 1000 // mails that wait
-	mailAttempts = 3    // for each mail
-	mailRetry    = 10 * time.Second
-	mailLifetime = 10       // of an attempt, in timeouts
-	mailAnswers  = 64 << 10 // of a server, in bytes
+	mailQueue    = 1000        // mails that wait
+	mailAttempts = 4           // for each mail
+	mailRetry    = time.Second // before the second attempt
+	mailSlower   = 5           // times as long before each further one
+	mailLifetime = 10          // of an attempt, in timeouts
+	mailAnswers  = 64 << 10    // of a server, in bytes
 )
 
 // MailConfig is what mails are sent by.
@@ -50,6 +51,7 @@ type Mailer struct {
 	config MailConfig
 	ctx    context.Context
 	stop   context.CancelFunc
+	hurry  chan struct{} // closed when there is no time to wait between attempts
 	done   chan struct{}
 
 	mu     sync.Mutex
@@ -74,7 +76,7 @@ func NewMailer(c MailConfig) *Mailer {
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	m := &Mailer{config: c, queue: make(chan letter, mailQueue), done: make(chan struct{})}
+	m := &Mailer{config: c, queue: make(chan letter, mailQueue), hurry: make(chan struct{}), done: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	go m.run()
 	return m
@@ -101,12 +103,14 @@ func (m *Mailer) Send(subject, body string) {
 	}
 }
 
-// Close sends what waits, until the context is done.
+// Close sends what waits, without pauses between attempts, until the context
+// is done.
 func (m *Mailer) Close(ctx context.Context) {
 	m.mu.Lock()
 	if !m.closed {
 		m.closed = true
 		close(m.queue)
+		close(m.hurry)
 	}
 	m.mu.Unlock()
 	defer context.AfterFunc(ctx, m.stop)()
@@ -124,7 +128,7 @@ func (m *Mailer) run() {
 // attempts sends a mail, and tries again a few times if that fails: the next
 // in the queue waits meanwhile, so that order is kept.
 func (m *Mailer) attempts(one letter) {
-	for n, pause := 1, mailRetry; ; n, pause = n+1, 2*pause {
+	for n, pause := 1, mailRetry; ; n, pause = n+1, mailSlower*pause {
 		err := m.send(one)
 		switch {
 		case err == nil:
@@ -137,7 +141,7 @@ func (m *Mailer) attempts(one letter) {
 		m.config.Log(Detail, fmt.Sprintf("SMTP alert %q: attempt %d: %v", one.subject, n, err))
 		select {
 		case <-time.After(pause):
-		case <-m.ctx.Done():
+		case <-m.hurry:
 		}
 	}
 }

@@ -155,15 +155,15 @@ func TestMailThatIsNotTaken(t *testing.T) {
 		want string
 		took time.Duration
 	}{
-		"no greeting":       {&post{replace: map[string]string{"": "554 no"}}, "554", 30 * time.Second},
-		"no sender":         {&post{replace: map[string]string{"MAIL": "550 who?"}}, "550", 30 * time.Second},
-		"no receiver":       {&post{replace: map[string]string{"RCPT": "550 whom?"}}, "550", 30 * time.Second},
-		"no text":           {&post{replace: map[string]string{"DATA": "554 what?"}}, "554", 30 * time.Second},
-		"not after all":     {&post{replace: map[string]string{".": "554 spam"}}, "554", 30 * time.Second},
-		"garbage":           {&post{replace: map[string]string{"": "x"}}, "short response", 30 * time.Second},
-		"endless answers":   {&post{replace: map[string]string{"MAIL": strings.Repeat("250-x\r\n", 100000)}}, errTalkative.Error(), 30 * time.Second},
-		"an endless answer": {&post{replace: map[string]string{"MAIL": strings.Repeat("250-x", 100000)}}, errTalkative.Error(), 30 * time.Second},
-		"silence":           {&post{silent: "DATA"}, "timeout", 45 * time.Second},
+		"no greeting":       {&post{replace: map[string]string{"": "554 no"}}, "554", 0},
+		"no sender":         {&post{replace: map[string]string{"MAIL": "550 who?"}}, "550", 0},
+		"no receiver":       {&post{replace: map[string]string{"RCPT": "550 whom?"}}, "550", 0},
+		"no text":           {&post{replace: map[string]string{"DATA": "554 what?"}}, "554", 0},
+		"not after all":     {&post{replace: map[string]string{".": "554 spam"}}, "554", 0},
+		"garbage":           {&post{replace: map[string]string{"": "x"}}, "short response", 0},
+		"endless answers":   {&post{replace: map[string]string{"MAIL": strings.Repeat("250-x\r\n", 100000)}}, errTalkative.Error(), 0},
+		"an endless answer": {&post{replace: map[string]string{"MAIL": strings.Repeat("250-x", 100000)}}, errTalkative.Error(), 0},
+		"silence":           {&post{silent: "DATA"}, "timeout", mailAttempts * 5 * time.Second},
 		"QUIT is too late":  {&post{replace: map[string]string{"QUIT": "500 stay"}}, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,6 +184,26 @@ func TestMailThatIsNotTaken(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Attempts are made again after 1, 5 and 25 seconds, and at once when there is
+// no time left.
+func TestMailIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l, began := &post{replace: map[string]string{"": "421 busy"}}, newLogged(), time.Now()
+		m := NewMailer(s.config(l))
+		m.Send("subject", "body")
+		for !strings.Contains(<-l.more, "not sent") {
+		}
+		assert.Equal(t, 31*time.Second, time.Since(began))
+		assert.Equal(t, mailAttempts, s.conns)
+		m.Send("subject", "body")
+		time.Sleep(500 * time.Millisecond)
+		began = time.Now()
+		m.Close(t.Context())
+		assert.Zero(t, time.Since(began))
+		assert.Equal(t, 2*mailAttempts, s.conns)
+	})
 }
 
 // The caller does not wait, mails that are too many are dropped, and Close does
