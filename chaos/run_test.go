@@ -49,6 +49,15 @@ func TestTheTutorialPairHolds(t *testing.T) {
 	require.Contains(t, text(t, r), "all rules held")
 }
 
+// TestTheOtherPairHolds: what examples/chaos says of itself.
+func TestTheOtherPairHolds(t *testing.T) {
+	l := newLab(t, fromFile(t, "../examples/chaos/a.conf"), fromFile(t, "../examples/chaos/b.conf"))
+	faults, mistakes := Kinds()
+	r := run(t, l, Options{First: 1, Seeds: 60, Workers: 2, Kinds: append(faults, mistakes...)})
+	require.True(t, r.Held(), text(t, r))
+	require.Less(t, r.Bounds.Elect.Seconds(), 1.1)
+}
+
 // TestSameSeedSameReport: whoever plays them, and how many at once.
 func TestSameSeedSameReport(t *testing.T) {
 	faults, mistakes := Kinds()
