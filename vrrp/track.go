@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"net/netip"
 	"slices"
 
 	"usvs/clock"
@@ -43,8 +44,9 @@ func effectOfFile(weight int, reverse bool, value int) effect {
 	return effect{weight: int(min(product, 253))}
 }
 
-// appraise works out the instance's priority and faults anew.
-func (i *instance) appraise() (prio int, faults []string) {
+// appraise works out the instance's priority and faults anew, with source to
+// send from.
+func (i *instance) appraise(source netip.Addr) (prio int, faults []string) {
 	sum := 0
 	add := func(what string, e effect) {
 		sum += e.weight
@@ -76,15 +78,15 @@ func (i *instance) appraise() (prio int, faults []string) {
 			add("tracked file "+t.Name+" has status -254", effectOfFile(w.Weight, w.Reverse, f.value))
 		}
 	}
-	return i.clamp(sum), append(faults, i.addressFaults()...)
+	return i.clamp(sum), append(faults, i.addressFaults(source)...)
 }
 
 // addressFaults is why the instance has no address to send from or nobody to
 // send to.
-func (i *instance) addressFaults() (faults []string) {
+func (i *instance) addressFaults(source netip.Addr) (faults []string) {
 	face := i.r.faces[i.carrier(Address{Interface: i.Interface})]
 	switch {
-	case !i.source.IsValid():
+	case !source.IsValid():
 		faults = append(faults, "no "+i.family()+" address for interface")
 	case i.TrackSource && i.Source.IsValid() && (face == nil || !face.has(i.Source)):
 		faults = append(faults, "src address not configured")
@@ -127,10 +129,14 @@ func (i *instance) unknown() bool {
 }
 
 // look finds out what the instance sends from, its priority and its faults,
-// and does nothing about it.
+// and does nothing about it. An address that is gone is still what a master says
+// farewell from.
 func (i *instance) look() {
-	i.source = i.findSource()
-	i.prio, i.faults = i.appraise()
+	source := i.findSource()
+	if source.IsValid() {
+		i.source = source
+	}
+	i.prio, i.faults = i.appraise(source)
 }
 
 // review has the instance act on what it tracks.
@@ -140,10 +146,10 @@ func (i *instance) review(now clock.Instant) {
 	i.prio, prio = prio, i.prio
 	i.setPriority(prio)
 	switch {
-	case len(i.faults) > 0 && !was:
-		i.fail(now)
-	case len(i.faults) == 0 && (was || i.state == Init):
+	case len(i.faults) == 0:
 		i.recover(now)
+	case !was:
+		i.fail(now)
 	}
 }
 

@@ -374,3 +374,49 @@ func TestMoreAddressesThanFit(t *testing.T) {
 		require.Len(t, fx.owns["VI_1"], 400)
 	}
 }
+
+// waitingForScript is an instance whose script has not run yet.
+func waitingForScript(t *testing.T, up bool) *rig {
+	r := &rig{t: t, now: second, node: &node{recorder: newRecorder()}}
+	i := basic(100)
+	i.Tracks.Scripts = []Track{{Name: "chk"}}
+	r.cfg = one(i)
+	r.cfg.Scripts = []Script{{Name: "chk", Interval: 10 * time.Second}}
+	r.Router = New(&r.cfg, r.recorder)
+	face := faceOf(1)
+	face.Up = up
+	r.SetInterface(r.now, face)
+	r.Start(r.now)
+	r.Tick(r.now)
+	return r
+}
+
+func TestAnInterfaceThatComesUpBeforeTheScriptHasRun(t *testing.T) {
+	r := waitingForScript(t, false)
+	require.Equal(t, Fault, r.state())
+	r.SetInterface(r.now, faceOf(1))
+	require.Equal(t, Fault, r.state(), "the script decides")
+	r.SetScript(r.now, "chk", ScriptResult{})
+	require.Equal(t, Backup, r.state())
+}
+
+func TestAnInterfaceThatGoesAndLosesItsAddress(t *testing.T) {
+	for _, six := range []bool{false, true} {
+		i := basic(100)
+		if i.IPv6 = six; six {
+			i.Addresses = prefixes("fe80::1", "2001:db8::1")
+		}
+		l := newLAN(t)
+		n := l.add(one(i))
+		n.next = 0
+		l.run(10 * time.Second)
+		require.Equal(t, Master, n.state())
+		n.sent = nil
+		n.SetInterface(l.now, Interface{Name: "eth0"})
+		require.Equal(t, Fault, n.state())
+		require.Empty(t, n.owns["VI_1"])
+		require.NotEmpty(t, n.sent, "it says so, with the address it had")
+		n.SetInterface(l.now, faceOf(1))
+		require.Equal(t, Backup, n.state())
+	}
+}
