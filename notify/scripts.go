@@ -109,7 +109,9 @@ func (s *Scripts) drain(queue string) {
 		}
 		select {
 		case s.slots <- struct{}{}:
-			s.run(c, policy)
+			if s.ctx.Err() == nil { // both may be ready
+				s.run(c, policy)
+			}
 			<-s.slots
 		case <-s.ctx.Done():
 		}
@@ -129,18 +131,19 @@ func (s *Scripts) next(queue string) (script.Command, script.Policy, bool) {
 }
 
 // run runs one script. Its status is of no consequence, but worth a line for
-// who looks into details.
+// who looks into details. What it writes is not read: a daemon that it leaves
+// behind may go on writing for as long as it lives.
 func (s *Scripts) run(c script.Command, policy script.Policy) {
 	prog, err := policy.Prepare(c)
 	if err != nil {
 		s.config.Log(Warning, err.Error())
 		return
 	}
-	exit := prog.Run(s.ctx, script.Options{Limit: s.config.Limit, Output: true})
+	exit := prog.Run(s.ctx, script.Options{Limit: s.config.Limit})
 	switch {
 	case exit.Err != nil:
 		s.config.Log(Warning, exit.Err.Error())
-	case !exit.OK() || exit.Output != "":
-		s.config.Log(Detail, fmt.Sprintf("script %s: %v: %q", prog, exit, exit.Output))
+	case !exit.OK():
+		s.config.Log(Detail, fmt.Sprintf("script %s: %v", prog, exit))
 	}
 }

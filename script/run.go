@@ -91,9 +91,10 @@ func (prog *Program) Run(ctx context.Context, o Options) Exit {
 	return exit
 }
 
-// canRead answers for a "program" that asks whether a file can be opened.
+// canRead answers for a "program" that asks whether a file can be opened. It
+// waits for nobody who would write to a FIFO.
 func (prog *Program) canRead() Exit {
-	f, err := os.Open(prog.path)
+	f, err := os.OpenFile(prog.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return Exit{Status: 1}
 	}

@@ -105,6 +105,8 @@ func TestAStrayChildDoesNotHoldUs(t *testing.T) {
 
 func TestAFileThatCanBeRead(t *testing.T) {
 	there := file(t, 0o600, "")
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 	for _, c := range []struct {
 		args []string
 		ok   bool
@@ -112,6 +114,7 @@ func TestAFileThatCanBeRead(t *testing.T) {
 		{[]string{"<" + there}, true},
 		{[]string{"<", there}, true},
 		{[]string{"<" + there + "x"}, false},
+		{[]string{"<" + fifo}, true}, // at once, though nobody writes
 		{[]string{"<"}, false},
 	} {
 		exit := prepare(t, c.args...).Run(t.Context(), Options{})
