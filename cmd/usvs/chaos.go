@@ -94,7 +94,7 @@ The exit status is 0 if all promises were kept, 1 if not, 2 for bad input.`,
 	fl.IntVar(&f.shrink, "shrink", 200, "how many runs may be spent to simplify each finding")
 	fl.StringVarP(&f.configID, "config-id", "i", shortHostname(), "the id that lines with @ are for")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notice of progress")
-	return cmd
+	return badUsage(cmd, chaosBadInput)
 }
 
 func kindNames(list []chaos.Kind) string {
@@ -107,7 +107,7 @@ func kindNames(list []chaos.Kind) string {
 
 func runChaos(out, errs io.Writer, in io.Reader, f *chaosFlags, args []string) error {
 	if f.seeds < 1 || f.workers < 1 || f.shrink < 0 {
-		return errors.New("--seeds and --workers are at least 1")
+		return errors.New("--seeds and --workers are at least 1, --shrink at least 0")
 	}
 	disk := &scriptsThere{diskFiles{in: in}}
 	lab, err := chaosLab(f, disk, args)

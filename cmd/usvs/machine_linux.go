@@ -94,7 +94,7 @@ func (n *node) warnOfInterfaces(conf *keepalived.Config) {
 }
 
 // errNoNode answers questions about VRRP and health checks.
-var errNoNode = fmt.Errorf("this director runs without VRRP and health checks: start it with usvs run --keepalived FILE: %w", ipvs.ErrNotReady)
+var errNoNode = fmt.Errorf("%w: this director runs without VRRP and health checks; start it with usvs run --keepalived FILE", ipvs.ErrNotReady)
 
 // nodeStatus is what usvs vrrp and usvs health show.
 func (n *node) nodeStatus(ctx context.Context) (any, error) {

@@ -68,6 +68,24 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 	return root
 }
 
+// badUsage gives a command whose exit status 1 has a meaning another status for
+// arguments and options that are wrong.
+func badUsage(cmd *cobra.Command, status int) *cobra.Command {
+	complain := func(cmd *cobra.Command, err error) error {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", cmd.CommandPath(), err)
+		return exitStatus(status)
+	}
+	check := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return complain(cmd, err)
+		}
+		return nil
+	}
+	cmd.SetFlagErrorFunc(complain)
+	return cmd
+}
+
 // knownCommand refuses what is no command, and says what may have been meant.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

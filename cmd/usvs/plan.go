@@ -71,7 +71,7 @@ configurations. The exit status is diff's: 0 nothing changes, 1 something does,
 	fl.BoolVar(&f.rules, "rules", false, "the files are rules, whatever they look like")
 	fl.StringVarP(&f.configID, "config-id", "i", shortHostname(), "the id that lines of keepalived.conf with @ are for")
 	fl.BoolVar(&f.asJSON, "json", false, "the plan as JSON")
-	return cmd
+	return badUsage(cmd, planTrouble)
 }
 
 // side is one of the two configurations.
@@ -79,6 +79,7 @@ type side struct {
 	name  string
 	state *plan.State
 	rules []byte // as usvs run --rules would read it
+	wrong bool   // a keepalived.conf that a reload refuses
 }
 
 func runPlan(out, errs io.Writer, in io.Reader, f planFlags, args []string) error {
@@ -117,12 +118,16 @@ func makePlan(f planFlags, disk *diskFiles, args []string) (*plan.Plan, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(args) == 1 {
+			s.state.Instances = nil // a director tells of services alone
+		}
 		sides = append(sides, s)
 	}
 	p := plan.Compare(sides[0].state, sides[1].state)
+	warnOfErrors(p, sides[0], sides[1])
 	if f.live {
 		if err := p.Connections(client.Connections); err != nil {
-			return nil, fmt.Errorf("the running director's connections: %w", err)
+			return nil, fmt.Errorf("the running director's connections: %w", explained(err))
 		}
 	}
 	if f.pcap != "" {
@@ -137,7 +142,7 @@ func makePlan(f planFlags, disk *diskFiles, args []string) (*plan.Plan, error) {
 func runningSide(client *api.Client) (side, error) {
 	services, err := client.Services()
 	if err != nil {
-		return side{}, fmt.Errorf("the running director: %w", err)
+		return side{}, fmt.Errorf("the running director: %w", explained(err))
 	}
 	rules, err := savedRules(client)
 	return side{name: "the running director", state: plan.FromServices(services), rules: rules}, err
@@ -165,7 +170,19 @@ func readSide(name string, disk *diskFiles, f planFlags) (side, error) {
 	if n, _ := report.Count(); n > 0 && len(config.VirtualServers) == 0 && len(config.Instances) == 0 {
 		return side{}, fmt.Errorf("%s: no virtual_server and no vrrp_instance in it that keepalived would take; usvs check %s says why", name, name)
 	}
-	return keepalivedSide(name, config)
+	s, err := keepalivedSide(name, config)
+	s.wrong = worstClass(report) >= keepalived.Invalid
+	return s, err
+}
+
+// warnOfErrors says that a configuration is shown as what its mistakes leave.
+func warnOfErrors(p *plan.Plan, before, after side) {
+	if before.wrong {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s has errors and is compared without what is wrong: usvs check %s", before.name, before.name))
+	}
+	if after.wrong {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s has errors and is compared without what is wrong; a reload refuses it: usvs check %s", after.name, after.name))
+	}
 }
 
 func rulesSide(name string, text []byte) (side, error) {

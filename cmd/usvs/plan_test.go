@@ -39,11 +39,12 @@ func TestPlan(t *testing.T) {
 	t.Chdir(t.TempDir())
 	twoServers := strings.Replace(oneServer, "real_server 10.1.0.1 80 {\n}\n", "real_server 10.1.0.1 80 {\n}\nreal_server 10.1.0.2 80 {\n}\n", 1)
 	for name, text := range map[string]string{
-		"one.conf":  oneServer,
-		"two.conf":  twoServers,
-		"one.rules": "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.1.0.1 -g -w 1\n",
-		"bad.rules": "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.2:80 -r 10.1.0.1 -g\n",
-		"bad.conf":  "foo\n",
+		"one.conf":   oneServer,
+		"two.conf":   twoServers,
+		"one.rules":  "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.1.0.1 -g -w 1\n",
+		"bad.rules":  "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.2:80 -r 10.1.0.1 -g\n",
+		"bad.conf":   "foo\n",
+		"wrong.conf": twoServers + "foo\n",
 	} {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
 	}
@@ -63,8 +64,11 @@ func TestPlan(t *testing.T) {
 		{"one.conf none.conf", planTrouble, "", "none.conf: no such file"},
 		{"one.conf one.conf --pcap none.pcapng", planTrouble, "", "none.pcapng"},
 		{"one.conf one.conf --pcap one.conf", planTrouble, "", "one.conf: pcap:"},
-		{"one.conf", 1, "", "usvs plan OLD NEW"},
-		{"--live --control @nobody one.conf", planTrouble, "", "the running director"},
+		{"one.conf", planTrouble, "", "usvs plan OLD NEW"},
+		{"one.conf two.conf --nonsense", planTrouble, "", "usvs plan: unknown flag"},
+		{"one.conf wrong.conf", planDiffers, "wrong.conf has errors and is compared without what is wrong; a reload refuses it", ""},
+		{"wrong.conf one.conf", planDiffers, "wrong.conf has errors and is compared without what is wrong: usvs check", ""},
+		{"--live --control @nobody one.conf", planTrouble, "", "No usvs director answers on @nobody"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			out, errs, status := runTool(t, "", append([]string{"plan"}, strings.Fields(c.args)...)...)

@@ -179,7 +179,7 @@ func (f *runFlags) configure(log *slog.Logger) (conf *keepalived.Config, err err
 	case len(f.interfaces) > 0 || f.tun != "":
 		return conf, nil
 	case conf == nil:
-		return nil, errors.New("no interface given: use -i INTERFACE (and --tun NAME where AF_PACKET is not allowed)")
+		return nil, errors.New("no interface given: use -i INTERFACE (and --tun NAME where AF_PACKET is not allowed), or --keepalived FILE")
 	}
 	list, err := impliedInterfaces(conf, hostNetwork{host.InterfaceTo, host.InterfaceWith})
 	if err != nil {
@@ -194,7 +194,7 @@ func (f *runFlags) configure(log *slog.Logger) (conf *keepalived.Config, err err
 		f.interfaces = append(f.interfaces, i.name)
 	}
 	if len(f.interfaces) == 0 {
-		return nil, errNoInterface
+		return nil, errors.New("none of the interfaces that the configuration needs is there: see ip link, or use -i INTERFACE")
 	}
 	return conf, nil
 }

@@ -46,7 +46,7 @@ func runIPVSAdm(tool string, args []string, address string) int {
 
 // noDirector says what to do when nobody answers on the control socket.
 func noDirector(address string) string {
-	return fmt.Sprintf("No usvs director answers on %s in this network namespace: start one with `usvs run -i INTERFACE`.", address)
+	return fmt.Sprintf("No usvs director answers on %s in this network namespace: start one with `usvs run -i INTERFACE` or `usvs run --keepalived FILE`.", address)
 }
 
 // explained turns the error of a call that reached no director into advice.
