@@ -8,18 +8,18 @@ import (
 func (i *instance) tickMaster(now clock.Instant) {
 	if !now.Before(i.burstAt) {
 		i.burstAt = clock.Never
-		i.burst(now, i.addresses(), i.GARP.Repeat)
+		i.burst(now, i.GARP.Repeat)
 	}
 	if !now.Before(i.lowerBurstAt) {
 		i.lowerBurstAt = clock.Never
-		i.burst(now, i.addresses(), i.GARP.LowerPrioRepeat)
+		i.burst(now, i.GARP.LowerPrioRepeat)
 	}
 	if now.Before(i.deadline) {
 		return
 	}
 	if !now.Before(i.refreshAt) {
 		i.refreshAt = now.Add(i.GARP.Refresh)
-		i.burst(now, i.addresses(), i.GARP.RefreshRepeat)
+		i.burst(now, i.GARP.RefreshRepeat)
 	}
 	i.advertise(now)
 }
@@ -87,7 +87,7 @@ func (i *instance) reclaim(now clock.Instant) {
 	if i.GARP.LowerPrioRepeat <= 0 {
 		return
 	}
-	i.burst(now, i.addresses(), i.GARP.LowerPrioRepeat)
+	i.burst(now, i.GARP.LowerPrioRepeat)
 	if i.GARP.LowerPrioDelay > 0 {
 		i.lowerBurstAt = now.Add(i.GARP.LowerPrioDelay)
 	}

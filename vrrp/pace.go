@@ -12,6 +12,7 @@ import (
 // announcement is an address to be announced when its interface's pace allows.
 type announcement struct {
 	of    *instance
+	place int // of the address among the instance's
 	iface string
 	addr  netip.Addr
 	mac   wire.MAC
@@ -59,16 +60,17 @@ func (l *lane) wake() clock.Instant {
 	return l.next
 }
 
-// burst announces addrs, all of them rep times over.
-func (i *instance) burst(now clock.Instant, addrs []Address, rep int) {
+// burst announces the addresses, all of them rep times over.
+func (i *instance) burst(now clock.Instant, rep int) {
+	addrs := i.addresses()
 	for n := range rep {
-		for _, a := range addrs {
-			i.announce(now, a, n == 0)
+		for place, a := range addrs {
+			i.announce(now, a, place, n == 0)
 		}
 	}
 }
 
-func (i *instance) announce(now clock.Instant, a Address, first bool) {
+func (i *instance) announce(now clock.Instant, a Address, place int, first bool) {
 	addr := a.Prefix.Addr()
 	a.Interface = i.carrier(a)
 	face := i.r.faces[a.Interface]
@@ -82,7 +84,7 @@ func (i *instance) announce(now clock.Instant, a Address, first bool) {
 		}
 		i.logf(Detail, "Sending/queueing %s on %s for %s", what, i.faceName(a), addr)
 	}
-	item := announcement{of: i, iface: a.Interface, addr: addr, mac: a.VMAC, six: addr.Is6()}
+	item := announcement{of: i, place: place, iface: a.Interface, addr: addr, mac: a.VMAC, six: addr.Is6()}
 	l := i.r.pacer(a.Interface).lane(item.six)
 	switch {
 	case l.interval == 0:
@@ -98,18 +100,25 @@ func (i *instance) announce(now clock.Instant, a Address, first bool) {
 // wait has an announcement wait, in keepalived's order: that of the
 // configuration, not that of asking.
 func (l *lane) wait(a announcement) {
-	if slices.Contains(l.waiting, a) {
-		return
+	k, there := slices.BinarySearchFunc(l.waiting, a, func(x, y announcement) int { return x.rank() - y.rank() })
+	if !there {
+		l.waiting = slices.Insert(l.waiting, k, a)
 	}
-	k, _ := slices.BinarySearchFunc(l.waiting, a, func(x, y announcement) int { return x.rank() - y.rank() })
-	l.waiting = slices.Insert(l.waiting, k, a)
 }
 
 // rank is the announcement's place in the configuration.
-func (a announcement) rank() int {
-	all := a.of.addresses()
-	place := slices.IndexFunc(all, func(x Address) bool { return x.Prefix.Addr() == a.addr })
-	return slices.Index(a.of.r.instances, a.of)<<16 + place
+func (a announcement) rank() int { return slices.Index(a.of.r.instances, a.of)<<20 + a.place }
+
+// placeOf is the place of an address among the instance's, -1 if it has none.
+func (i *instance) placeOf(iface string, addr netip.Addr) int {
+	is := func(a Address) bool { return a.Prefix.Addr() == addr && i.carrier(a) == iface }
+	if k := slices.IndexFunc(i.Addresses, is); k >= 0 {
+		return k
+	}
+	if k := slices.IndexFunc(i.Excluded, is); k >= 0 {
+		return len(i.Addresses) + k
+	}
+	return -1
 }
 
 // carrier is the interface an address is on: of an instance without one, that

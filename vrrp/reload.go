@@ -43,7 +43,7 @@ func (r *Router) Reload(now clock.Instant, cfg *Config) {
 	}
 	before := *r
 	r.build(cfg)
-	r.keepTracked(&before)
+	r.keepTracked(now, &before)
 	if !r.running {
 		return
 	}
@@ -88,10 +88,10 @@ func (r *Router) resume(now clock.Instant, before []*instance, heirs map[*instan
 }
 
 // keepTracked has scripts, processes and files go on as they were.
-func (r *Router) keepTracked(before *Router) {
+func (r *Router) keepTracked(now clock.Instant, before *Router) {
 	for _, s := range r.scripts {
 		if o := before.script(s.Name); o != nil {
-			s.running, s.last, s.nextRun = o.running, o.last, o.nextRun
+			s.running, s.last, s.nextRun = o.running, o.last, o.nextRun.Min(now.Add(s.Interval))
 			s.keep(o)
 			r.logKept(s)
 		} else if r.running {
@@ -185,7 +185,7 @@ func (i *instance) exchange(now clock.Instant, o *instance) {
 	}
 	if len(added) > 0 {
 		i.addAddresses(added)
-		i.burst(now, i.addresses(), i.GARP.Repeat)
+		i.burst(now, i.GARP.Repeat)
 	}
 }
 
@@ -198,12 +198,16 @@ func without(a, b []Address) []Address {
 	})
 }
 
-// keepWaiting has announcements go on waiting, if who has the address is kept.
+// keepWaiting has announcements go on waiting, if who has the address is kept
+// and still has it.
 func (r *Router) keepWaiting(before []*pacer, heirs map[*instance]*instance) {
 	for _, p := range before {
 		for _, l := range p.lanes {
 			for _, a := range l.waiting {
-				if a.of = heirs[a.of]; a.of != nil {
+				if a.of = heirs[a.of]; a.of == nil {
+					continue
+				}
+				if a.place = a.of.placeOf(a.iface, a.addr); a.place >= 0 {
 					to := r.pacer(a.iface).lane(a.six)
 					to.next = l.next
 					to.wait(a)

@@ -269,3 +269,56 @@ func TestStatus(t *testing.T) {
 	require.Equal(t, "10.9.0.1", s.Instances[0].Master.String())
 	require.Equal(t, 150, s.Instances[0].MasterPriority)
 }
+
+func TestReloadForgetsToAnnounceWhatIsGone(t *testing.T) {
+	r := newRig(t, Backup, nil)
+	r.Router.cfg.Pace.GARP = time.Second
+	r.groupPacers()
+	r.cfg.Pace.GARP = time.Second
+	r.now = r.instances[0].deadline
+	r.Tick(r.now)
+	r.took()
+	r.cfg.Instances[0].Addresses = prefixes("10.9.0.100")
+	r.Reload(r.now, &r.cfg)
+	require.NotContains(t, r.owns["VI_1"], netip.MustParsePrefix("10.9.0.101/32"))
+	r.took()
+	for range 5 {
+		r.now = r.now.Add(time.Second)
+		r.Tick(r.now)
+	}
+	require.NotContains(t, r.took(), "announce 10.9.0.101 on eth0")
+}
+
+func TestReloadToAShorterIntervalOfAScript(t *testing.T) {
+	r := newRig(t, Backup, nil)
+	r.cfg.Scripts = []Script{{Name: "chk", Interval: time.Hour}}
+	r.Reload(r.now, &r.cfg)
+	r.now = r.now.Add(time.Second)
+	r.Tick(r.now)
+	r.script(0)
+	r.cfg.Scripts = []Script{{Name: "chk", Interval: time.Second}}
+	r.Reload(r.now, &r.cfg)
+	r.runs = nil
+	r.now = r.now.Add(time.Second)
+	r.Tick(r.now)
+	require.Equal(t, []string{"chk"}, r.runs)
+}
+
+// What waits to be announced is found by its place: a node with thousands of
+// addresses has to keep up with its timers.
+func TestManyAnnouncementsWait(t *testing.T) {
+	i := basic(255)
+	i.Master = true
+	for k := range 3000 {
+		i.Excluded = append(i.Excluded, prefixes(netip.AddrFrom4([4]byte{10, 10, byte(k >> 8), byte(k)}).String())...)
+	}
+	cfg := one(i)
+	cfg.Pace.GARP = time.Millisecond
+	fx := newRecorder()
+	r := New(&cfg, fx)
+	r.SetInterface(second, faceOf(1))
+	r.Start(second)
+	r.Tick(second + 1000)
+	require.Equal(t, Master, r.instances[0].state)
+	require.Len(t, r.pacer("eth0").lane(false).waiting, 3002)
+}

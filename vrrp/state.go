@@ -102,7 +102,7 @@ func (i *instance) toMaster(now clock.Instant) {
 		i.interval = i.AdvertInterval
 	}
 	i.addAddresses(i.addresses())
-	i.burst(now, i.addresses(), i.GARP.Repeat)
+	i.burst(now, i.GARP.Repeat)
 	i.cancelBursts()
 	if i.GARP.Delay > 0 {
 		i.burstAt = now.Add(i.GARP.Delay)
