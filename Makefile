@@ -22,9 +22,13 @@ deps:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN_DEPS)
 
+# How many tests of a package run at once: those with networks of their own
+# mostly wait.
+PARALLEL ?= 4
+
 # Everything that must pass, with a list of what had to be skipped and why.
 test:
-	@$(GO) run ./internal/testrun -timeout 20m ./...
+	@$(GO) run ./internal/testrun -timeout 20m -parallel $(PARALLEL) ./...
 
 check: lint test parkpoints race
 
@@ -39,9 +43,9 @@ parkpoints:
 
 # Without tests that mostly wait for other programs: make test has them, and
 # others of their kind stay.
-RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills|TestBytes|TestFlood|TestShares)$$
+RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills|TestExecLargeTable|TestBytes|TestFlood|TestShares|TestPersistence|TestOwnHost.+|TestSIPCalls|TestVRRPInterop|TestNodePair)$$
 race:
-	$(GO) test -race -short -timeout 20m -skip '$(RACE_SKIP)' ./...
+	$(GO) test -race -short -timeout 20m -parallel $(PARALLEL) -skip '$(RACE_SKIP)' ./...
 
 # A gigabyte up and one down over every way in and out of a director and in
 # every forwarding mode, with equal hashes at both ends. make test moves 64 MiB.
