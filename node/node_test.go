@@ -1,11 +1,14 @@
 package node
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"usvs/vrrp"
 )
 
 // tutorial is the configuration of a hundred tutorials.
@@ -97,4 +100,50 @@ func TestFailover(t *testing.T) {
 	require.Empty(t, a.table())
 	l.run(time.Second)
 	require.True(t, b.has("192.168.1.100"), "priority 0 makes it quick")
+}
+
+// What the Router makes of strict_mode holds for the sockets, too.
+func TestSocketsAreThoseOfTheInstances(t *testing.T) {
+	p, err := newPlan(parsed(t, `vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    strict_mode
+    authentication {
+        auth_type AH
+        auth_pass secret
+    }
+    unicast_src_ip 10.0.0.1
+    unicast_peer {
+        10.0.0.2
+    }
+    virtual_ipaddress {
+        10.0.0.100
+    }
+}`), "host")
+	require.NoError(t, err)
+	require.Equal(t, []Socket{{Interface: "eth0", Group: standardGroup(false)}}, p.setup.Sockets)
+}
+
+// Two instances may have one address on two interfaces.
+func TestAnAddressInTwoPlaces(t *testing.T) {
+	l := newLab(t)
+	a := l.add("a", "192.168.1.1/24", tutorial)
+	a.boot()
+	fx := (*routerEffects)(a.node)
+	at := func(dev string) []vrrp.Address {
+		return []vrrp.Address{{Prefix: netip.MustParsePrefix("192.168.1.100/32"), Interface: dev}}
+	}
+	held := func() string {
+		st, ok := a.ctl.Snapshot().Stations.Get(netip.MustParseAddr("192.168.1.100"))
+		require.True(t, ok)
+		return st.Interface
+	}
+	fx.AddAddresses("VI_1", at("eth0"))
+	fx.AddAddresses("VI_2", at("eth1"))
+	require.Equal(t, "eth1", held())
+	fx.RemoveAddresses("VI_2", at("eth1"))
+	require.Equal(t, "eth0", held())
+	fx.RemoveAddresses("VI_1", at("eth0"))
+	_, ok := a.ctl.Snapshot().Stations.Get(netip.MustParseAddr("192.168.1.100"))
+	require.False(t, ok)
 }

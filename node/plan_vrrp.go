@@ -88,20 +88,30 @@ func (p *plan) instance(i *keepalived.Instance) vrrp.Instance {
 	if i.UnicastSrc.Set() {
 		v.Source = i.UnicastSrc.V
 	}
-	switch i.AuthType.V {
-	case "PASS":
-		v.Auth, v.Password = vrrp.Pass, i.AuthPass.V
-	case "AH":
-		v.Auth, v.Password = vrrp.AH, i.AuthPass.V
-	}
-	for _, peer := range i.UnicastPeers {
-		v.Peers = append(v.Peers, vrrp.Peer{Addr: peer.Addr, MinTTL: max(0, peer.MinTTL), MaxTTL: max(0, peer.MaxTTL)})
-	}
+	trust(&v, i)
 	if i.UseVMAC.Set() {
 		v.VMAC = &vrrp.VMAC{Name: i.UseVMAC.V, MAC: vmac(i), XmitBase: i.VMACXmitBase.V}
 	}
 	v.Addresses, v.Excluded = addresses(i, i.VirtualAddresses), addresses(i, i.ExcludedAddresses)
 	return v
+}
+
+// trust is whom an instance talks to, and how they know each other. The standard
+// has neither peers nor authentication, so that the sockets must have none either.
+func trust(v *vrrp.Instance, i *keepalived.Instance) {
+	if i.Strict.V {
+		return
+	}
+	for _, peer := range i.UnicastPeers {
+		v.Peers = append(v.Peers, vrrp.Peer{Addr: peer.Addr, MinTTL: max(0, peer.MinTTL), MaxTTL: max(0, peer.MaxTTL)})
+	}
+	switch {
+	case i.IPv6():
+	case i.AuthType.V == "PASS":
+		v.Auth, v.Password = vrrp.Pass, i.AuthPass.V
+	case i.AuthType.V == "AH":
+		v.Auth, v.Password = vrrp.AH, i.AuthPass.V
+	}
 }
 
 // vmac is the MAC that use_vmac names; of five bytes VRRP fills in the last.

@@ -40,16 +40,16 @@ func (r *routerEffects) AddAddresses(instance string, addrs []vrrp.Address) {
 		at := placing{a.Prefix, a.Interface}
 		p := n.placed[at]
 		if p.holders++; p.holders == 1 {
-			p.Address, p.vmac = virtualAddress(a), !a.VMAC.IsZero()
+			p.Address, p.mac = virtualAddress(a), a.VMAC
 			p.Interface = n.interfaceOf(instance, a)
-			held[a.Prefix.Addr()] = director.Station{Interface: p.Interface, MAC: a.VMAC}
+			held[a.Prefix.Addr()] = p.station()
 			fresh = append(fresh, p)
 		}
 		n.placed[at] = p
 	}
 	n.ctl.Hold(held)
 	for _, p := range fresh {
-		if p.vmac {
+		if p.vmac() {
 			n.carry(p.Prefix.Addr(), 1)
 		} else {
 			n.world.AddAddress(p.Address)
@@ -61,7 +61,7 @@ func (r *routerEffects) AddAddresses(instance string, addrs []vrrp.Address) {
 // to the World, which knows of it by Setup.Leftovers.
 func (r *routerEffects) RemoveAddresses(_ string, addrs []vrrp.Address) {
 	n := (*Node)(r)
-	var free []netip.Addr
+	free := map[netip.Addr]bool{}
 	for _, a := range addrs {
 		at := placing{a.Prefix, a.Interface}
 		p, ok := n.placed[at]
@@ -72,14 +72,31 @@ func (r *routerEffects) RemoveAddresses(_ string, addrs []vrrp.Address) {
 			continue
 		}
 		delete(n.placed, at)
-		if p.vmac {
+		if p.vmac() {
 			n.carry(p.Prefix.Addr(), -1)
 		} else {
 			n.world.RemoveAddress(p.Address)
 		}
-		free = append(free, p.Prefix.Addr())
+		free[p.Prefix.Addr()] = true
 	}
-	n.ctl.Release(free...)
+	n.release(free)
+}
+
+// release has the director own addresses no longer, but for those that are in
+// another place, too.
+func (n *Node) release(free map[netip.Addr]bool) {
+	left := map[netip.Addr]director.Station{}
+	for at, p := range n.placed {
+		a := at.prefix.Addr()
+		if st, several := left[a]; free[a] && (!several || p.Interface < st.Interface) {
+			left[a] = p.station()
+		}
+	}
+	n.ctl.Hold(left)
+	for a := range left {
+		delete(free, a)
+	}
+	n.ctl.Release(slices.Collect(maps.Keys(free))...)
 }
 
 // placing is where instances have an address, as configured: an instance may be
@@ -92,8 +109,14 @@ type placing struct {
 // placed is an address that instances have now.
 type placed struct {
 	Address
-	vmac    bool // the director has it, not the host
-	holders int  // instances
+	mac     wire.MAC // virtual: the director has it, not the host
+	holders int      // instances
+}
+
+func (p *placed) vmac() bool { return !p.mac.IsZero() }
+
+func (p *placed) station() director.Station {
+	return director.Station{Interface: p.Interface, MAC: p.mac}
 }
 
 // interfaceOf is where an address of an instance is: its own interface, the
