@@ -68,7 +68,7 @@ type Field struct {
 
 // Compare says what it takes to get from one state to the other.
 func Compare(from, to *State) *Plan {
-	p := &Plan{Warnings: []string{}}
+	p := &Plan{Services: []Service{}, Warnings: []string{}}
 	before, after := byID(from), byID(to)
 	var ids []ipvs.ServiceID
 	for i := range from.Services {

@@ -105,6 +105,7 @@ func runDirector(ctx context.Context, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	slog.SetDefault(log) // which package host writes to
 	own, err := parseOwn(f.own)
 	if err != nil {
 		return err
