@@ -18,6 +18,7 @@ type recorder struct {
 	owns   map[string][]netip.Prefix
 	said   []string // everything, in order
 	log    []string
+	plain  []string // of log, what is not Detail
 	events []string
 	runs   []string
 	send   func(iface string, packet []byte)
@@ -72,8 +73,11 @@ func (r *recorder) Notify(e Event) {
 	r.events = append(r.events, e.Line())
 	r.say("notify %s", e.Line())
 }
-func (r *recorder) Log(_ Level, text string) {
+func (r *recorder) Log(level Level, text string) {
 	r.log = append(r.log, text)
+	if level != Detail {
+		r.plain = append(r.plain, text)
+	}
 	r.say("log %s", text)
 }
 

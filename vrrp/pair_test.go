@@ -19,6 +19,14 @@ func TestTakesOverAfterTheMasterDownTimer(t *testing.T) {
 	require.Equal(t, Master, a.state(), "3.609375 s with priority 100")
 }
 
+// keepalived 2.2.7 without -D says no more.
+func TestLogWithoutDetail(t *testing.T) {
+	l := newLAN(t)
+	a := l.add(one(basic(100)))
+	l.run(4 * time.Second)
+	require.Equal(t, []string{"(VI_1) Entering BACKUP STATE (init)", "(VI_1) Entering MASTER STATE"}, a.plain)
+}
+
 func TestOrderOfTakingOver(t *testing.T) {
 	l := newLAN(t)
 	a := l.add(one(basic(100)))

@@ -184,10 +184,10 @@ func (i *instance) next() clock.Instant {
 
 func (i *instance) addAddresses(addrs []Address) {
 	if len(i.Addresses) > 0 {
-		i.logf(Info, "setting VIPs.")
+		i.logf(Detail, "setting VIPs.")
 	}
 	if len(i.Excluded) > 0 {
-		i.logf(Info, "setting E-VIPs.")
+		i.logf(Detail, "setting E-VIPs.")
 	}
 	if len(addrs) > 0 {
 		i.r.fx.AddAddresses(i.Name, addrs)
@@ -203,9 +203,9 @@ func (i *instance) removeAddresses(addrs []Address) {
 
 func (i *instance) logRemoving() {
 	if len(i.Addresses) > 0 {
-		i.logf(Info, "removing VIPs.")
+		i.logf(Detail, "removing VIPs.")
 	}
 	if len(i.Excluded) > 0 {
-		i.logf(Info, "removing E-VIPs.")
+		i.logf(Detail, "removing E-VIPs.")
 	}
 }
