@@ -120,7 +120,8 @@ func (a *Addresses) Add(addr Address) error {
 func (a *Addresses) Remove(addr Address) (bool, error) {
 	index, err := a.index(addr.Interface)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return false, nil // and its addresses are gone with it
+		a.forget(addr) // it is gone with its interface
+		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("remove address %v: %w", addr.Prefix, err)
@@ -137,6 +138,19 @@ func (a *Addresses) Remove(addr Address) (bool, error) {
 		return false, fmt.Errorf("remove address %v from %s: %w", addr.Prefix, addr.Interface, err)
 	}
 	return true, nil
+}
+
+// forget drops an address whose interface is gone: whatever is made with that
+// name or number, the address is not ours there.
+func (a *Addresses) forget(addr Address) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c, held := range a.held {
+		if held.Interface == addr.Interface && held.Prefix == addr.Prefix {
+			delete(a.held, c)
+		}
+	}
+	a.guard.tell(guardLine{Address: &addr})
 }
 
 func (a *Addresses) index(iface string) (int, error) {

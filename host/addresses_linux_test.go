@@ -1,12 +1,16 @@
 package host
 
 import (
+	"encoding/json"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"usvs/link/netnstest"
 	"usvs/wire"
@@ -104,6 +108,52 @@ func TestAddressesWithoutInterface(t *testing.T) {
 		assert.NoError(t, err)
 		assert.False(t, there)
 	})
+}
+
+// What is gone with its interface is not the guard's business any more.
+func TestAddressesGoneWithTheirInterface(t *testing.T) {
+	netnstest.NeedCommands(t, "ip")
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		a, _ := addresses(t, lab)
+		told, pipe, err := os.Pipe()
+		require.NoError(t, err)
+		defer told.Close()
+		done := make(chan struct{})
+		close(done)
+		a.guard = &guard{pipe: pipe, done: done}
+		addr := Address{Interface: "eth0", Prefix: netip.MustParsePrefix("10.9.0.100/32")}
+		require.NoError(t, a.Add(addr))
+		lab.Home.Run("ip", "link", "del", "eth0")
+		there, err := a.Remove(addr)
+		require.NoError(t, err)
+		assert.False(t, there)
+		assert.Empty(t, a.held)
+		var line guardLine
+		d := json.NewDecoder(told)
+		require.NoError(t, d.Decode(&line))
+		assert.True(t, line.Ours)
+		line = guardLine{}
+		require.NoError(t, d.Decode(&line))
+		assert.Equal(t, guardLine{Address: &addr}, line)
+	})
+}
+
+// A list that changes while it is read is read again.
+func TestWhole(t *testing.T) {
+	reads := 0
+	list, err := whole(func() ([]int, error) {
+		if reads++; reads < 3 {
+			return []int{1}, netlink.ErrDumpInterrupted
+		}
+		return []int{1, 2}, nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, []int{1, 2}, list)
+	list, err = whole(func() ([]int, error) { return []int{1}, netlink.ErrDumpInterrupted })
+	require.NoError(t, err, "a host that never rests is seen, too")
+	assert.Equal(t, []int{1}, list)
+	_, err = whole(func() ([]int, error) { return nil, unix.ENOMEM })
+	assert.ErrorIs(t, err, unix.ENOMEM)
 }
 
 func TestWatchInterfaces(t *testing.T) {

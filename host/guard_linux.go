@@ -53,7 +53,7 @@ type guard struct {
 	pipe    *os.File
 	process *os.Process
 	done    chan struct{}
-	lost bool // it cannot be told any more
+	lost    bool // it cannot be told any more
 }
 
 // startGuard starts a process of this program in the network namespace.

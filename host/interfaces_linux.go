@@ -82,10 +82,11 @@ func (w *InterfaceWatcher) Close() error {
 func (w *InterfaceWatcher) refresh() error {
 	inv := inventory{}
 	var err error
-	if inv.links, err = w.nl.LinkList(); err != nil && !interrupted(err) {
+	if inv.links, err = whole(w.nl.LinkList); err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	if inv.addrs, err = w.nl.AddrList(nil, netlink.FAMILY_ALL); err != nil && !interrupted(err) {
+	addrs := func() ([]netlink.Addr, error) { return w.nl.AddrList(nil, netlink.FAMILY_ALL) }
+	if inv.addrs, err = whole(addrs); err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
 	is := inv.interfaces()
@@ -95,6 +96,20 @@ func (w *InterfaceWatcher) refresh() error {
 	w.have = is
 	w.onChange(slices.Clone(is))
 	return nil
+}
+
+// wholeAttempts is how often a list is read before what there is of it counts.
+const wholeAttempts = 8
+
+// whole reads a list again when it changed meanwhile: it may lack what has been
+// there all the time, and an interface that seems to be gone costs mastership.
+func whole[T any](read func() ([]T, error)) (list []T, err error) {
+	for range wholeAttempts {
+		if list, err = read(); !interrupted(err) {
+			return list, err
+		}
+	}
+	return list, nil
 }
 
 // interfaces lists everything there is to know about interfaces.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -282,7 +283,7 @@ func (s *vrrpSocket) read(receive func(string, []byte)) {
 		if readErr != nil {
 			slog.Debug("host: VRRP socket", "interface", s.endpoint.Interface, "err", readErr)
 			if !transient(readErr) {
-				return
+				time.Sleep(readPause) // a director that hears nothing becomes a second master
 			}
 			continue
 		}
@@ -296,8 +297,8 @@ func (s *vrrpSocket) read(receive func(string, []byte)) {
 	}
 }
 
-// transient reports whether reading goes on after an error: those the network
-// reports do not concern the socket.
+// transient reports whether reading goes on at once after an error: those the
+// network reports do not concern the socket.
 func transient(err error) bool {
 	return errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) ||
 		errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.ENOPROTOOPT) ||

@@ -3,7 +3,9 @@ package host
 import (
 	"encoding/hex"
 	"net/netip"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -141,4 +143,25 @@ func TestVRRPSet(t *testing.T) {
 		assert.Equal(t, "eth2", receive(t, "the second", b.got).iface)
 		assert.Error(t, a.Send("eth0", []byte{0x45}, wire.MAC{}), "no packet")
 	})
+}
+
+// A socket is read until it is closed, whatever the kernel says.
+func TestReadingGoesOnAfterErrors(t *testing.T) {
+	in, out, err := os.Pipe() // recvmsg fails: it is no socket
+	require.NoError(t, err)
+	defer out.Close()
+	_, err = out.Write([]byte("x"))
+	require.NoError(t, err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		(&vrrpSocket{file: in}).read(func(string, []byte) {})
+	}()
+	select {
+	case <-ended:
+		t.Fatal("it is deaf")
+	case <-time.After(3 * readPause):
+	}
+	require.NoError(t, in.Close())
+	receive(t, "its end", ended)
 }
