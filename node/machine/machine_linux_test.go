@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -117,5 +118,28 @@ func TestMachine(t *testing.T) {
 		stop()
 		assert.NotContains(t, addrs(), "10.9.0.100")
 		assert.Error(t, m.Do(context.Background(), func(clock.Instant, *node.Node) {}), "it has stopped")
+	})
+}
+
+// keepalived 2.2.7 does the same.
+func TestReloadOverwritesNoTrackFile(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		lab.Veth(lab.Home, "eth0", lab.Namespace("peer"), "eth0")
+		lab.Home.AddAddr("eth0", "10.9.0.1/24")
+		path := filepath.Join(t.TempDir(), "number")
+		text := "track_file tf {\n file " + path + "\n init_file 5 overwrite\n}\n" + aloneConf
+		number := func() string {
+			b, _ := os.ReadFile(path)
+			return string(b)
+		}
+		require.NoError(t, os.WriteFile(path, []byte("7\n"), 0o600))
+		m, _, _ := start(t, text)
+		require.Eventually(t, func() bool { return number() == "5\n" }, 10*time.Second, time.Millisecond)
+		require.NoError(t, os.WriteFile(path, []byte("9\n"), 0o600))
+		conf, _ := keepalived.Parse("conf", keepalived.Options{Files: keepalived.Text{"conf": text}})
+		var err error
+		require.NoError(t, m.Do(t.Context(), func(now clock.Instant, n *node.Node) { err = n.Reload(now, conf) }))
+		require.NoError(t, err)
+		assert.Equal(t, "9\n", number())
 	})
 }

@@ -25,7 +25,8 @@ type fifo struct {
 func (w *world) Configure(s *node.Setup) {
 	old := w.setup
 	w.setup = s
-	if old == nil {
+	reload := old != nil
+	if !reload {
 		old = &node.Setup{}
 		w.clear(s.Leftovers)
 	}
@@ -34,7 +35,7 @@ func (w *world) Configure(s *node.Setup) {
 	w.notifiers.SetPolicy(policy)
 	w.probes.SetPolicy(policy)
 	w.setTrackers(policy)
-	w.setFiles(old.Files)
+	w.setFiles(old.Files, reload)
 	w.setFIFOs(policy)
 	if !reflect.DeepEqual(old.Mail, s.Mail) {
 		w.setMailer()
@@ -103,8 +104,9 @@ func (w *world) setTrackers(policy script.Policy) {
 	w.processes.Set(processes)
 }
 
-// setFiles watches the files of the setup instead of the old ones.
-func (w *world) setFiles(old []node.TrackFile) {
+// setFiles watches the files of the setup instead of the old ones. Like
+// keepalived it overwrites none at a reload: by then it has a say.
+func (w *world) setFiles(old []node.TrackFile, reload bool) {
 	for _, f := range old {
 		if !slices.ContainsFunc(w.setup.Files, func(n node.TrackFile) bool { return n.Name == f.Name }) {
 			w.files.Unwatch(f.Name)
@@ -112,7 +114,7 @@ func (w *world) setFiles(old []node.TrackFile) {
 	}
 	for _, f := range w.setup.Files {
 		if f.Init != nil {
-			if err := track.InitFile(f.Path, *f.Init, f.Overwrite); err != nil {
+			if err := track.InitFile(f.Path, *f.Init, f.Overwrite && !reload); err != nil {
 				w.log.Warn("track_file "+f.Name, "err", err)
 			}
 		}
