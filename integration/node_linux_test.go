@@ -284,3 +284,16 @@ func TestNoNode(t *testing.T) {
 		}
 	})
 }
+
+// A second director touches nothing of the first one's.
+func TestASecondDirectorInTheNamespace(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		lab.Veth(lab.Home, "eth0", lab.Namespace("peer"), "eth0")
+		startDirector(t, lab.Home, "-i eth0")
+		capture := filepath.Join(t.TempDir(), "capture")
+		second := launchDirector(t, lab.Home, "-i", "eth0", "--pcap", capture)
+		eventually(t, "the second one ends", second.ended)
+		assert.True(t, second.logged("control socket"), second.proc.Output())
+		assert.NoFileExists(t, capture)
+	})
+}

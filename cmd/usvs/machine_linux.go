@@ -102,8 +102,10 @@ func (n *node) nodeStatus(ctx context.Context) (any, error) {
 		return nil, errNoNode
 	}
 	var s lvs.Status
-	err := n.machine.Do(ctx, func(now clock.Instant, node *lvs.Node) { s = node.Status(now) })
-	return s, err
+	if err := n.machine.Do(ctx, func(now clock.Instant, node *lvs.Node) { s = node.Status(now) }); err != nil {
+		return nil, err // and s may be written later
+	}
+	return s, nil
 }
 
 // machineStatus adds what the node counts: usvs vrrp and usvs health say more.

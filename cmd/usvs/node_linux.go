@@ -296,13 +296,9 @@ func (n *node) eachMember(do func(member) error) {
 
 // run works until outer is done. ready is called when frames flow and the
 // control socket answers.
-func (n *node) run(outer context.Context, ready func()) error {
+func (n *node) run(outer context.Context, ln net.Listener, signals <-chan os.Signal, ready func()) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(outer))
 	defer cancel(nil)
-	ln, err := api.Listen(controlAddress)
-	if err != nil {
-		return err
-	}
 	var wg sync.WaitGroup
 	start := func(what string, f func() error) {
 		wg.Go(func() {
@@ -323,7 +319,7 @@ func (n *node) run(outer context.Context, ready func()) error {
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
 	stopMachine := n.startMachine()
 	ready()
-	n.serveSignals(outer, ctx)
+	n.serveSignals(signals, outer, ctx)
 	n.log.Info("stopping")
 	stopMachine() // while frames still flow
 	cancel(nil)
@@ -339,12 +335,17 @@ func (n *node) run(outer context.Context, ready func()) error {
 	return context.Cause(ctx)
 }
 
-// serveSignals does what signals ask for until the director is to stop, or
-// cannot go on.
-func (n *node) serveSignals(stop, broken context.Context) {
+// catchSignals is called early: a director that is still starting must not die
+// of a reload.
+func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, signalJSON)
-	defer signal.Stop(signals)
+	return signals
+}
+
+// serveSignals does what signals ask for until the director is to stop, or
+// cannot go on.
+func (n *node) serveSignals(signals <-chan os.Signal, stop, broken context.Context) {
 	for {
 		select {
 		case s := <-signals:

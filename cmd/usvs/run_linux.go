@@ -17,6 +17,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"usvs/api"
 	"usvs/control"
 	"usvs/host"
 	"usvs/ipvs"
@@ -146,6 +147,13 @@ func runDirector(ctx context.Context, f runFlags) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	signals := catchSignals()
+	defer signal.Stop(signals)
+	ln, err := api.Listen(controlAddress) // before a second director touches anything
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
 	n, err := openNode(f, own, vips, ftpPorts, log)
 	if err != nil {
 		return err
@@ -162,7 +170,7 @@ func runDirector(ctx context.Context, f runFlags) error {
 			return err
 		}
 	}
-	return n.run(ctx, func() {
+	return n.run(ctx, ln, signals, func() {
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 		log.Info("director is running", "interfaces", n.names, "own", f.own, "control", controlAddress)
 	})
