@@ -367,3 +367,9 @@ func FuzzAnswers(f *testing.F) {
 		}
 	})
 }
+
+func TestReplyBuffer(t *testing.T) {
+	assert.Equal(t, 1, replyBuffer(&health.UDPExchange{MaxReply: 255}))
+	assert.Equal(t, 256, replyBuffer(&health.UDPExchange{RequireReply: true, MaxReply: 255}))
+	assert.Equal(t, 64<<10, replyBuffer(&health.UDPExchange{RequireReply: true, MaxReply: 1 << 20}))
+}

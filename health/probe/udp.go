@@ -34,7 +34,7 @@ func takesDatagram(ctx context.Context, dial Dial, p *health.Probe) health.Resul
 	if _, err := c.Write(exchange.Payload); err != nil {
 		return failure("failed", err)
 	}
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, replyBuffer(&exchange))
 	n, err := c.Read(buf)
 	switch {
 	case isTimeout(err) && exchange.RequireReply:
@@ -48,6 +48,15 @@ func takesDatagram(ctx context.Context, dial Dial, p *health.Probe) health.Resul
 		return failure("failed", err)
 	}
 	return success
+}
+
+// replyBuffer is as much of a reply as tells whether it is right, in bytes:
+// thousands of checks wait at once.
+func replyBuffer(x *health.UDPExchange) int {
+	if !x.RequireReply {
+		return 1
+	}
+	return min(max(x.MaxReply, len(x.Reply))+1, 64<<10)
 }
 
 // rightReply compares a reply with the one that is asked for.
