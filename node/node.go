@@ -165,15 +165,23 @@ func (n *Node) SetInterface(now clock.Instant, i vrrp.Interface) {
 	for _, p := range i.Addrs {
 		n.carry(p.Addr(), 1)
 	}
-	for _, p := range old.Addrs {
+	n.uncarry(old)
+}
+
+// uncarry tells of the addresses that an interface had.
+func (n *Node) uncarry(i vrrp.Interface) {
+	for _, p := range i.Addrs {
 		n.carry(p.Addr(), -1)
 	}
 }
 
 // RemoveInterface tells that an interface is gone.
 func (n *Node) RemoveInterface(now clock.Instant, name string) {
-	n.SetInterface(now, vrrp.Interface{Name: name})
+	n.now = now
+	old := n.ifaces[name]
 	delete(n.ifaces, name)
+	n.router.RemoveInterface(now, name)
+	n.uncarry(old)
 }
 
 // carry tells the Monitor, for ha_suspend, of an address that is here once more

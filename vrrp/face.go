@@ -39,6 +39,16 @@ func (r *Router) SetInterface(now clock.Instant, i Interface) {
 	r.reviewAll(now)
 }
 
+// RemoveInterface tells that an interface is gone. What comes and goes on a host
+// with containers is not remembered.
+func (r *Router) RemoveInterface(now clock.Instant, name string) {
+	r.SetInterface(now, Interface{Name: name})
+	if f := r.faces[name]; f.turnsAt == clock.Never {
+		delete(r.faces, name)
+		r.faceList = slices.DeleteFunc(r.faceList, func(g *face) bool { return g == f })
+	}
+}
+
 // turn has the state of an interface count at once, or begins to wait.
 func (r *Router) turn(now clock.Instant, f *face) {
 	if f.Up == f.up {

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -419,4 +420,19 @@ func TestAnInterfaceThatGoesAndLosesItsAddress(t *testing.T) {
 		n.SetInterface(l.now, faceOf(1))
 		require.Equal(t, Backup, n.state())
 	}
+}
+
+func TestInterfacesThatComeAndGoAreForgotten(t *testing.T) {
+	r := newRig(t, Master, nil)
+	for k := range 100 {
+		name := fmt.Sprint("veth", k)
+		r.SetInterface(r.now, Interface{Name: name, Up: true})
+		r.RemoveInterface(r.now, name)
+	}
+	require.Len(t, r.faces, 1)
+	require.Len(t, r.faceList, 1)
+	r.RemoveInterface(r.now, "eth0")
+	require.Equal(t, Fault, r.state())
+	r.face(true)
+	require.Equal(t, Backup, r.state())
 }
