@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -109,8 +110,11 @@ func runChaos(out, errs io.Writer, in io.Reader, f *chaosFlags, args []string) e
 	if f.seeds < 1 || f.workers < 1 || f.shrink < 0 {
 		return errors.New("--seeds and --workers are at least 1, --shrink at least 0")
 	}
+	if f.seed > math.MaxUint64-uint64(f.seeds) {
+		return fmt.Errorf("--seed %d: there are no %d seeds from there on", f.seed, f.seeds)
+	}
 	disk := &scriptsThere{diskFiles{in: in}}
-	lab, err := chaosLab(f, disk, args)
+	lab, err := chaosLab(f, disk, errs, args)
 	if err != nil {
 		return err
 	}
@@ -139,16 +143,31 @@ type scriptsThere struct{ diskFiles }
 // Executable implements keepalived.Files.
 func (*scriptsThere) Executable(string) bool { return true }
 
+// runnable says what is wrong with a configuration, and is an error only of one
+// that keepalived would not run by: it makes do with most mistakes.
+func runnable(errs io.Writer, name string, config *keepalived.Config, report *keepalived.Report) error {
+	for _, p := range report.Problems {
+		if p.Class == keepalived.Fatal {
+			return fmt.Errorf("%v; see usvs check %s", p, name)
+		}
+		if p.Class == keepalived.Invalid {
+			fmt.Fprintf(errs, "usvs chaos: %v; tried without it, as keepalived does\n", p)
+		}
+	}
+	if len(config.Files) == 0 {
+		return fmt.Errorf("%s cannot be read; see usvs check %s", name, name)
+	}
+	return nil
+}
+
 // chaosLab reads the configurations.
-func chaosLab(f *chaosFlags, disk *scriptsThere, args []string) (*chaos.Lab, error) {
+func chaosLab(f *chaosFlags, disk *scriptsThere, errs io.Writer, args []string) (*chaos.Lab, error) {
 	var inputs []chaos.Input
 	dir, _ := os.Getwd()
 	for _, name := range args {
 		config, report := keepalived.Parse(name, keepalived.Options{Files: disk, ConfigID: f.configID, Dir: dir, Extensions: true})
-		for _, p := range report.Problems {
-			if p.Class.Error() && p.Class != keepalived.Insecure {
-				return nil, fmt.Errorf("%v; see usvs check %s", p, name)
-			}
+		if err := runnable(errs, name, config, report); err != nil {
+			return nil, err
 		}
 		inputs = append(inputs, chaos.Input{Name: name, Config: config})
 	}

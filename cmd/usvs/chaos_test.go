@@ -62,6 +62,19 @@ func TestChaosPair(t *testing.T) {
 	require.Contains(t, out, "a backup takes over within")
 }
 
+// keepalived runs by a file with mistakes, and so does chaos.
+func TestChaosDoesWithoutMistakes(t *testing.T) {
+	text, err := os.ReadFile(masterConf)
+	require.NoError(t, err)
+	name := filepath.Join(t.TempDir(), "master.conf")
+	wrong := strings.Replace(string(text), "priority 150", "priority 150\n    no_such_keyword", 1)
+	require.NoError(t, os.WriteFile(name, []byte(wrong), 0o600))
+	out, errs, status := chaosRun(t, "", name, backupConf, "--seeds", "3")
+	require.Zero(t, status, out)
+	require.Contains(t, errs, "no_such_keyword")
+	require.Contains(t, errs, "tried without it")
+}
+
 func TestChaosPlaysASchedule(t *testing.T) {
 	out, _, status := chaosRun(t, "at 10s for 10s crash director1\n", masterConf, backupConf, "--seeds", "1", "--play", "-")
 	require.Zero(t, status)
@@ -71,7 +84,7 @@ func TestChaosPlaysASchedule(t *testing.T) {
 
 func TestChaosBadInput(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.conf")
-	require.NoError(t, os.WriteFile(bad, []byte("vrrp_instance X {\n priority 999\n}\n"), 0o600))
+	require.NoError(t, os.WriteFile(bad, []byte("global_defs {\n smtp_server\n}\n"), 0o600))
 	for _, c := range []struct {
 		args []string
 		in   string
@@ -86,6 +99,7 @@ func TestChaosBadInput(t *testing.T) {
 		{[]string{masterConf, "--play", "-", "--seeds", "1"}, "at 1s for 1s crash nobody\n", "no nobody here"},
 		{nil, "", "which configurations?"},
 		{[]string{masterConf, "--seeds", "many"}, "", "--seeds"},
+		{[]string{masterConf, "--seed", "18446744073709551615"}, "", "--seed"},
 		{[]string{masterConf, "--nonsense"}, "", "--nonsense"},
 		{[]string{masterConf, "--shrink", "-1"}, "", "--shrink"},
 	} {
