@@ -44,8 +44,9 @@ parkpoints:
 # Without tests that mostly wait for other programs: make test has them, and
 # others of their kind stay.
 RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills|TestExecLargeTable|TestBytes|TestFlood|TestShares|TestPersistence|TestOwnHost.+|TestSIPCalls|TestVRRPInterop|TestNodePair)$$
+RACE_PKGS ?= ./...
 race:
-	$(GO) test -race -short -timeout 20m -parallel $(PARALLEL) -skip '$(RACE_SKIP)' ./...
+	$(GO) test -race -short -timeout 20m -parallel $(PARALLEL) -skip '$(RACE_SKIP)' $(RACE_PKGS)
 
 # A gigabyte up and one down over every way in and out of a director and in
 # every forwarding mode, with equal hashes at both ends. make test moves 64 MiB.

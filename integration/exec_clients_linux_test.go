@@ -79,6 +79,7 @@ type client interface {
 // of changes from several threads, under a storm of signals to them and to the
 // wrapper: each change happens once, and the table reads back as it must be.
 func TestExecGoClients(t *testing.T) {
+	t.Parallel()
 	job := clientJob{Workers: 8, Operations: 5000, Seed: 20261, Storm: true, Foretold: true}
 	if testing.Short() || raceEnabled {
 		job.Operations = 800

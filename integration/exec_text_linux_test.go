@@ -89,6 +89,7 @@ func fitsSocketOptions(tr *oracle.Trace) bool {
 // Every command of the recordings prints what it did on the kernel, and ends
 // as it did there: Debian's ipvsadm in the wrapper, and usvs's own.
 func TestExecText(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "ipvsadm", "ipvsadm-save", "ip", "nft", "prlimit")
 	for i := range textPlayers {
 		p := &textPlayers[i]

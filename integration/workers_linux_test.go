@@ -23,6 +23,7 @@ func needCPUs(t *testing.T, n int) {
 // Several workers on each interface do what one does: every mode works, each
 // connection is counted once, and there is one ARP answer.
 func TestWorkers(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl", "arping")
 	needCPUs(t, 2)
 	for _, io := range packetBackends {
