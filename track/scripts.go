@@ -59,7 +59,7 @@ func (s *Scripts) Set(policy script.Policy, scripts map[string]Script) {
 func (s *Scripts) Run(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	todo, known := s.scripts[name]
+	what, known := s.scripts[name]
 	if s.closed || !known || s.running[name] != nil {
 		return false
 	}
@@ -69,7 +69,7 @@ func (s *Scripts) Run(name string) bool {
 	policy := s.policy
 	s.all.Go(func() {
 		defer cancel()
-		exit := run(ctx, policy, todo)
+		exit := run(ctx, policy, what)
 		if s.finished(name, a) {
 			s.done(name, exit)
 		}
@@ -77,12 +77,12 @@ func (s *Scripts) Run(name string) bool {
 	return true
 }
 
-func run(ctx context.Context, policy script.Policy, todo Script) script.Exit {
-	prog, err := policy.Prepare(todo.Command)
+func run(ctx context.Context, policy script.Policy, what Script) script.Exit {
+	prog, err := policy.Prepare(what.Command)
 	if err != nil {
 		return script.Exit{Err: err}
 	}
-	return prog.Run(ctx, script.Options{Limit: todo.Limit, Bound: true})
+	return prog.Run(ctx, script.Options{Limit: what.Limit, Bound: true})
 }
 
 // finished notes the end of a run, and reports whether anybody wants to know.

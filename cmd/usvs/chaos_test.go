@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -19,19 +18,7 @@ const (
 // chaosRun runs usvs chaos and returns what it prints and its exit status.
 func chaosRun(t *testing.T, in string, args ...string) (out, errs string, status int) {
 	t.Helper()
-	cmd := newChaosCmd()
-	var o, e bytes.Buffer
-	cmd.SetOut(&o)
-	cmd.SetErr(&e)
-	cmd.SetIn(strings.NewReader(in))
-	cmd.SetArgs(args)
-	cmd.SilenceUsage, cmd.SilenceErrors = true, true
-	err := cmd.Execute()
-	if exit, ok := err.(exitStatus); ok {
-		return o.String(), e.String(), int(exit)
-	}
-	require.NoError(t, err)
-	return o.String(), e.String(), 0
+	return runTool(t, in, append([]string{"chaos"}, args...)...)
 }
 
 func TestChaos(t *testing.T) {
