@@ -143,6 +143,23 @@ type UDPExchange struct {
 	MinReply, MaxReply int
 }
 
+// Accepts reports whether a reply is one that is asked for.
+func (x *UDPExchange) Accepts(reply []byte) bool {
+	if len(reply) < x.MinReply || len(reply) > x.MaxReply || len(reply) < len(x.Reply) {
+		return false
+	}
+	for i, want := range x.Reply {
+		mask := byte(0xff)
+		if i < len(x.ReplyMask) {
+			mask = x.ReplyMask[i]
+		}
+		if (reply[i]^want)&mask != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Outcome is how an attempt ended.
 type Outcome uint8
 

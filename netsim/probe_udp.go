@@ -75,7 +75,7 @@ func (a *attempt) answered(b []byte) {
 		// no answer to this question
 	case a.p.Kind == health.DNS && b[3]&0xf != 0:
 		a.end(failure(fmt.Sprintf("read error occurred. (rcode = %d)", b[3]&0xf), nil))
-	case a.p.Kind == health.UDP && requiresReply(a.p) && !rightReply(b, a.p.UDP):
+	case a.p.Kind == health.UDP && requiresReply(a.p) && !a.p.UDP.Accepts(b):
 		a.end(failure("failed", errReply))
 	default:
 		a.end(success)
@@ -86,23 +86,6 @@ var errReply = errors.New("the reply is not the one that is asked for")
 
 // requiresReply reports whether silence is a failure of UDP_CHECK.
 func requiresReply(p *health.Probe) bool { return p.UDP != nil && p.UDP.RequireReply }
-
-// rightReply compares a reply with the one that is asked for.
-func rightReply(b []byte, x *health.UDPExchange) bool {
-	if len(b) < x.MinReply || len(b) > x.MaxReply || len(b) < len(x.Reply) {
-		return false
-	}
-	for i, want := range x.Reply {
-		mask := byte(0xff)
-		if i < len(x.ReplyMask) {
-			mask = x.ReplyMask[i]
-		}
-		if (b[i]^want)&mask != 0 {
-			return false
-		}
-	}
-	return true
-}
 
 // dnsID tells the questions of attempts apart.
 func (a *attempt) dnsID() uint16 { return uint16(a.id) }

@@ -67,17 +67,8 @@ func rightReply(reply []byte, x *health.UDPExchange) error {
 	if n := len(reply); n < x.MinReply || n > x.MaxReply {
 		return fmt.Errorf("the reply has %d bytes", n)
 	}
-	if len(reply) < len(x.Reply) {
+	if !x.Accepts(reply) {
 		return errReply
-	}
-	for i, want := range x.Reply {
-		mask := byte(0xff)
-		if i < len(x.ReplyMask) {
-			mask = x.ReplyMask[i]
-		}
-		if (reply[i]^want)&mask != 0 {
-			return errReply
-		}
 	}
 	return nil
 }
