@@ -46,6 +46,7 @@ func (n *node) startMachine() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer n.flushLog() // before what a panic says
 		n.machine.Run(ctx)
 	}()
 	return func() {

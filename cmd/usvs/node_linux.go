@@ -70,6 +70,7 @@ type node struct {
 	profiles  net.Listener     // nil: nobody may ask
 	machine   *machine.Machine // nil: there is no keepalived.conf
 	reload    func() error
+	flushLog  func()
 }
 
 func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16, log *slog.Logger) (n *node, err error) {
@@ -302,6 +303,7 @@ func (n *node) run(outer context.Context, ln net.Listener, signals <-chan os.Sig
 	var wg sync.WaitGroup
 	start := func(what string, f func() error) {
 		wg.Go(func() {
+			defer n.flushLog() // before what a panic says
 			if err := f(); err != nil && ctx.Err() == nil {
 				cancel(fmt.Errorf("%s: %w", what, err))
 			}
@@ -339,6 +341,8 @@ func (n *node) run(outer context.Context, ln net.Listener, signals <-chan os.Sig
 // of a reload.
 func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 1)
+	// A log whose reader has gone is not the end.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, signalJSON)
 	return signals
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,10 +103,11 @@ and root to run scripts as somebody else.`,
 }
 
 func runDirector(ctx context.Context, f runFlags) error {
-	log, err := newLogger(f)
+	log, flush, err := newLogger(f, os.Stderr)
 	if err != nil {
 		return err
 	}
+	defer flush()        // at the end, and before what a panic says
 	slog.SetDefault(log) // which package host writes to
 	own, err := parseOwn(f.own)
 	if err != nil {
@@ -159,6 +161,7 @@ func runDirector(ctx context.Context, f runFlags) error {
 		return err
 	}
 	defer n.close()
+	n.flushLog = flush
 	n.reload = func() error { return n.reloadRules(f.rules) }
 	if f.rules != "" {
 		if err := n.loadRules(f.rules); err != nil {
@@ -208,19 +211,33 @@ func (f *runFlags) configure(log *slog.Logger) (conf *keepalived.Config, err err
 	return conf, nil
 }
 
-func newLogger(f runFlags) (*slog.Logger, error) {
+// newLogger makes the log of a director. It writes to stderr whenever stderr
+// takes it; flush waits for that, within bounds.
+func newLogger(f runFlags, stderr io.Writer) (log *slog.Logger, flush func(), err error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", f.logLevel)
+		return nil, nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", f.logLevel)
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	switch f.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(os.Stderr, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
+	handler, known := logFormats[f.logFormat]
+	if !known {
+		return nil, nil, fmt.Errorf("--log-format %q: want text or json", f.logFormat)
 	}
-	return nil, fmt.Errorf("--log-format %q: want text or json", f.logFormat)
+	queue := newLogQueue(stderr, func(lost int) []byte {
+		var line bytes.Buffer
+		slog.New(handler(&line, level)).Warn("lines of the log are lost here: it was not read", "lines", lost)
+		return line.Bytes()
+	})
+	return slog.New(handler(queue, level)), func() { queue.flush(logPatience) }, nil
+}
+
+// logFormats are the words of --log-format.
+var logFormats = map[string]func(io.Writer, slog.Leveler) slog.Handler{
+	"text": func(w io.Writer, l slog.Leveler) slog.Handler {
+		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})
+	},
+	"json": func(w io.Writer, l slog.Leveler) slog.Handler {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})
+	},
 }
 
 func parseOwn(s string) (control.Own, error) {
