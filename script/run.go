@@ -9,16 +9,12 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
 
 // Grace is how long a program has between SIGTERM and SIGKILL.
 const Grace = 2 * time.Second
-
-// outputLimit bounds what is kept of a program's output, in bytes.
-const outputLimit = 4096
 
 // Options of one run.
 type Options struct {
@@ -109,20 +105,39 @@ func (prog *Program) execute(ctx context.Context, o Options, file string, argv .
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
-	out := &beginning{}
 	cmd := &exec.Cmd{Path: file, Dir: "/", Args: slices.Concat(argv, prog.args[1:], o.Args)}
+	cmd.Env = environment(cmd.Environ())
 	cmd.SysProcAttr = prog.attributes(o.Bound)
-	cmd.WaitDelay = o.grace() // of a pipe that a stray child keeps open
+	var out *output // nil: nobody wants it
+	var err error
 	if o.Output {
-		cmd.Stdout, cmd.Stderr = out, out
+		if out, err = capture(cmd); err != nil {
+			return Exit{Err: fmt.Errorf("script %s: %w", prog, err)}
+		}
 	}
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	out.begin()
+	if err != nil {
+		out.end()
 		return Exit{Err: fmt.Errorf("script %s: %w", prog, err)}
 	}
 	exit := attend(ctx, cmd, o)
-	exit.Took, exit.Output = time.Since(began), out.String()
+	exit.Took, exit.Output = time.Since(began), out.end()
 	return exit
+}
+
+// service are the variables by which systemd and a service talk (sd_notify(3),
+// sd_listen_fds(3)). They are not the scripts': a script that says READY=1 or
+// STOPPING=1 would speak for us.
+var service = []string{"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+
+// environment is what a program gets of ours: all but those.
+func environment(ours []string) []string {
+	return slices.DeleteFunc(ours, func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(service, name)
+	})
 }
 
 func (o Options) grace() time.Duration {
@@ -178,23 +193,4 @@ func (e *Exit) read(state *os.ProcessState) {
 	if w, ok := state.Sys().(syscall.WaitStatus); ok && w.Signaled() {
 		e.Signal = w.Signal()
 	}
-}
-
-// beginning keeps the first bytes written to it and drops the rest.
-type beginning struct {
-	mu   sync.Mutex
-	text []byte // guarded by mu
-}
-
-func (b *beginning) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text = append(b.text, p[:min(len(p), outputLimit-len(b.text))]...)
-	return len(p), nil
-}
-
-func (b *beginning) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.TrimSpace(string(b.text))
 }

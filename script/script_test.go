@@ -95,12 +95,43 @@ func gone(pid int) bool {
 	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
+// A program has ended when it has ended, though a child of it goes on and keeps
+// its output open, or writes without end.
 func TestAStrayChildDoesNotHoldUs(t *testing.T) {
-	exit := prepare(t, file(t, 0o755, "#!/bin/sh\nsleep 5 &\necho out\n")).
-		Run(t.Context(), Options{Output: true, Grace: 20 * time.Millisecond})
-	assert.True(t, exit.OK())
-	assert.Equal(t, "out", exit.Output)
-	assert.Less(t, exit.Took, 4*time.Second)
+	for name, child := range map[string]string{"silent": "sleep 5", "loud": "yes ''"} {
+		t.Run(name, func(t *testing.T) {
+			pid := filepath.Join(t.TempDir(), "pid")
+			files := openFiles(t)
+			exit := prepare(t, file(t, 0o755, "#!/bin/sh\necho out\n"+child+" &\necho $! > "+pid+"\nsleep 0.1\n")).
+				Run(t.Context(), Options{Output: true, Limit: time.Minute})
+			assert.True(t, exit.OK(), exit)
+			assert.Equal(t, "out", exit.Output)
+			assert.Less(t, exit.Took, 4*time.Second)
+			assert.Equal(t, files, openFiles(t))
+			text, err := os.ReadFile(pid)
+			require.NoError(t, err)
+			id, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			require.NoError(t, err)
+			_ = syscall.Kill(id, syscall.SIGKILL)
+		})
+	}
+}
+
+// What a program writes last is read, and that its child goes on does not make it
+// late: a limit holds for the program.
+func TestTheLimitIsTheProgramsOwn(t *testing.T) {
+	script := file(t, 0o755, "#!/bin/sh\nsleep 2 &\nhead -c 3000 /dev/zero | tr '\\0' x\nexit 3\n")
+	exit := prepare(t, script).Run(t.Context(), Options{Output: true, Limit: 1500 * time.Millisecond})
+	assert.Equal(t, "exited with status 3", exit.String())
+	assert.Len(t, exit.Output, 3000)
+}
+
+// openFiles is how many files this process has open.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(list)
 }
 
 func TestAFileThatCanBeRead(t *testing.T) {
@@ -235,4 +266,21 @@ func TestRunThatCannotStart(t *testing.T) {
 	prog := prepare(t, path)
 	require.NoError(t, os.Remove(path))
 	require.ErrorIs(t, prog.Run(t.Context(), Options{}).Err, os.ErrNotExist)
+}
+
+// Programs get our environment, but do not speak for us to systemd.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+	t.Setenv("WATCHDOG_USEC", "1000000")
+	t.Setenv("LISTEN_FDS", "1")
+	t.Setenv("HTTP_PROXY", "http://proxy:3128/")
+	exit := prepare(t, file(t, 0o755, "#!/bin/sh\nenv\n")).Run(t.Context(), Options{Output: true})
+	require.True(t, exit.OK())
+	variables := strings.Split(exit.Output, "\n")
+	assert.Contains(t, variables, "HTTP_PROXY=http://proxy:3128/")
+	assert.Contains(t, variables, "PWD=/")
+	for _, v := range variables {
+		name, _, _ := strings.Cut(v, "=")
+		assert.NotContains(t, service, name)
+	}
 }
