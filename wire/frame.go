@@ -30,36 +30,34 @@ const (
 // belong to whoever allocated them and are reused; nothing may keep one past
 // the call it was passed to.
 type Frame struct {
-	buf []byte
-	off int
-	n   int
+	// What is looked at in every frame comes first, within a cache line.
+	buf    []byte
+	off, n int32
 
-	Medium Medium
-	Port   int    // which of the director's interfaces it came from or goes to
-	Mark   uint32 // firewall mark
-	Hidden bool   // the host's own stack was kept from seeing this frame
+	// FragSize is, for a datagram reassembled from fragments, the length of
+	// the largest fragment's IP packet; 0 for everything else.
+	FragSize int
+	Port     int    // which of the director's interfaces it came from or goes to
+	Mark     uint32 // firewall mark
+	Medium   Medium
+	Hidden   bool // the host's own stack was kept from seeing this frame
 
 	// Partial: the transport checksum field holds only the pseudo-header sum;
 	// the device fills it in from CsumStart (from the start of the packet) to
 	// the end and stores it at CsumStart+CsumOffset.
 	Partial    bool
+	GSO        GSO // a super-frame is cut into segments of GSOSize payload bytes each
 	CsumStart  uint16
 	CsumOffset uint16
+	GSOSize    uint16
+	ECN        bool // TCP super-frame with CWR on its first segment only
 
-	// A super-frame is cut into segments of GSOSize payload bytes each.
-	GSO     GSO
-	GSOSize uint16
-	ECN     bool // TCP super-frame with CWR on its first segment only
-
-	// FragSize is, for a datagram reassembled from fragments, the length of
-	// the largest fragment's IP packet; 0 for everything else.
-	FragSize int
+	// PiecesDF: if the packet is not cut as Pieces say, its pieces carry DF.
+	PiecesDF bool
 	// Pieces are the payload bytes of each fragment of a reassembled datagram, in
 	// the order of the data, if they are known and the datagram is to be cut that
 	// way again. The frame keeps the storage when it is reset.
 	Pieces []uint16
-	// PiecesDF: if it is not cut that way, its pieces carry DF.
-	PiecesDF bool
 	// FragID is the identification that IPv6 fragments of this packet carry:
 	// the one it arrived with, or the one chosen with its outer header.
 	FragID uint32
@@ -75,7 +73,7 @@ func NewFrame(size int) *Frame {
 func (f *Frame) Bytes() []byte { return f.buf[f.off : f.off+f.n] }
 
 // Len is the packet's length in bytes.
-func (f *Frame) Len() int { return f.n }
+func (f *Frame) Len() int { return int(f.n) }
 
 // Cap is the length of the longest packet the frame can take behind the headroom.
 func (f *Frame) Cap() int { return len(f.buf) - Headroom }
@@ -85,7 +83,14 @@ func (f *Frame) Space() []byte { return f.buf[Headroom:] }
 
 // Reset empties the frame: no packet, no metadata, full headroom.
 func (f *Frame) Reset() {
-	*f = Frame{buf: f.buf, off: Headroom, Pieces: f.Pieces[:0]}
+	// Field by field: a literal would be made elsewhere and copied, and the copy
+	// would wait for what was just written.
+	f.off, f.n = Headroom, 0
+	f.FragSize, f.Port, f.Mark = 0, 0, 0
+	f.Medium, f.Hidden, f.Partial, f.GSO = Ethernet, false, false, GSONone
+	f.CsumStart, f.CsumOffset, f.GSOSize, f.ECN = 0, 0, 0, false
+	f.PiecesDF, f.FragID = false, 0
+	f.Pieces = f.Pieces[:0]
 }
 
 // SpaceBehind is Space with the n bytes in front of it, for a device that reads
@@ -95,19 +100,19 @@ func (f *Frame) SpaceBehind(n int) []byte { return f.buf[Headroom-n:] }
 // BytesBehind is the packet with the n bytes in front of it, where a device may
 // put a header of its own; nil if there are not as many. See Room.
 func (f *Frame) BytesBehind(n int) []byte {
-	if n > f.off {
+	if n > int(f.off) {
 		return nil
 	}
-	return f.buf[f.off-n : f.off+f.n]
+	return f.buf[int(f.off)-n : f.off+f.n]
 }
 
 // SetLen says that the packet is the first n bytes behind the headroom.
-func (f *Frame) SetLen(n int) { f.off, f.n = Headroom, n }
+func (f *Frame) SetLen(n int) { f.off, f.n = Headroom, int32(n) }
 
 // SetBytes makes a copy of b the packet. It panics if b exceeds Cap.
 func (f *Frame) SetBytes(b []byte) {
 	f.SetLen(copy(f.buf[Headroom:], b))
-	if f.n < len(b) {
+	if f.Len() < len(b) {
 		panic("wire: packet longer than the frame's buffer")
 	}
 }
@@ -121,13 +126,13 @@ func (f *Frame) CopyFrom(g *Frame) {
 }
 
 // Room is how many bytes can still be put in front of the packet.
-func (f *Frame) Room() int { return f.off }
+func (f *Frame) Room() int { return int(f.off) }
 
 // Prepend makes room for n bytes in front of the packet and moves CsumStart
 // with it. It panics when there is less headroom than n.
 func (f *Frame) Prepend(n int) {
-	f.off -= n
-	f.n += n
+	f.off -= int32(n)
+	f.n += int32(n)
 	if f.Partial {
 		f.CsumStart += uint16(n)
 	}
@@ -135,18 +140,18 @@ func (f *Frame) Prepend(n int) {
 
 // TrimFront takes n bytes off the packet's front and moves CsumStart with it.
 func (f *Frame) TrimFront(n int) {
-	f.off += n
-	f.n -= n
+	f.off += int32(n)
+	f.n -= int32(n)
 	if f.Partial {
 		f.CsumStart -= uint16(n)
 	}
 }
 
 // Truncate shortens the packet to n bytes.
-func (f *Frame) Truncate(n int) { f.n = n }
+func (f *Frame) Truncate(n int) { f.n = int32(n) }
 
 // Extend lengthens the packet to n bytes; the new bytes are what the buffer holds.
 func (f *Frame) Extend(n int) {
-	_ = f.buf[f.off : f.off+n]
-	f.n = n
+	_ = f.buf[f.off : int(f.off)+n]
+	f.n = int32(n)
 }

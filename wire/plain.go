@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -44,39 +45,38 @@ type Plain struct {
 }
 
 // Parse reports whether the frame is a plain one. If so, Packet.Parse accepts
-// it, too, and finds the same.
+// it, too, and finds the same. IPv4 is read in a few words, in the order that
+// the machine has them in: checks and checksum need no other.
 func (p *Plain) Parse(b []byte) bool {
-	if len(b) < EthernetLen+IPv4Len+UDPLen {
+	const (
+		l4 = EthernetLen + IPv4Len
+		// Of the first eight bytes: version and header length, more fragments and
+		// fragment offset. All else may be as it likes.
+		fixed, fixedIs = 0xff3f_0000_0000_00ff, 0x45
+	)
+	if len(b) < l4+UDPLen {
 		return false
 	}
-	switch binary.BigEndian.Uint16(b[12:]) {
-	case TypeIPv4:
-		return p.parseIPv4(b)
-	case TypeIPv6:
-		return p.parseIPv6(b)
+	if be16(b[12:]) != TypeIPv4 {
+		return be16(b[12:]) == TypeIPv6 && p.parseIPv6(b)
 	}
-	return false
-}
-
-func (p *Plain) parseIPv4(b []byte) bool {
-	const fragmented = 0x3fff // more fragments, or an offset
 	h := (*[IPv4Len]byte)(b[EthernetLen:])
-	end := EthernetLen + int(be16(h[2:]))
-	if h[0] != 0x45 || end > len(b) || be16(h[6:])&fragmented != 0 || !headerSumOK(h) {
+	le := binary.LittleEndian
+	first, second, dst := le.Uint64(h[0:]), le.Uint64(h[8:]), le.Uint32(h[16:])
+	end := EthernetLen + int(bits.ReverseBytes16(uint16(first>>16)))
+	if first&fixed != fixedIs || end > len(b) || !headerSumOK(first, second, dst) {
 		return false
 	}
-	p.Src = Words{Lo: uint64(be32(h[12:]))}
-	p.Dst = Words{Lo: uint64(be32(h[16:]))}
-	p.TTL, p.Proto, p.V6 = h[8], h[9], false
-	return p.parseTransport(b, EthernetLen+IPv4Len, end)
+	p.Src = Words{Lo: uint64(bits.ReverseBytes32(uint32(second >> 32)))}
+	p.Dst = Words{Lo: uint64(bits.ReverseBytes32(dst))}
+	p.TTL, p.Proto, p.V6 = uint8(second), uint8(second>>8), false
+	return p.parseTransport(b, l4, end)
 }
 
 // headerSumOK verifies the checksum of a header without options: its words add
 // up to 0xffff, or a multiple. In what byte order they are added does not matter.
-func headerSumOK(h *[IPv4Len]byte) bool {
-	le := binary.LittleEndian
-	sum := le.Uint64(h[0:])>>32 + le.Uint64(h[0:])&0xffffffff + le.Uint64(h[8:])>>32 + le.Uint64(h[8:])&0xffffffff +
-		uint64(le.Uint32(h[16:]))
+func headerSumOK(first, second uint64, last uint32) bool {
+	sum := first>>32 + first&0xffffffff + second>>32 + second&0xffffffff + uint64(last)
 	return sum%0xffff == 0
 }
 
@@ -120,3 +120,15 @@ func (p *Plain) parseTransport(b []byte, l4, end int) bool {
 
 // IPLen is the length of the IP packet, header included.
 func (p *Plain) IPLen() int { return int(p.End) - EthernetLen }
+
+// SetPlain makes q what Parse finds in a frame in which p was found.
+func (q *Packet) SetPlain(frame []byte, p *Plain) {
+	*q = Packet{
+		Data: frame, L3: EthernetLen, L4: int(p.L4), End: int(p.End), EtherType: TypeIPv6, Version: 6,
+		Proto: p.Proto, TTL: p.TTL, Src: p.Src.Addr(p.V6), Dst: p.Dst.Addr(p.V6),
+		Ports: true, Full: true, SrcPort: p.SrcPort, DstPort: p.DstPort, TCPFlags: p.TCPFlags,
+	}
+	if !p.V6 {
+		q.EtherType, q.Version, q.FragID = TypeIPv4, 4, uint32(IPv4(frame[EthernetLen:]).ID())
+	}
+}

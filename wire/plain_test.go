@@ -28,6 +28,9 @@ func agrees(t testing.TB, frame []byte) bool {
 	require.Equal(t, []int{q.L4, q.End, q.IPLen()}, []int{int(p.L4), int(p.End), p.IPLen()})
 	require.Equal(t, []uint8{q.Proto, q.TTL, q.TCPFlags}, []uint8{p.Proto, p.TTL, p.TCPFlags})
 	require.Equal(t, q.Version == 6, p.V6)
+	var same Packet
+	same.SetPlain(frame, &p)
+	require.Equal(t, q, same)
 	return true
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net/netip"
+	"reflect"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -318,6 +319,33 @@ func TestFrame(t *testing.T) {
 }
 
 // A device's own header comes to stand right in front of the packet.
+// Whatever a frame was used for, nothing of it is left.
+func TestFrameReset(t *testing.T) {
+	f := NewFrame(100)
+	f.SetBytes([]byte("packet"))
+	f.Prepend(4)
+	v := reflect.ValueOf(f).Elem()
+	for i := range v.NumField() {
+		switch x := v.Field(i); {
+		case !v.Type().Field(i).IsExported():
+		case x.CanInt():
+			x.SetInt(1)
+		case x.CanUint():
+			x.SetUint(1)
+		case x.Kind() == reflect.Bool:
+			x.SetBool(true)
+		default:
+			f.Pieces = []uint16{1, 2, 3}
+		}
+	}
+	f.Reset()
+	require.Equal(t, 3, cap(f.Pieces))
+	require.Empty(t, f.Pieces)
+	f.Pieces = nil
+	clear(f.Space())
+	require.Equal(t, NewFrame(100), f)
+}
+
 func TestFrameBehindHeader(t *testing.T) {
 	f := NewFrame(20)
 	copy(f.SpaceBehind(3), "hdrpayload")
