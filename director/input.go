@@ -161,7 +161,9 @@ func (w *Worker) forwardIn(f *link.Frame, ev conntrack.Event, counted bool) {
 	}
 	w.countIn(c.Server, w.p.IPLen())
 	alive := counted || w.d.Table.Packet(w.now, c, conntrack.DirIn, ev)
-	w.transmit(f)
+	if !w.carryFirst(f) {
+		w.transmit(f)
+	}
 	once := c.Flags&conntrack.FlagOnePacket != 0
 	switch m := w.d.master.Load(); {
 	case m != nil && (alive || once):

@@ -40,10 +40,15 @@ import (
 // timer restarted. What turns out unusual after that, a next hop to be asked
 // for, another forwarding method, is finished by finishIn or finishOut, which
 // enter the general way behind that point.
+//
+// A plain packet that Hit leaves alone, the first of a connection or one that
+// changes its state, enters the general way in input or ip, with what survey
+// found; and to its server it goes by the lane again (carry).
 type lane struct {
 	off   bool // frames go the general way: a test compares
 	snap  *Snapshot
 	epoch uint64 // counts snapshots seen
+	stamp uint64 // counts batches, and frames that went the general way
 
 	// What snap says, by family: IPv4, IPv6.
 	input, output [2]bool // packets of clients, of servers may qualify
@@ -90,35 +95,61 @@ func (w *Worker) takeLane(batch []*link.Frame) bool {
 
 // laneBatch handles at most link.BatchSize frames.
 func (w *Worker) laneBatch(batch []*link.Frame) {
-	probes := w.lane.probes[:w.survey(batch)]
+	l := &w.lane
+	probes := l.probes[:w.survey(batch)]
 	w.d.Table.Touch(probes)
-	if w.lane.openings > 1 {
+	if l.openings > 1 {
 		w.d.Table.TouchFree(probes)
 	}
+	l.stamp++
 	n := 0
 	for i, f := range batch {
-		g := &w.lane.frames[i]
+		g := &l.frames[i]
 		done := false
 		switch g.kind {
 		case foreign:
 			w.out.Pass = append(w.out.Pass, f)
-			w.lane.others++
+			l.others++
 			w.seen, done = NotForUs, true
 		case request:
-			done = w.toServer(f, &g.plain, &w.lane.probes[n])
+			done = w.toServer(f, &g.plain, &l.probes[n])
 			n++
 		case reply:
-			done = w.toClient(f, &g.plain, &w.lane.probes[n])
+			done = w.toClient(f, &g.plain, &l.probes[n])
 			n++
 		case opening:
 			n++
 		}
 		if !done {
-			w.lane.left++
-			w.frame(f)
+			l.left++
+			w.leaveLane(f, g)
 		}
 	}
-	w.lane.settle(&w.count)
+	l.settle(&w.count)
+}
+
+// leaveLane has a frame go the general way, from as far as the lane knows that
+// it would get.
+func (w *Worker) leaveLane(f *link.Frame, g *glance) {
+	l := &w.lane
+	if g.kind == general {
+		w.frame(f)
+		l.stamp++
+		return
+	}
+	forwarded := l.forwarded
+	w.p.SetPlain(f.Bytes(), &g.plain)
+	f.Truncate(w.p.End)
+	if g.kind == reply {
+		w.outbound(f, false)
+	} else {
+		w.plain = &g.plain
+		w.input(f)
+		w.plain = nil
+	}
+	if l.forwarded == forwarded { // else it has met no neighbour but a way's
+		l.stamp++
+	}
 }
 
 // laneOpen reports whether there is a fast lane at all for this batch.
@@ -145,11 +176,12 @@ func (l *lane) follow(s *Snapshot) {
 // survey decides which frames may qualify, and aims their probes. It returns
 // how many those are.
 func (w *Worker) survey(batch []*link.Frame) int {
+	l := &w.lane
 	n := 0
-	w.lane.openings = 0
+	l.openings = 0
 	port, station := -1, uint64(0)
 	for i, f := range batch {
-		g := &w.lane.frames[i]
+		g := &l.frames[i]
 		g.kind = general
 		b := f.Bytes()
 		if f.Medium != wire.Ethernet || f.FragSize != 0 || f.Mark != 0 || !g.plain.Parse(b) {
@@ -163,11 +195,8 @@ func (w *Worker) survey(batch []*link.Frame) int {
 			continue
 		}
 		if g.kind = w.direction(&g.plain); g.kind != general {
-			w.aim(&g.plain, &w.lane.probes[n], g.kind)
+			w.aim(&g.plain, &l.probes[n], g.kind)
 			n++
-		}
-		if g.kind == opening {
-			w.lane.openings++
 		}
 	}
 	return n
@@ -179,15 +208,18 @@ func (w *Worker) direction(p *wire.Plain) kind {
 	if p.V6 {
 		family = 1
 	}
+	known := &l.owned[(p.Dst.Lo^p.Dst.Lo>>8)%ownedSlots]
+	owned := known.addr == p.Dst && known.v6 == p.V6 && known.valid || w.owns(p, known)
 	switch {
 	case p.TTL <= 1:
 		return general
-	case !w.owns(p):
+	case !owned:
 		if l.output[family] {
 			return reply
 		}
 	case !l.input[family]:
 	case p.TCPFlags&wire.FlagSYN != 0:
+		l.openings++
 		return opening
 	default:
 		return request
@@ -218,14 +250,9 @@ type ownedAddr struct {
 	v6, valid bool
 }
 
-// owns reports whether the packet is to an owned address.
-func (w *Worker) owns(p *wire.Plain) bool {
-	known := &w.lane.owned[(p.Dst.Lo^p.Dst.Lo>>8)%ownedSlots]
-	return known.addr == p.Dst && known.v6 == p.V6 && known.valid || w.ownsMore(p, known)
-}
-
-// ownsMore is owns for what the lane does not remember.
-func (w *Worker) ownsMore(p *wire.Plain, known *ownedAddr) bool {
+// owns reports whether the packet is to an owned address, which the lane then
+// remembers.
+func (w *Worker) owns(p *wire.Plain, known *ownedAddr) bool {
 	if !w.snap.Owned.HasWords(p.V6, p.Dst) {
 		return false
 	}
@@ -249,43 +276,59 @@ func (w *Worker) toServer(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 		return false
 	}
 	f.Truncate(int(p.End))
-	n := p.IPLen()
-	w.tally.of(h.Server).in.add(n)
-	y := w.wayTo(h)
-	if !y.leads(h) || n > y.mtu {
+	w.tally.of(h.Server).in.add(p.IPLen())
+	if !w.carry(f, p, h) {
 		w.finishIn(f, h)
-		return true
 	}
-	mac, ok := w.d.Neighbours.Use(w.now, y.next)
+	return true
+}
+
+// carry is transmit for a plain packet of a connection to a real server. It
+// reports false, having changed nothing, if transmit is needed.
+func (w *Worker) carry(f *link.Frame, p *wire.Plain, h *conntrack.Hot) bool {
+	y := &w.lane.in[h.Server.Index%waysIn]
+	if (y.stamp != w.lane.stamp || y.server != h.Server) && !w.wayTo(y, h.Server) {
+		return false
+	}
+	if h.RealV6 != y.v6 || wire.Words(h.Real) != y.real || p.IPLen() > int(y.mtu) {
+		return false // connections may have another address than their server's
+	}
 	b := f.Bytes()
 	switch {
-	case !ok:
-		y.next = nil
-		w.finishIn(f, h)
-		return true
 	case h.Method == ipvs.Tunnel:
 		if !w.tunnels(f, p, y) {
-			w.finishIn(f, h)
-			return true
+			return false
 		}
 		b = forward.PlainTunnel(f, p, &y.ends, w.snap.Sysctls.PMTUDisc != 0, w.nextID())
 	case y.v6 != p.V6:
-		w.finishIn(f, h)
-		return true
+		return false
 	case h.Method == ipvs.DirectRoute:
 		forward.PlainHop(b, p)
 	case h.Method != ipvs.Masquerade || !forward.PlainDst(f, b, p, y.real, h.RealPort):
-		w.finishIn(f, h)
-		return true
+		return false
 	}
-	w.depart(f, b, y, mac)
+	w.depart(f, b, y)
 	return true
+}
+
+// carryFirst is carry for the current packet and connection. It reports false
+// if transmit is needed, as it is for one that is not plain or has a helper.
+func (w *Worker) carryFirst(f *link.Frame) bool {
+	c := &w.c
+	if w.plain == nil || c.Server == nil || c.App != conntrack.AppNone {
+		return false
+	}
+	a := c.Real.Addr()
+	h := &w.lane.hot
+	h.Server, h.Method = c.Server, c.Method
+	h.Real, h.RealPort, h.RealV6 = conntrack.Words(wire.WordsOf(a)), c.Real.Port(), !a.Is4()
+	return w.carry(f, w.plain, h)
 }
 
 // tunnels reports whether the packet fits into the server's tunnel, one of IP in
 // IP, as it is.
 func (w *Worker) tunnels(f *link.Frame, p *wire.Plain, y *way) bool {
-	mtu := y.mtu
+	mtu := int(y.mtu)
 	if learned := y.server.PathMTU(w.now); learned != 0 {
 		mtu = min(mtu, learned)
 	}
@@ -309,7 +352,7 @@ func (w *Worker) finishIn(f *link.Frame, h *conntrack.Hot) {
 func (w *Worker) toClient(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) bool {
 	y := w.wayBack(p)
 	n := p.IPLen()
-	if !y.usable || n > y.mtu {
+	if !y.usable || n > int(y.mtu) {
 		return false
 	}
 	h := &w.lane.hot
@@ -318,14 +361,13 @@ func (w *Worker) toClient(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 	}
 	f.Truncate(int(p.End))
 	w.tally.of(h.Server).out.add(n)
-	mac, ok := w.d.Neighbours.Use(w.now, y.next)
 	b := f.Bytes()
-	if !ok || h.Method != ipvs.Masquerade || h.VirtualV6 != p.V6 ||
+	if !w.knows(y) || h.Method != ipvs.Masquerade || h.VirtualV6 != p.V6 ||
 		!forward.PlainSrc(f, b, p, wire.Words(h.Virtual), h.VirtualPort) {
 		w.finishOut(f, h, y)
 		return true
 	}
-	w.depart(f, b, y, mac)
+	w.depart(f, b, y)
 	return true
 }
 
@@ -346,6 +388,7 @@ func (w *Worker) finishOut(f *link.Frame, h *conntrack.Hot, y *way) {
 // expand parses the packet, and makes the connection found the current one, as
 // the general way has them.
 func (w *Worker) expand(f *link.Frame, h *conntrack.Hot) {
+	w.lane.stamp++
 	p := &w.p
 	p.Parse(f.Bytes(), f.Medium)
 	w.c = conntrack.Conn{

@@ -211,7 +211,7 @@ func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control 
 		First: w.flow.first,
 	}
 	if w.onePacket(svc) {
-		w.countConn(svc, rs)
+		w.tally.of(rs).conns++
 		rs.Bind(false) // counted around the packet: the thresholds see it
 		rs.Unbind(false)
 		w.c = passing(n)
@@ -227,7 +227,7 @@ func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control 
 	switch res {
 	case conntrack.Inserted:
 		w.flow.counted = n.First != conntrack.EventNone
-		w.countConn(svc, rs)
+		w.tally.of(rs).conns++
 		return conntrack.Inserted
 	case conntrack.Exists:
 		return conntrack.Inserted
@@ -250,12 +250,6 @@ func passing(n *conntrack.Spec) conntrack.Conn {
 		Protocol: n.Protocol, Client: n.Client, Virtual: n.Virtual, Real: n.Real,
 		Method: n.Method, Server: n.Server, Control: n.Control, Mark: n.Mark, Flags: conntrack.FlagOnePacket,
 	}
-}
-
-func (w *Worker) countConn(svc *Service, rs *ipvs.RealServer) {
-	rs.Counters.Conns.Add(1)
-	svc.VS.Counters.Conns.Add(1)
-	w.d.Totals.Conns.Add(1)
 }
 
 // leave ends a packet for which no server is available (ipvs.md 5.4).

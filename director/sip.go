@@ -95,14 +95,14 @@ func (w *Worker) originated(svc *Service, n *conntrack.Spec) bool {
 func (w *Worker) insertOriginated(svc *Service) bool {
 	n := &w.fresh
 	if svc.Spec.Flags&ipvs.FlagOnePacket != 0 {
-		w.countConn(svc, n.Server)
+		w.tally.of(n.Server).conns++
 		w.c = passing(n)
 		return true
 	}
 	for range insertTries {
 		switch w.d.Table.Insert(w.now, n, &w.c) {
 		case conntrack.Inserted:
-			w.countConn(svc, n.Server)
+			w.tally.of(n.Server).conns++
 			return true
 		case conntrack.Exists:
 			if w.c.Real == n.Real {

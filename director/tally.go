@@ -12,13 +12,38 @@ type tally struct {
 	slots [tallySlots]account
 	used  [tallySlots]uint8 // slots in use, in the order of their first use
 	n     int
-	total [2]sum // of all servers: in, out
+	total counts // of all servers
 }
 
 // account is what was counted of one real server.
 type account struct {
-	server  *ipvs.RealServer
+	server *ipvs.RealServer
+	counts
+}
+
+// counts are new connections, and packets from clients and to them.
+type counts struct {
+	conns   int
 	in, out sum
+}
+
+func (c *counts) merge(o *counts) {
+	c.conns += o.conns
+	c.in.merge(o.in)
+	c.out.merge(o.out)
+}
+
+// addTo adds what was counted to shared counters.
+func (c *counts) addTo(shared *ipvs.Counters) {
+	if c.conns > 0 {
+		shared.Conns.Add(uint64(c.conns))
+	}
+	if c.in.packets > 0 {
+		shared.In(c.in.packets, c.in.bytes)
+	}
+	if c.out.packets > 0 {
+		shared.Out(c.out.packets, c.out.bytes)
+	}
 }
 
 type sum struct{ packets, bytes int }
@@ -72,42 +97,31 @@ func (t *tally) take(rs *ipvs.RealServer) *account {
 // settle adds what was counted of servers to their counters and their services'.
 func (t *tally) settle() {
 	var vs *ipvs.VirtualService // of the last servers, and what it has of them
-	var in, out sum
+	var sub counts
 	for _, i := range t.used[:t.n] {
 		a := &t.slots[i]
-		addTo(&a.server.Counters, a.in, a.out)
+		a.addTo(&a.server.Counters)
 		if s := a.server.Service(); s != vs {
-			settleService(vs, in, out)
-			vs, in, out = s, sum{}, sum{}
+			settleService(vs, &sub)
+			vs, sub = s, counts{}
 		}
-		in.merge(a.in)
-		out.merge(a.out)
-		t.total[0].merge(a.in)
-		t.total[1].merge(a.out)
+		sub.merge(&a.counts)
+		t.total.merge(&a.counts)
 		*a = account{}
 	}
-	settleService(vs, in, out)
+	settleService(vs, &sub)
 	t.n = 0
 }
 
-func settleService(vs *ipvs.VirtualService, in, out sum) {
+func settleService(vs *ipvs.VirtualService, c *counts) {
 	if vs != nil {
-		addTo(&vs.Counters, in, out)
+		c.addTo(&vs.Counters)
 	}
 }
 
 // settle ends a batch's counting.
 func (w *Worker) settle() {
 	w.tally.settle()
-	addTo(&w.d.Totals, w.tally.total[0], w.tally.total[1])
-	w.tally.total = [2]sum{}
-}
-
-func addTo(c *ipvs.Counters, in, out sum) {
-	if in.packets > 0 {
-		c.In(in.packets, in.bytes)
-	}
-	if out.packets > 0 {
-		c.Out(out.packets, out.bytes)
-	}
+	w.tally.total.addTo(&w.d.Totals)
+	w.tally.total = counts{}
 }

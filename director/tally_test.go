@@ -20,6 +20,7 @@ func TestTallySlots(t *testing.T) {
 		for i, rs := range servers {
 			for range i % 7 {
 				y.of(rs).in.add(100 + round)
+				y.of(rs).conns++
 			}
 		}
 	}
@@ -27,6 +28,8 @@ func TestTallySlots(t *testing.T) {
 	for i, rs := range servers {
 		require.EqualValues(t, 3*(i%7), rs.Counters.InPkts.Load(), i)
 		require.EqualValues(t, 303*(i%7), rs.Counters.InBytes.Load(), i)
+		require.EqualValues(t, 3*(i%7), rs.Counters.Conns.Load(), i)
 	}
-	require.Equal(t, [2]sum{{packets: 3 * (1 + 2 + 65%7 + 129%7), bytes: 303 * (1 + 2 + 65%7 + 129%7)}}, y.total)
+	const times = 1 + 2 + 65%7 + 129%7
+	require.Equal(t, counts{conns: 3 * times, in: sum{packets: 3 * times, bytes: 303 * times}}, y.total)
 }

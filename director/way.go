@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"usvs/arp"
-	"usvs/conntrack"
 	"usvs/forward"
 	"usvs/ipvs"
 	"usvs/link"
@@ -20,42 +19,44 @@ const (
 	waysOut = 64   // to clients, by the range of routes they are in
 )
 
-// way is where packets for a next hop go.
+// way is where packets for a next hop go. What every packet needs comes first,
+// within a cache line.
 type way struct {
-	usable bool           // by the fast lane: to another host, in Ethernet frames
-	next   *arp.Neighbour // nil: not known, or no fixed one
-	src    uint64         // the interface's MAC, as wire.MAC's Word
-	port   int
-	mtu    int
+	stamp uint64 // the lane's when mac was last known to be good
 
-	// Of a way in: the server, its address, and which snapshot this is of.
+	// Of a way in: the server and its address.
 	server *ipvs.RealServer
 	real   wire.Words
 	v6     bool
-	epoch  uint64
 
-	ends    forward.TunnelEnds // of a tunnel there,
-	hasEnds bool               // if the director has an address for its end
+	usable    bool // by the fast lane: to another host, in Ethernet frames
+	hasEnds   bool // ends are those of a tunnel there
+	port, mtu int32
+	src       uint64 // the interface's MAC, as wire.MAC's Word
+	mac       uint64 // the next hop's
 
-	hop *route.Hop // of a way out, which it is good for
+	next  *arp.Neighbour // nil: not known, or no fixed one
+	epoch uint64         // which snapshot a way in is of
+	hop   *route.Hop     // of a way out, which it is good for
+	ends  forward.TunnelEnds
 }
 
 // set fills in what hop says.
 func (y *way) set(w *Worker, hop *route.Hop) {
 	y.usable = hop.Kind == route.Unicast && w.medium(hop.Port) == wire.Ethernet
-	y.port, y.mtu, y.src = hop.Port, hop.MTU, w.mac(hop.Port).Word()
+	y.port, y.mtu, y.src = int32(hop.Port), int32(hop.MTU), w.mac(hop.Port).Word()
 }
 
-// wayTo returns the way to the real server of h.
-func (w *Worker) wayTo(h *conntrack.Hot) *way {
-	y := &w.lane.in[h.Server.Index%waysIn]
-	if y.server == h.Server && y.epoch == w.lane.epoch && y.next != nil {
-		return y
+// wayTo makes y the way to a real server, and reports whether it can be taken.
+// That is good until the stamp changes.
+func (w *Worker) wayTo(y *way, rs *ipvs.RealServer) bool {
+	if y.server != rs || y.epoch != w.lane.epoch || y.next == nil {
+		w.findWayTo(y, rs)
 	}
-	return w.findWayTo(y, h.Server)
+	return y.usable && w.knows(y)
 }
 
-func (w *Worker) findWayTo(y *way, rs *ipvs.RealServer) *way {
+func (w *Worker) findWayTo(y *way, rs *ipvs.RealServer) {
 	hop := w.snap.Routes.Lookup(rs.ID.Addr)
 	*y = way{epoch: w.lane.epoch, server: rs, real: wire.WordsOf(rs.ID.Addr), v6: !rs.ID.Addr.Is4()}
 	y.set(w, &hop)
@@ -64,13 +65,18 @@ func (w *Worker) findWayTo(y *way, rs *ipvs.RealServer) *way {
 		y.ends = forward.TunnelEnds{Src: wire.WordsOf(hop.Src), Dst: y.real, V6: y.v6}
 		y.next = w.d.Neighbours.Find(hop.Port, hop.Via)
 	}
-	return y
 }
 
-// leads reports whether the way leads where h wants a packet to go:
-// connections may have another address than their server's.
-func (y *way) leads(h *conntrack.Hot) bool {
-	return y.usable && h.RealV6 == y.v6 && wire.Words(h.Real) == y.real
+// knows reports whether the next hop's MAC is known, and notes that the next
+// hop is used.
+func (w *Worker) knows(y *way) bool {
+	mac, ok := w.d.Neighbours.Use(w.now, y.next)
+	if !ok {
+		y.next = nil
+		return false
+	}
+	y.mac, y.stamp = mac, w.lane.stamp
+	return true
 }
 
 // wayBack returns the way to a packet's destination, a client.
@@ -93,9 +99,9 @@ func (w *Worker) wayBack(p *wire.Plain) *way {
 }
 
 // depart sends f its way, to the next hop's MAC.
-func (w *Worker) depart(f *link.Frame, b []byte, y *way, mac uint64) {
-	f.Port = y.port
-	wire.EthernetHeader(b).SetStations(mac, y.src)
+func (w *Worker) depart(f *link.Frame, b []byte, y *way) {
+	f.Port = int(y.port)
+	wire.EthernetHeader(b).SetStations(y.mac, y.src)
 	w.out.Tx = append(w.out.Tx, f)
 	w.lane.forwarded++
 	w.seen = Forwarded

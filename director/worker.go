@@ -29,11 +29,12 @@ type Worker struct {
 	ticked, due clock.Instant
 
 	// Scratch, reused from frame to frame.
-	p, q wire.Packet    // the frame, and what an ICMP error quotes
-	seg  wire.Packet    // a segment of a super-frame
-	c    conntrack.Conn // its connection
-	tmpl conntrack.Conn
-	seen Reason // how the last frame ended
+	p, q  wire.Packet    // the frame, and what an ICMP error quotes
+	plain *wire.Plain    // the frame as the fast lane saw it, or nil
+	seg   wire.Packet    // a segment of a super-frame
+	c     conntrack.Conn // its connection
+	tmpl  conntrack.Conn
+	seen  Reason // how the last frame ended
 
 	tally tally
 	lane  lane
@@ -180,9 +181,18 @@ func (w *Worker) ip(f *link.Frame) {
 	switch {
 	case w.inbound(f):
 		w.input(f)
-	case w.snap.Routes.IsLocal(p.Dst):
+	default:
+		w.outbound(f, stray)
+	}
+}
+
+// outbound handles a packet that is not for a virtual service. stray says that
+// it is a fragment whose datagram nobody gathers.
+func (w *Worker) outbound(f *link.Frame, stray bool) {
+	switch {
+	case w.snap.Routes.IsLocal(w.p.Dst):
 		w.toHostItself(f)
-	case stray, !w.snap.active(p.Version):
+	case stray, !w.snap.active(w.p.Version):
 		w.pass(f)
 	default:
 		w.output(f)
