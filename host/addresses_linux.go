@@ -48,15 +48,18 @@ type Addresses struct {
 	stopped chan struct{}
 	stop    chan struct{}
 
-	mu    sync.Mutex // guards held and guard; not held while lost is called
+	guards sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows; not held while lost is called
 	held  map[carried]Address
+	duty  *duty  // as the guard knows it
 	guard *guard // nil: there is none
 }
 
 // NewAddresses returns an Addresses without any. lost is told, by a goroutine
 // of its own, that an address was taken away that Add had put there or found.
 func NewAddresses(lost func(Address)) (*Addresses, error) {
-	a := &Addresses{lost: lost, held: map[carried]Address{}, stop: make(chan struct{}), stopped: make(chan struct{})}
+	a := &Addresses{lost: lost, held: map[carried]Address{}, duty: newDuty(), stop: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
 	if a.events, err = subscribe(unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err != nil {
 		return nil, err
@@ -69,29 +72,11 @@ func NewAddresses(lost func(Address)) (*Addresses, error) {
 	return a, nil
 }
 
-// Guard starts a process of this program that takes the addresses off when this
-// one dies before it could. The program must call RunGuard when it is run as
-// GuardCommand.
-func (a *Addresses) Guard() error {
-	g, err := startGuard()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.guard = g
-	return err
-}
-
-// Farewell leaves a packet with the Guard, to be sent if this process dies; it
-// replaces the one that had the name before.
-func (a *Addresses) Farewell(name string, f Farewell) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.guard.tell(guardLine{Name: name, Farewell: &f})
-}
-
 // Close ends the watching. Addresses stay where they are, unless there is a Guard.
 func (a *Addresses) Close() error {
-	a.guard.close()
 	close(a.stop)
+	a.guards.Wait() // none is started any more
+	a.guard.close()
 	a.events.Close()
 	<-a.stopped
 	a.nl.Close()
@@ -106,10 +91,10 @@ func (a *Addresses) Add(addr Address) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.guard.tell(guardLine{Ours: true, Address: &addr})
+	a.tellGuardLocked(guardLine{Ours: true, Address: &addr})
 	err = a.nl.AddrAdd(byIndex(index), addr.netlink())
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		a.guard.tell(guardLine{Address: &addr})
+		a.tellGuardLocked(guardLine{Address: &addr})
 		return fmt.Errorf("add address %v to %s: %w", addr.Prefix, addr.Interface, err)
 	}
 	a.held[carried{index, addr.Prefix.Addr()}] = addr
@@ -129,7 +114,7 @@ func (a *Addresses) Remove(addr Address) (bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.held, carried{index, addr.Prefix.Addr()})
-	defer a.guard.tell(guardLine{Address: &addr})
+	defer a.tellGuardLocked(guardLine{Address: &addr})
 	err = a.nl.AddrDel(byIndex(index), addr.netlink())
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return false, nil
@@ -150,7 +135,7 @@ func (a *Addresses) forget(addr Address) {
 			delete(a.held, c)
 		}
 	}
-	a.guard.tell(guardLine{Address: &addr})
+	a.tellGuardLocked(guardLine{Address: &addr})
 }
 
 func (a *Addresses) index(iface string) (int, error) {

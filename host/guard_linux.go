@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,22 +26,70 @@ const guardPatience = 50 * time.Millisecond
 // guardGrace is how long a guard may take to end.
 const guardGrace = 2 * time.Second
 
+// guardPause is how long a guard that ended stays away.
+const guardPause = time.Second
+
 // Farewell is a packet that tells the other directors that this one is gone.
 type Farewell struct {
 	Interface string
 	Packet    []byte // complete; its destination says which socket it needs
-	// Addrs are the addresses it is about: it is sent only if one of them was
-	// still ours.
-	Addrs []netip.Addr
 }
 
 // guardLine tells the guard that an address is ours from now on, or no longer,
 // or what is to be sent at the end instead of what had that name before.
 type guardLine struct {
-	Ours     bool      `json:",omitempty"`
-	Address  *Address  `json:",omitempty"`
-	Name     string    `json:",omitempty"`
-	Farewell *Farewell `json:",omitempty"`
+	Ours      bool       `json:",omitempty"`
+	Address   *Address   `json:",omitempty"`
+	Name      string     `json:",omitempty"`
+	Farewells []Farewell `json:",omitempty"`
+}
+
+// duty is what there is to do at the end.
+type duty struct {
+	ours      map[Address]bool
+	farewells map[string][]Farewell
+}
+
+func newDuty() *duty { return &duty{map[Address]bool{}, map[string][]Farewell{}} }
+
+func (d *duty) learn(line guardLine) {
+	switch {
+	case line.Address != nil && line.Ours:
+		d.ours[*line.Address] = true
+	case line.Address != nil:
+		delete(d.ours, *line.Address)
+	case len(line.Farewells) > 0:
+		d.farewells[line.Name] = line.Farewells
+	default:
+		delete(d.farewells, line.Name)
+	}
+}
+
+// lines are what somebody has to be told who knows nothing.
+func (d *duty) lines() (text []byte, err error) {
+	add := func(line guardLine) {
+		one, lineErr := json.Marshal(line)
+		text, err = append(append(text, one...), '\n'), errors.Join(err, lineErr)
+	}
+	for a := range d.ours {
+		add(guardLine{Ours: true, Address: &a})
+	}
+	for name, list := range d.farewells {
+		add(guardLine{Name: name, Farewells: list})
+	}
+	return text, err
+}
+
+// learnAll learns lines until there are no more.
+func learnAll(in io.Reader) *duty {
+	todo := newDuty()
+	for d := json.NewDecoder(in); ; {
+		var line guardLine
+		if err := d.Decode(&line); err != nil {
+			return todo
+		}
+		todo.learn(line)
+	}
 }
 
 // guard is a process that takes addresses off the interfaces, and tells the other
@@ -56,15 +103,21 @@ type guard struct {
 	lost    bool // it cannot be told any more
 }
 
-// startGuard starts a process of this program in the network namespace.
-func startGuard() (*guard, error) {
+// startGuard starts a process of this program in the network namespace, which
+// knows its duty from a file: a pipe may be too small.
+func startGuard(d *duty) (*guard, error) {
+	known, err := memoryFile(d.lines())
+	if err != nil {
+		return nil, fmt.Errorf("guard of addresses: %w", err)
+	}
+	defer known.Close()
 	in, out, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("guard of addresses: %w", err)
 	}
 	defer in.Close()
 	cmd := exec.Command("/proc/self/exe", GuardCommand)
-	cmd.Stdin, cmd.Stderr = in, os.Stderr
+	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = in, os.Stderr, []*os.File{known}
 	// Signals of a terminal are not for it: it is to outlive this process.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -79,7 +132,27 @@ func startGuard() (*guard, error) {
 	return g, nil
 }
 
-// tell does not wait for a guard that hangs.
+// memoryFile is a file with a text, without a name anywhere.
+func memoryFile(text []byte, err error) (*os.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("usvs-guard", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "usvs-guard")
+	if _, err = f.Write(text); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// tell does not wait for a guard that hangs: it is replaced by another.
 func (g *guard) tell(what guardLine) {
 	if g == nil || g.lost {
 		return
@@ -91,7 +164,7 @@ func (g *guard) tell(what guardLine) {
 	}
 	if err != nil {
 		g.lost = true
-		slog.Warn("host: virtual addresses stay on the interfaces if usvs is killed", "err", err)
+		_ = g.process.Kill()
 	}
 }
 
@@ -109,45 +182,92 @@ func (g *guard) close() {
 	}
 }
 
-// RunGuard is the guard's life: it follows what in says, and when that ends
-// says farewell and takes off what is still there. Nothing but that, or SIGKILL,
-// ends it.
-func RunGuard(in io.Reader) error {
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
-	ours, farewells := map[Address]bool{}, map[string]*Farewell{}
-	for d := json.NewDecoder(in); ; {
-		var line guardLine
-		if err := d.Decode(&line); err != nil {
-			break
-		}
-		switch {
-		case line.Farewell != nil:
-			farewells[line.Name] = line.Farewell
-		case line.Address != nil && line.Ours:
-			ours[*line.Address] = true
-		case line.Address != nil:
-			delete(ours, *line.Address)
-		}
+// Guard starts a process of this program that takes the addresses off, and sends
+// what Farewell left, when this one dies before it could; and another one if that
+// is killed. The program must call RunGuard when it is run as GuardCommand.
+func (a *Addresses) Guard() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g, err := startGuard(a.duty)
+	if err != nil {
+		return err
 	}
-	if len(ours) == 0 {
-		return nil
-	}
-	return errors.Join(sayFarewell(ours, farewells), takeOff(ours))
+	a.guard = g
+	a.guards.Go(func() { a.keepGuard(g) })
+	return nil
 }
 
-// sayFarewell sends what is about addresses that are still ours.
-func sayFarewell(ours map[Address]bool, farewells map[string]*Farewell) error {
-	have := map[netip.Addr]bool{}
-	for a := range ours {
-		have[a.Prefix.Addr()] = true
+// keepGuard replaces the guard whenever it ends.
+func (a *Addresses) keepGuard(g *guard) {
+	for {
+		select {
+		case <-g.done:
+		case <-a.stop:
+			return
+		}
+		slog.Warn("host: the guard of the virtual addresses has ended; another one is started")
+		for again := true; again; {
+			if sleep(a.stop, guardPause) {
+				return
+			}
+			var err error
+			if g, err = a.replaceGuard(g); err != nil {
+				slog.Warn("host: virtual addresses stay on the interfaces if usvs is killed", "err", err)
+			}
+			again = err != nil
+		}
 	}
+}
+
+// replaceGuard returns the new guard, or the old one.
+func (a *Addresses) replaceGuard(old *guard) (*guard, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g, err := startGuard(a.duty)
+	if err != nil {
+		return old, err
+	}
+	old.pipe.Close()
+	a.guard = g
+	return g, nil
+}
+
+// tellGuardLocked has the guard, and the next one, know.
+func (a *Addresses) tellGuardLocked(line guardLine) {
+	a.duty.learn(line)
+	a.guard.tell(line)
+}
+
+// Farewell leaves packets with the Guard, to be sent if this process dies, instead
+// of those of that name before; without packets there are none any more.
+func (a *Addresses) Farewell(name string, list []Farewell) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tellGuardLocked(guardLine{Name: name, Farewells: list})
+}
+
+// guardKnows is the file in which a guard reads what it starts with.
+const guardKnows = 3
+
+// RunGuard is the guard's life: it follows what it is told by its standard input,
+// and when that ends says farewell and takes off what is still there. Nothing but
+// that, or SIGKILL, ends it.
+func RunGuard() error {
+	known := os.NewFile(guardKnows, "known")
+	defer known.Close()
+	return runGuard(io.MultiReader(known, os.Stdin))
+}
+
+func runGuard(in io.Reader) error {
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
+	todo := learnAll(in)
 	var errs []error
-	for _, f := range farewells {
-		if slices.ContainsFunc(f.Addrs, func(a netip.Addr) bool { return have[a] }) {
+	for _, list := range todo.farewells {
+		for _, f := range list {
 			errs = append(errs, f.send())
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, takeOff(todo.ours))...)
 }
 
 func (f *Farewell) send() error {
@@ -173,6 +293,9 @@ func (f *Farewell) send() error {
 }
 
 func takeOff(ours map[Address]bool) error {
+	if len(ours) == 0 {
+		return nil
+	}
 	addresses, err := NewAddresses(func(Address) {})
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ var helpers = map[string]func() error{
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == GuardCommand {
-		if err := RunGuard(os.Stdin); err != nil {
+		if err := RunGuard(); err != nil {
 			fmt.Println(err)
 		}
 		return

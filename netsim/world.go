@@ -62,6 +62,9 @@ func (w *world) SendVRRP(iface string, packet []byte, src wire.MAC) {
 	p.send(f)
 }
 
+// Farewell does nothing: a director that crashes takes its whole host along.
+func (w *world) Farewell(string, []vrrp.Packet) {}
+
 // Announce sends one announcement of an address.
 func (w *world) Announce(iface string, addr netip.Addr, mac wire.MAC) {
 	p := w.d.Port(iface)

@@ -20,6 +20,10 @@ func (r *routerEffects) Send(iface string, packet []byte, src wire.MAC) {
 	r.world.SendVRRP(iface, packet, src)
 }
 
+func (r *routerEffects) Farewell(router string, packets []vrrp.Packet) {
+	r.world.Farewell(router, packets)
+}
+
 func (r *routerEffects) Announce(iface string, addr netip.Addr, mac wire.MAC) {
 	r.world.Announce(iface, addr, mac)
 }

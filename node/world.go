@@ -23,6 +23,9 @@ type World interface {
 	// by multicast. A zero src is the interface's own MAC. An empty iface leaves
 	// the way to the host's routes.
 	SendVRRP(iface string, packet []byte, src wire.MAC)
+	// Farewell leaves packets that somebody else is to send if the node comes to
+	// an end without Stop: see vrrp.Effects.
+	Farewell(router string, packets []vrrp.Packet)
 	// Announce sends one gratuitous ARP request or unsolicited neighbour
 	// advertisement for addr now: vrrp.GratuitousARP and vrrp.UnsolicitedNA make
 	// them. A zero mac is the interface's own.

@@ -184,6 +184,9 @@ func (m *machine) SendVRRP(iface string, packet []byte, src wire.MAC) {
 	}
 }
 
+// Farewell does nothing: who fails here takes the whole machine along.
+func (m *machine) Farewell(string, []vrrp.Packet) {}
+
 func (m *machine) Announce(iface string, addr netip.Addr, mac wire.MAC) {
 	m.announced = append(m.announced, fmt.Sprint(iface, " ", addr, " ", mac))
 }

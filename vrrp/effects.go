@@ -15,6 +15,10 @@ type Effects interface {
 	// multicast. A zero src is the interface's own MAC. An empty iface leaves
 	// the way to the routes.
 	Send(iface string, packet []byte, src wire.MAC)
+	// Farewell leaves the packets that are to be sent if the Router comes to an
+	// end without Stop, instead of those left before for the same virtual router;
+	// without packets there are none any more. It is called when they change.
+	Farewell(router string, packets []Packet)
 	// AddAddresses says that the instance owns addrs from now on.
 	AddAddresses(instance string, addrs []Address)
 	// RemoveAddresses says that the instance owns addrs no longer.

@@ -1,45 +1,31 @@
 package vrrp
 
 import (
-	"encoding/binary"
-	"net/netip"
-
-	"usvs/wire"
+	"bytes"
+	"fmt"
+	"slices"
 )
 
-// Fields of an advert, as offsets behind the IP header.
-const (
-	offPriority = 2
-	offCount    = 3
-	offChecksum = 6
-)
+// prepareFarewell leaves the advert with priority 0 with who sends it if we are
+// gone without having stopped. Before each advert, because with an authentication
+// header it has to be the one after that.
+func (i *instance) prepareFarewell() {
+	a := i.advert(0)
+	if a.id = 0; a.auth == AH { // the kernel fills the identification in, ip(7)
+		a.id, a.seq = i.id, i.seq+1
+	}
+	var packets []Packet
+	i.eachReceiver(&a, func(a *advert) {
+		packets = append(packets, Packet{Interface: i.Interface, IP: a.packet(i.key())})
+	})
+	i.leaveFarewell(packets)
+}
 
-// Farewell makes of an advert that was sent the one that says that its master
-// is gone: the same with priority 0. It is for who is left when a Router could not
-// Stop. It also returns the virtual addresses. ok is false if packet is no advert
-// without an authentication header, or says farewell already.
-func Farewell(packet []byte) (farewell []byte, addrs []netip.Addr, ok bool) {
-	at, size := wire.IPv4Len, 4
-	switch {
-	case len(packet) > wire.IPv4Len && packet[0] == 0x45 && wire.IPv4(packet).Proto() == protoVRRP:
-	case len(packet) > wire.IPv6Len && packet[0]>>4 == 6 && wire.IPv6(packet).NextHeader() == protoVRRP:
-		at, size = wire.IPv6Len, 16
-	default:
-		return nil, nil, false
+// leaveFarewell does so if something is new about it.
+func (i *instance) leaveFarewell(packets []Packet) {
+	same := func(a, b Packet) bool { return a.Interface == b.Interface && bytes.Equal(a.IP, b.IP) }
+	if !slices.EqualFunc(packets, i.farewell, same) {
+		i.farewell = packets
+		i.r.fx.Farewell(fmt.Sprint(i.identity()), packets)
 	}
-	m := packet[at:]
-	if len(m) < headerLen || m[offPriority] == 0 || len(m) < headerLen+int(m[offCount])*size {
-		return nil, nil, false
-	}
-	for list := m[headerLen:][:int(m[offCount])*size]; len(list) > 0; list = list[size:] {
-		a, _ := netip.AddrFromSlice(list[:size])
-		addrs = append(addrs, a)
-	}
-	farewell = append([]byte(nil), packet...)
-	m = farewell[at:]
-	old := binary.BigEndian.Uint16(m[offPriority:])
-	m[offPriority] = 0
-	sum := wire.Update16(binary.BigEndian.Uint16(m[offChecksum:]), old, binary.BigEndian.Uint16(m[offPriority:]))
-	binary.BigEndian.PutUint16(m[offChecksum:], sum)
-	return farewell, addrs, true
 }

@@ -4,39 +4,107 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"testing"
+	"time"
 
-	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"usvs/wire"
 )
 
-// What keepalived 2.2.7 sent as master and, apart from the identification, at
-// its end.
-func TestFarewell(t *testing.T) {
-	advert, _ := hex.DecodeString("45c0002c00010000ff70d0840a090001e0000012" + "213364020101028c0a0900640a0900653131313100000000")
-	got, addrs, ok := Farewell(advert)
-	assert.True(t, ok)
-	assert.Equal(t, "213300020101668c0a0900640a0900653131313100000000", hex.EncodeToString(got[20:]))
-	assert.Equal(t, advert[:20], got[:20])
-	assert.Equal(t, []netip.Addr{netip.MustParseAddr("10.9.0.100"), netip.MustParseAddr("10.9.0.101")}, addrs)
-	assert.Equal(t, byte(100), advert[22], "the advert stays as it was")
-
-	_, _, ok = Farewell(got)
-	assert.False(t, ok, "it says farewell already")
-	ah, _ := hex.DecodeString("45c0004000010000ff33d0ad0a090001e0000012" + "700400000a09000100000001a4b7baa868f8e0c02d4f00be" + "2134960102013c5c0a0900640000000000000000")
-	_, _, ok = Farewell(ah)
-	assert.False(t, ok, "only who knows the key can make one")
-	for n := range advert {
-		if _, _, ok := Farewell(advert[:n]); ok && n < 36 {
-			t.Errorf("%d bytes are no advert", n)
-		}
+// A master that is killed has left what makes the backup take over as soon as if
+// the master had stopped.
+func TestFarewellOfAKilledMaster(t *testing.T) {
+	for _, c := range pairs {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLAN(t)
+			for n, prio := range []int{150, 100} {
+				i := basic(prio)
+				c.set(&i, n+1)
+				l.add(one(i))
+			}
+			killed, other := l.nodes[0], l.nodes[1]
+			l.run(5500 * time.Millisecond)
+			require.Len(t, killed.farewells, 1)
+			require.Empty(t, other.farewells)
+			killed.dead = true
+			for _, packets := range killed.farewells {
+				for _, p := range packets {
+					require.Equal(t, "eth0", p.Interface)
+					l.carry(killed, p.IP)
+				}
+			}
+			l.run(time.Second)
+			require.Equal(t, Master, other.state(), other.log)
+		})
 	}
 }
 
-func FuzzFarewell(f *testing.F) {
-	advert, _ := hex.DecodeString("45c0002c00010000ff70d0840a090001e0000012" + "213364020101028c0a0900640a0900653131313100000000")
-	f.Add(advert)
-	f.Fuzz(func(t *testing.T, packet []byte) {
-		if got, _, ok := Farewell(packet); ok {
-			assert.Len(t, got, len(packet))
+// It is left once for all adverts, but for each with AH, which counts them.
+func TestFarewellIsLeftWhenItChanges(t *testing.T) {
+	for auth, want := range map[Auth]int{NoAuth: 1, Pass: 1, AH: 11} {
+		l := newLAN(t)
+		i := basic(150)
+		i.Auth, i.Password = auth, "1111"
+		n := l.add(one(i))
+		for n.state() != Master {
+			l.run(100 * time.Millisecond)
 		}
+		l.run(10 * time.Second)
+		require.Equal(t, want, n.bequests, auth)
+	}
+}
+
+// Whatever ends a master's time ends the need for a farewell.
+func TestFarewellIsWithdrawn(t *testing.T) {
+	for name, end := range map[string]func(r *rig){
+		"stop":    func(r *rig) { r.Stop(r.now) },
+		"fault":   func(r *rig) { r.face(false) },
+		"deleted": func(r *rig) { r.Reload(r.now, &Config{}) },
+		"another": func(r *rig) {
+			a := r.instances[0].advert(254)
+			a.src = netip.MustParseAddr("10.9.0.6")
+			r.Handle(r.now, Packet{Interface: "eth0", IP: a.packet([authLen]byte{})})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Master, nil)
+			require.Len(t, r.farewells, 1)
+			end(r)
+			require.Empty(t, r.farewells)
+		})
+	}
+	t.Run("but not by another name", func(t *testing.T) {
+		r := newRig(t, Master, nil)
+		i := basic(150)
+		i.Name, i.Addresses = "other", prefixes("10.9.0.7")
+		cfg := one(i)
+		r.Reload(r.now, &cfg)
+		require.Len(t, r.farewells, 1)
+		for _, packets := range r.farewells {
+			p, _, _ := unpack("eth0", packets[0].IP)
+			require.Equal(t, "0a090007", hex.EncodeToString(p.msg[headerLen:][:4]))
+		}
+		r.Stop(r.now)
+		require.Empty(t, r.farewells)
 	})
+}
+
+// What keepalived 2.2.7 sent at its end, apart from the identification, which the
+// kernel fills in.
+func TestFarewellIsKeepaliveds(t *testing.T) {
+	r := newRecorder()
+	cfg := one(Instance{
+		Name: "VI_1", Interface: "eth0", VRID: 51, Priority: 100, Auth: Pass, Password: "1111",
+		Addresses: prefixes("10.9.0.100", "10.9.0.101"),
+	})
+	router := New(&cfg, r)
+	router.SetInterface(second, faceOf(1))
+	router.Start(second)
+	for now := second; len(r.farewells) == 0; {
+		now = router.Tick(now)
+	}
+	for _, packets := range r.farewells {
+		require.Len(t, packets, 1)
+		require.Equal(t, "213300020101668c0a0900640a0900653131313100000000", hex.EncodeToString(packets[0].IP[wire.IPv4Len:]))
+	}
 }

@@ -94,6 +94,8 @@ func (f *framer) Send(_ string, packet []byte, mac wire.MAC) {
 	f.add(append(b, packet...))
 }
 
+func (f *framer) Farewell(string, []Packet) {}
+
 func (f *framer) Announce(_ string, addr netip.Addr, mac wire.MAC) {
 	if addr.Is4() {
 		f.add(GratuitousARP(orMine(mac), addr))

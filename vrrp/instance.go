@@ -35,6 +35,7 @@ type instance struct {
 	master     netip.Addr // whom the last advert believed came from
 	masterPrio int
 
+	farewell      []Packet // as left with Effects
 	id            uint16
 	seq           uint32
 	oldUnicastSum bool
@@ -142,6 +143,18 @@ func (i *instance) send(prio int) {
 		i.id = 1
 	}
 	i.seq++
+	i.stats.Sent++
+	if prio == 0 {
+		i.stats.PriorityZeroSent++
+	} else {
+		i.prepareFarewell()
+	}
+	a := i.advert(prio)
+	i.eachReceiver(&a, i.transmit)
+}
+
+// advert is what the instance has to say now.
+func (i *instance) advert(prio int) advert {
 	a := advert{
 		version: i.Version, vrid: i.VRID, priority: prio, auth: i.Auth, interval: i.AdvertInterval,
 		src: i.source, dst: i.Multicast, ttl: 255, id: i.id, seq: i.seq, unicast: i.unicast(),
@@ -152,21 +165,24 @@ func (i *instance) send(prio int) {
 	for _, v := range i.Addresses {
 		a.addrs = append(a.addrs, v.Prefix.Addr())
 	}
-	i.stats.Sent++
-	if prio == 0 {
-		i.stats.PriorityZeroSent++
+	if i.unicast() {
+		a.ttl = i.UnicastTTL
+		if i.oldUnicastSum {
+			a.sumDst = multicast4
+		}
 	}
+	return a
+}
+
+// eachReceiver calls do with the advert to the group, or to every peer.
+func (i *instance) eachReceiver(a *advert, do func(*advert)) {
 	if !i.unicast() {
-		i.transmit(&a)
+		do(a)
 		return
-	}
-	a.ttl = i.UnicastTTL
-	if i.oldUnicastSum {
-		a.sumDst = multicast4
 	}
 	for _, p := range i.Peers {
 		a.dst = p.Addr
-		i.transmit(&a)
+		do(a)
 	}
 }
 

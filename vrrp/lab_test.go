@@ -22,6 +22,9 @@ type recorder struct {
 	events []string
 	runs   []string
 	send   func(iface string, packet []byte)
+
+	farewells map[string][]Packet
+	bequests  int // how often they changed
 }
 
 type sentPacket struct {
@@ -30,7 +33,9 @@ type sentPacket struct {
 	mac    wire.MAC
 }
 
-func newRecorder() *recorder { return &recorder{owns: map[string][]netip.Prefix{}} }
+func newRecorder() *recorder {
+	return &recorder{owns: map[string][]netip.Prefix{}, farewells: map[string][]Packet{}}
+}
 
 func (r *recorder) say(format string, args ...any) {
 	r.said = append(r.said, fmt.Sprintf(format, args...))
@@ -46,6 +51,15 @@ func (r *recorder) Send(iface string, packet []byte, mac wire.MAC) {
 	if r.send != nil {
 		r.send(iface, packet)
 	}
+}
+
+func (r *recorder) Farewell(router string, packets []Packet) {
+	r.bequests++
+	if len(packets) == 0 {
+		delete(r.farewells, router)
+		return
+	}
+	r.farewells[router] = packets
 }
 
 func (r *recorder) AddAddresses(instance string, addrs []Address) {

@@ -72,33 +72,37 @@ func TestPairFailsOverAndBack(t *testing.T) {
 	require.Equal(t, Master, b.state())
 }
 
+func peersOf(i *Instance, n int, prefix string) {
+	i.Source = netip.MustParseAddr(prefix + string(rune('0'+n)))
+	i.Peers = []Peer{{Addr: netip.MustParseAddr(prefix + string(rune('0'+3-n)))}}
+}
+
+// pairs are the kinds there are; mac is what a's adverts come from.
+var pairs = []struct {
+	name string
+	set  func(i *Instance, n int)
+	mac  wire.MAC
+}{
+	{name: "plain", set: func(*Instance, int) {}},
+	{name: "PASS", set: func(i *Instance, _ int) { i.Auth, i.Password = Pass, "a password too long" }},
+	{name: "AH", set: func(i *Instance, _ int) { i.Auth, i.Password = AH, "secret" }},
+	{name: "version 3", set: func(i *Instance, _ int) { i.Version = 3 }},
+	{name: "IPv6", set: func(i *Instance, _ int) { i.IPv6, i.Addresses = true, prefixes("fe80::1", "2001:db8::1") }},
+	{name: "version 2 over IPv6", set: func(i *Instance, _ int) { i.IPv6, i.Version, i.Addresses = true, 2, prefixes("fe80::1") }},
+	{name: "unicast", set: func(i *Instance, n int) { peersOf(i, n, "10.9.0.") }},
+	{name: "unicast AH", set: func(i *Instance, n int) { peersOf(i, n, "10.9.0."); i.Auth, i.Password = AH, "secret" }},
+	{name: "unicast IPv6", set: func(i *Instance, n int) {
+		peersOf(i, n, "fe80::10")
+		i.IPv6, i.Addresses, i.CheckUnicastSrc = true, prefixes("fe80::1"), true
+	}},
+	{name: "virtual MAC", set: func(i *Instance, _ int) { i.VMAC = &VMAC{} }, mac: wire.MAC{0, 0, 0x5e, 0, 1, 51}},
+	{name: "a MAC of its own", set: func(i *Instance, _ int) { i.VMAC = &VMAC{MAC: wire.MAC{2, 9}} }, mac: wire.MAC{2, 9}},
+	{name: "no address", set: func(i *Instance, _ int) { i.Addresses = nil }},
+	{name: "another group", set: func(i *Instance, _ int) { i.Multicast = netip.MustParseAddr("224.0.0.99") }},
+}
+
 func TestPairsOfEveryKind(t *testing.T) {
-	peers := func(i *Instance, n int, prefix string) {
-		i.Source = netip.MustParseAddr(prefix + string(rune('0'+n)))
-		i.Peers = []Peer{{Addr: netip.MustParseAddr(prefix + string(rune('0'+3-n)))}}
-	}
-	for _, c := range []struct {
-		name string
-		set  func(i *Instance, n int)
-		mac  wire.MAC
-	}{
-		{name: "plain", set: func(*Instance, int) {}},
-		{name: "PASS", set: func(i *Instance, _ int) { i.Auth, i.Password = Pass, "a password too long" }},
-		{name: "AH", set: func(i *Instance, _ int) { i.Auth, i.Password = AH, "secret" }},
-		{name: "version 3", set: func(i *Instance, _ int) { i.Version = 3 }},
-		{name: "IPv6", set: func(i *Instance, _ int) { i.IPv6, i.Addresses = true, prefixes("fe80::1", "2001:db8::1") }},
-		{name: "version 2 over IPv6", set: func(i *Instance, _ int) { i.IPv6, i.Version, i.Addresses = true, 2, prefixes("fe80::1") }},
-		{name: "unicast", set: func(i *Instance, n int) { peers(i, n, "10.9.0.") }},
-		{name: "unicast AH", set: func(i *Instance, n int) { peers(i, n, "10.9.0."); i.Auth, i.Password = AH, "secret" }},
-		{name: "unicast IPv6", set: func(i *Instance, n int) {
-			peers(i, n, "fe80::10")
-			i.IPv6, i.Addresses, i.CheckUnicastSrc = true, prefixes("fe80::1"), true
-		}},
-		{name: "virtual MAC", set: func(i *Instance, _ int) { i.VMAC = &VMAC{} }, mac: wire.MAC{0, 0, 0x5e, 0, 1, 51}},
-		{name: "a MAC of its own", set: func(i *Instance, _ int) { i.VMAC = &VMAC{MAC: wire.MAC{2, 9}} }, mac: wire.MAC{2, 9}},
-		{name: "no address", set: func(i *Instance, _ int) { i.Addresses = nil }},
-		{name: "another group", set: func(i *Instance, _ int) { i.Multicast = netip.MustParseAddr("224.0.0.99") }},
-	} {
+	for _, c := range pairs {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLAN(t)
 			for n, prio := range []int{150, 100} {

@@ -155,7 +155,7 @@ func (i *instance) inherit(o *instance) {
 	i.deadline, i.preempt = o.deadline, o.preempt
 	i.burstAt, i.lowerBurstAt, i.refreshAt = o.burstAt, o.lowerBurstAt, o.refreshAt
 	i.master, i.masterPrio = o.master, o.masterPrio
-	i.id, i.seq, i.oldUnicastSum, i.stats = o.id, o.seq, o.oldUnicastSum, o.stats
+	i.id, i.seq, i.farewell, i.oldUnicastSum, i.stats = o.id, o.seq, o.farewell, o.oldUnicastSum, o.stats
 	if o.state == Backup && i.Version == 3 && o.master.IsValid() {
 		i.interval = o.interval
 	}

@@ -128,6 +128,7 @@ func (i *instance) leaveMaster(now clock.Instant, state State, zero bool) {
 		i.send(0)
 		i.logf(Detail, "sent 0 priority")
 	}
+	i.leaveFarewell(nil)
 	i.cancelBursts()
 	i.r.forget(i)
 	i.removeAddresses(i.addresses())

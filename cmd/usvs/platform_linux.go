@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +19,6 @@ func newGuardCmd() *cobra.Command {
 		Short:  "Take virtual addresses off the interfaces when usvs run is killed",
 		Hidden: true,
 		Args:   cobra.NoArgs,
-		RunE:   func(*cobra.Command, []string) error { return host.RunGuard(os.Stdin) },
+		RunE:   func(*cobra.Command, []string) error { return host.RunGuard() },
 	}
 }

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == host.GuardCommand {
-		_ = host.RunGuard(os.Stdin)
+		_ = host.RunGuard()
 		return
 	}
 	os.Exit(m.Run())

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -43,7 +42,6 @@ type world struct {
 	setup      *node.Setup // as last configured
 	interfaces map[string]host.Interface
 	failing    map[string]string // what was logged last about sending, by interface
-	farewells  map[string]string // what the guard has, by name
 }
 
 var _ node.World = (*world)(nil)
@@ -51,7 +49,7 @@ var _ node.World = (*world)(nil)
 func openWorld(cfg Config, m *Machine) (w *world, err error) {
 	w = &world{
 		m: m, log: cfg.Log, detail: slog.LevelDebug,
-		fifos: map[string]*fifo{}, interfaces: map[string]host.Interface{}, failing: map[string]string{}, farewells: map[string]string{},
+		fifos: map[string]*fifo{}, interfaces: map[string]host.Interface{}, failing: map[string]string{},
 	}
 	if cfg.Detail {
 		w.detail = slog.LevelInfo
@@ -74,7 +72,7 @@ func openWorld(cfg Config, m *Machine) (w *world, err error) {
 		return w, err
 	}
 	if err := w.addresses.Guard(); err != nil {
-		w.log.Warn("addresses stay on the interfaces if usvs is killed", "err", err)
+		w.log.Warn("addresses stay on the interfaces if usvs is killed, and nobody says farewell", "err", err)
 	}
 	w.open()
 	w.watcher, err = host.WatchInterfaces(func(list []host.Interface) {
@@ -200,26 +198,15 @@ func (w *world) setInterfaces(now clock.Instant, list []host.Interface) {
 // SendVRRP implements node.World.
 func (w *world) SendVRRP(iface string, packet []byte, src wire.MAC) {
 	w.complain(iface, w.sockets.Send(iface, packet, src))
-	w.prepareFarewell(iface, packet)
 }
 
-// prepareFarewell leaves with the guard what it is to send if we are killed: the
-// advert with priority 0, when it is another than last time.
-func (w *world) prepareFarewell(iface string, packet []byte) {
-	farewell, addrs, ok := vrrp.Farewell(packet)
-	if !ok {
-		return
+// Farewell implements node.World.
+func (w *world) Farewell(router string, packets []vrrp.Packet) {
+	var list []host.Farewell
+	for _, p := range packets {
+		list = append(list, host.Farewell{Interface: p.Interface, Packet: p.IP})
 	}
-	header, size := wire.IPv4Len, 4
-	if farewell[0]>>4 == 6 {
-		header, size = wire.IPv6Len, 16
-	}
-	// By destination, version and virtual router.
-	name := fmt.Sprintf("%s %x %x", iface, farewell[header-size:header], farewell[header:header+2])
-	if text := string(farewell[header:]); w.farewells[name] != text {
-		w.farewells[name] = text
-		w.addresses.Farewell(name, host.Farewell{Interface: iface, Packet: farewell, Addrs: addrs})
-	}
+	w.addresses.Farewell(router, list)
 }
 
 // complain logs an error of sending by an interface, the same one once.
