@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -104,6 +105,22 @@ type Via struct {
 	Spec    ipvs.ServerSpec
 }
 
+// VIP is where packets go that the director forwards.
+func (v *Via) VIP() netip.AddrPort {
+	return netip.AddrPortFrom(v.Service.Addr, cmp.Or(v.Service.Port, v.Server.Port))
+}
+
+// RIP is the server's own address, and the port there.
+func (v *Via) RIP() netip.AddrPort {
+	return netip.AddrPortFrom(v.Server.Addr, cmp.Or(v.Server.Port, v.Service.Port))
+}
+
+// Forwarded reports whether clients' packets go another way than those to the
+// server's own address: masquerading changes nothing but addresses.
+func (v *Via) Forwarded() bool {
+	return v.Spec.Method == ipvs.DirectRoute || v.Spec.Method == ipvs.Tunnel
+}
+
 // HTTPRequest is what HTTP_GET and SSL_GET ask for.
 type HTTPRequest struct {
 	URL      URL
@@ -141,23 +158,6 @@ type UDPExchange struct {
 	RequireReply       bool
 	Reply, ReplyMask   []byte
 	MinReply, MaxReply int
-}
-
-// Accepts reports whether a reply is one that is asked for.
-func (x *UDPExchange) Accepts(reply []byte) bool {
-	if len(reply) < x.MinReply || len(reply) > x.MaxReply || len(reply) < len(x.Reply) {
-		return false
-	}
-	for i, want := range x.Reply {
-		mask := byte(0xff)
-		if i < len(x.ReplyMask) {
-			mask = x.ReplyMask[i]
-		}
-		if (reply[i]^want)&mask != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // Outcome is how an attempt ended.

@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"usvs/clock"
 	"usvs/health"
+	"usvs/health/dialog"
 	"usvs/health/path"
 	"usvs/ipvs"
 	"usvs/link"
@@ -25,6 +27,7 @@ type prober struct {
 	timer *Timer // of via
 	out   link.Output
 	runs  map[health.CheckID]*attempt
+	buf   [4096]byte // of what servers say
 }
 
 // attempt is one of them.
@@ -32,10 +35,12 @@ type attempt struct {
 	r     *prober
 	id    health.CheckID
 	p     *health.Probe
+	talk  dialog.Dialog // nil of scripts and files
+	at    dialog.Stage
 	timer *Timer
+	ends  clock.Instant // at the latest
 	over  bool
 	close func() // what it holds open
-	talk  *talk  // over TCP; nil: to be connected is enough
 }
 
 func newProber(d *Director) *prober {
@@ -47,42 +52,35 @@ func newProber(d *Director) *prober {
 	return r
 }
 
-// success is the result of most attempts.
-var success = health.Result{Outcome: health.Success}
-
-// failure is what a server did wrong, in keepalived's words, and more of it.
-func failure(reason string, err error) health.Result {
-	r := health.Result{Outcome: health.Failure, Reason: reason}
-	if err != nil {
-		r.Cause = strings.TrimPrefix(err.Error(), "tcp: ")
-	}
-	return r
-}
-
 // start begins an attempt. Its result comes later, if soon.
 func (r *prober) start(id health.CheckID, p *health.Probe) {
-	a := &attempt{r: r, id: id, p: p, close: func() {}}
-	a.timer = r.d.newTimer(a.timeout)
+	a := &attempt{r: r, id: id, p: p, ends: r.d.net.now.Add(dialog.Lifetime * p.Timeout), close: func() {}}
+	a.timer = r.d.newTimer(func() { a.fail(nil) })
 	r.runs[id] = a
 	switch p.Kind {
-	case health.TCP:
-		a.connect()
-	case health.HTTP, health.SSL:
-		a.talk = newTalk(p, httpDialog)
-		a.connect()
-	case health.SMTP:
-		a.talk = newTalk(p, smtpDialog)
-		a.connect()
-	case health.UDP, health.DNS:
-		a.datagram()
-	case health.Ping:
-		a.ping()
 	case health.Misc:
 		a.script()
 	case health.File:
 		a.tell(health.Result{Outcome: health.Success, Status: r.d.env.files[p.Name]})
 	default:
-		a.end(health.Result{Outcome: health.LocalError, Reason: "not in the simulation"})
+		a.speak()
+	}
+}
+
+// speak begins a dialogue with the server.
+func (a *attempt) speak() {
+	var err error
+	if a.talk, err = dialog.New(a.p, uint16(a.id)); err != nil {
+		a.notMade(err)
+		return
+	}
+	switch a.p.Kind {
+	case health.UDP, health.DNS:
+		a.datagram()
+	case health.Ping:
+		a.ping()
+	default:
+		a.connect()
 	}
 }
 
@@ -123,31 +121,31 @@ func (a *attempt) tell(res health.Result) {
 	a.r.d.later(func(n *node.Node, now clock.Instant) { n.ProbeDone(now, id, res) })
 }
 
-// wait gives the next step of an attempt its time.
-func (a *attempt) wait() { a.timer.Set(a.r.d.net.now.Add(a.p.Timeout)) }
-
-// timeout ends an attempt, one of whose steps took too long.
-func (a *attempt) timeout() {
-	switch {
-	case a.p.Kind == health.UDP && !requiresReply(a.p):
-		a.end(success) // no error came
-	case a.talk != nil:
-		a.end(a.talk.timeout())
-	case a.p.Kind == health.UDP:
-		a.end(failure("failed", nil))
-	case a.p.Kind == health.DNS:
-		a.end(failure("read timeout from socket", nil))
-	default:
-		a.end(failure("timeout", nil))
-	}
+// notMade ends an attempt that could not be made, by no fault of the server.
+func (a *attempt) notMade(err error) {
+	a.end(health.Result{Outcome: health.LocalError, Reason: err.Error()})
 }
 
+// fail ends an attempt with an error, or, if that is nil, because a step took
+// too long.
+func (a *attempt) fail(err error) {
+	if errors.Is(err, tcp.ErrTimeout) {
+		err = nil
+	}
+	if err != nil {
+		err = errors.New(strings.TrimPrefix(err.Error(), "tcp: "))
+	}
+	a.end(a.talk.Fail(a.at, err))
+}
+
+// wait gives the next step of an attempt its time.
+func (a *attempt) wait() { a.timer.Set(min(a.ends, a.r.d.net.now.Add(a.p.Timeout))) }
+
 // forwarded is the server that an attempt reaches by the director's forwarding,
-// or nil: masquerading changes nothing but addresses, and what is not TCP or UDP
-// goes directly, too.
+// or nil: what is not TCP or UDP goes directly.
 func (a *attempt) forwarded() *ipvs.RealServer {
 	v := &a.p.Via
-	if a.p.Path != health.ViaVIP || v.Spec.Method != ipvs.DirectRoute && v.Spec.Method != ipvs.Tunnel {
+	if a.p.Path != health.ViaVIP || !v.Forwarded() {
 		return nil
 	}
 	return ipvs.NewRealServer(v.Server, nil, v.Spec)
@@ -158,14 +156,7 @@ func (a *attempt) target() netip.AddrPort {
 	if a.p.Path != health.ViaVIP {
 		return a.p.Target
 	}
-	v := &a.p.Via
-	return netip.AddrPortFrom(v.Server.Addr, orDefault(v.Server.Port, v.Service.Port))
-}
-
-// vip is where an attempt goes that is forwarded.
-func (a *attempt) vip() netip.AddrPort {
-	v := &a.p.Via
-	return netip.AddrPortFrom(v.Service.Addr, orDefault(v.Service.Port, v.Server.Port))
+	return a.p.Via.RIP()
 }
 
 // source is an address of the director's own that answers come to: towards the
@@ -195,16 +186,16 @@ func (a *attempt) connect() {
 	var c *tcp.Conn
 	var err error
 	if rs := a.forwarded(); rs != nil {
-		to := a.vip()
+		to := a.p.Via.VIP()
 		c, err = r.via.Dial(now, r.source(to, rs), to, rs, ev)
 	} else {
 		c, err = r.d.DialTCP(a.p.Bind, a.target(), ev)
 	}
 	switch {
 	case errors.Is(err, tcp.ErrUnreachable):
-		a.end(a.refused(err))
+		a.fail(err)
 	case err != nil:
-		a.end(health.Result{Outcome: health.LocalError, Reason: err.Error()})
+		a.notMade(err)
 	default:
 		a.close = func() { a.hangUp(c) }
 		a.wait()
@@ -221,62 +212,52 @@ func (a *attempt) hangUp(c *tcp.Conn) {
 }
 
 func (a *attempt) connected(now clock.Instant, c *tcp.Conn) {
-	if a.talk == nil {
-		a.end(success)
-		return
-	}
-	a.talk.up = true
-	a.proceed(now, c)
+	a.at = dialog.Reading
+	a.move(now, c, a.talk.Begin())
 }
 
-// proceed says what there is to say, and ends the attempt if that was all.
-func (a *attempt) proceed(now clock.Instant, c *tcp.Conn) {
-	say, res := a.talk.next()
-	if len(say) > 0 {
-		_, _ = c.Write(now, []byte(say)) // short: there is room
+// move does what the dialogue wants.
+func (a *attempt) move(now clock.Instant, c *tcp.Conn, m dialog.Move) {
+	if len(m.Say) > 0 {
+		_, _ = c.Write(now, m.Say) // short: there is room
 	}
-	if res != nil {
-		a.end(*res)
+	if m.Done {
+		a.end(m.Result)
 		return
 	}
 	a.wait()
 }
 
 func (a *attempt) readable(now clock.Instant, c *tcp.Conn) {
-	if a.over || a.talk == nil {
-		return
+	for !a.over {
+		n, err := c.Read(now, a.r.buf[:])
+		switch {
+		case n > 0:
+			a.move(now, c, a.talk.Take(a.r.buf[:n]))
+		case err == io.EOF:
+			a.end(a.talk.End())
+		default:
+			return
+		}
 	}
-	a.talk.read(now, c)
-	a.proceed(now, c)
 }
 
 func (a *attempt) closed(err error) {
 	switch {
 	case a.over:
-	case a.talk != nil && a.talk.up:
-		a.end(a.talk.broken(err))
+	case err == nil:
+		a.end(a.talk.End())
 	default:
-		a.end(a.refused(err))
+		a.fail(err)
 	}
-}
-
-// refused is the result of a connection that did not come about.
-func (a *attempt) refused(err error) health.Result {
-	switch a.p.Kind {
-	case health.HTTP, health.SSL:
-		return failure("Connection failed", err)
-	case health.SMTP:
-		return failure("Could not connect to server", err)
-	}
-	return failure("failed", err)
 }
 
 // ping sends an echo request.
 func (a *attempt) ping() {
 	a.wait()
 	o := PingOptions{Src: a.p.Bind.Addr(), Size: pingSize}
-	if err := a.r.d.Ping(a.target().Addr(), o, func(PingReply) { a.end(success) }); err != nil {
-		a.end(failure("failed", err))
+	if err := a.r.d.Ping(a.target().Addr(), o, func(PingReply) { a.end(a.talk.Take(nil).Result) }); err != nil {
+		a.fail(err)
 	}
 }
 

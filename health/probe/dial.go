@@ -4,15 +4,11 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"usvs/health"
+	"usvs/health/dialog"
 )
-
-// lifetime is how long an attempt may take altogether, in its timeouts: each
-// step of it may take one, and a server could make the steps endless.
-const lifetime = 10
 
 // conn is a connection with a timeout for each step, to be closed.
 type conn struct {
@@ -22,15 +18,19 @@ type conn struct {
 	cancel  func() bool
 }
 
-// open connects. The connection closes with the context.
-func (d Dial) open(ctx context.Context, network string, p *health.Probe) (*conn, error) {
-	began := time.Now()
+// open connects. The connection closes with the context. All datagrams together
+// have the time of one step.
+func (d Dial) open(ctx context.Context, p *health.Probe) (*conn, error) {
+	network, end := "tcp", time.Now().Add(dialog.Lifetime*p.Timeout)
+	if p.Kind == health.UDP || p.Kind == health.DNS {
+		network, end = "udp", time.Now().Add(p.Timeout)
+	}
 	c, err := d(ctx, network, p)
 	if err != nil {
 		return nil, err
 	}
 	return &conn{
-		Conn: c, timeout: p.Timeout, end: began.Add(lifetime * p.Timeout),
+		Conn: c, timeout: p.Timeout, end: end,
 		cancel: context.AfterFunc(ctx, func() { c.Close() }),
 	}, nil
 }
@@ -86,9 +86,4 @@ func (c *conn) deadline() time.Time {
 		return c.end
 	}
 	return step
-}
-
-// hostPort is an address for a header Host: with the port, always.
-func hostPort(a netip.AddrPort) string {
-	return net.JoinHostPort(a.Addr().WithZone("").String(), strconv.Itoa(int(a.Port())))
 }

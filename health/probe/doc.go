@@ -7,10 +7,11 @@
 // have slots of their own, so that slow ones do not keep sockets waiting, and
 // watched files need none.
 //
-// It may not judge: retries, timing and what follows from a result are package
-// health's. It tells apart what the server did (success or failure, with the
-// reason in keepalived's words) and what never reached the server (a local
-// error, which is no result).
+// It may not judge: what is said to servers and what their answers are worth is
+// package dialog's, for which it moves the bytes; retries, timing and what follows
+// from a result are package health's. It tells apart what the server did (success
+// or failure) and what never reached the server (a local error, which is no
+// result).
 //
 // Invariants, whatever a server sends: an attempt ends, after a bounded time
 // and with a bounded amount of data read; it leaves no socket, no goroutine

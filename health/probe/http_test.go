@@ -23,7 +23,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -31,7 +30,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"usvs/health"
-	"usvs/ipvs"
+	"usvs/health/dialog"
 )
 
 // answering serves one text to whoever has sent a whole request.
@@ -67,71 +66,18 @@ func sum(text string) string {
 }
 
 func TestPages(t *testing.T) {
-	ranges := func(r ...health.StatusRange) []health.StatusRange { return r }
 	for _, c := range []struct {
 		name, text string
 		url        health.URL
-		reason     string // of a failure
-		cause      string
-		status     int
+		want       health.Result
 	}{
-		{name: "200", text: "HTTP/1.1 200 OK\r\n\r\nhello", status: 200},
-		{name: "no words after the status", text: "HTTP/1.0 204\r\n\r\n", status: 204},
-		{name: "404", text: "HTTP/1.1 404 Not Found\r\n\r\n", reason: "HTTP status code error to", cause: "the status is 404", status: 404},
-		{name: "404 is wanted", text: "HTTP/1.1 404 Not Found\r\n\r\n", url: health.URL{Statuses: ranges(health.StatusRange{First: 200, Last: 200}, health.StatusRange{First: 400, Last: 499})}, status: 404},
-		{name: "200 is not", text: "HTTP/1.1 200 OK\r\n\r\n", url: health.URL{Statuses: ranges(health.StatusRange{First: 201, Last: 299})}, reason: "HTTP status code error to", cause: "the status is 200", status: 200},
-		{name: "digest", text: "HTTP/1.1 200 OK\r\n\r\nhello", url: health.URL{Digest: strings.ToUpper(sum("hello"))}, status: 200},
-		{name: "digest of nothing", text: "HTTP/1.1 200 OK\r\n\r\n", url: health.URL{Digest: sum("")}, status: 200},
-		{name: "another digest", text: "HTTP/1.1 200 OK\r\n\r\nhello!", url: health.URL{Digest: sum("hello")}, reason: "MD5 digest error to", cause: "the digest is " + sum("hello!"), status: 200},
-		{name: "digest up to Content-Length", text: "HTTP/1.1 200 OK\r\ncontent-length:  5 \r\n\r\nhello and more", url: health.URL{Digest: sum("hello")}, status: 200},
-		{name: "Content-Length is wrong", text: "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhello", url: health.URL{Digest: sum("hello")}, status: 200},
-		{name: "Content-Length is too large", text: "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhello", url: health.URL{Digest: sum("hello")}, status: 200},
-		{name: "regex", text: "HTTP/1.1 200 OK\r\n\r\nall is well", url: health.URL{Regex: "is (well|good)$"}, status: 200},
-		{name: "regex is not there", text: "HTTP/1.1 200 OK\r\n\r\nhelp", url: health.URL{Regex: "well"}, reason: "Regex match failed", status: 200},
-		{name: "regex is not to be there", text: "HTTP/1.1 200 OK\r\n\r\nhelp", url: health.URL{Regex: "help", RegexNot: true}, reason: "Regex match failed", status: 200},
-		{name: "regex is not there, well", text: "HTTP/1.1 200 OK\r\n\r\nfine", url: health.URL{Regex: "help", RegexNot: true}, status: 200},
-		{name: "nothing", reason: "Read, no data received from", cause: errNoPage.Error()},
-		{name: "half a header", text: "HTTP/1.1 200 OK\r\nServer: x", reason: "Read, no data received from", cause: errNoPage.Error()},
-		{name: "garbage", text: "\x00\xff\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
-		{name: "another protocol", text: "SSH-2.0-OpenSSH\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
-		{name: "no number", text: "HTTP/1.1 OK 200\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
-		{name: "four digits", text: "HTTP/1.1 2000 OK\r\n\r\n", reason: "HTTP status code error to", cause: errStatus.Error()},
-		{name: "endless header", text: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10000), reason: "Read, no data received from", cause: errHeader.Error()},
-		{name: "header of 4096 bytes", text: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 4096-17-3-4) + "\r\n\r\n", status: 200},
-		{name: "header of 4097 bytes", text: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 4097-17-3-4) + "\r\n\r\n", reason: "Read, no data received from", cause: errHeader.Error()},
+		{"a page", "HTTP/1.1 200 OK\r\n\r\nhello", health.URL{Digest: sum("hello"), Regex: "el+o$"}, health.Result{Status: 200}},
+		{"another", "HTTP/1.1 404 No\r\n\r\nhello", health.URL{}, health.Result{Outcome: health.Failure, Status: 404, Reason: "HTTP status code error to", Cause: "the status is 404"}},
+		{"none", "", health.URL{}, health.Result{Outcome: health.Failure, Reason: "Read, no data received from", Cause: "the connection ended within the header"}},
+		{"endless", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10000), health.URL{}, health.Result{Outcome: health.Failure, Reason: "Read, no data received from", Cause: "the header is longer than 4095 bytes"}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			got := attempt(t, Config{}, get(answering(t, c.text), c.url))
-			assert.Equal(t, c.reason, got.Reason)
-			assert.Equal(t, c.reason == "", got.Outcome == health.Success)
-			assert.Equal(t, c.status, got.Status)
-			assert.True(t, strings.HasPrefix(got.Cause, c.cause), got.Cause)
-			for _, r := range []io.Reader{iotest.OneByteReader(strings.NewReader(c.text)), iotest.DataErrReader(strings.NewReader(c.text))} {
-				var g page
-				err := g.readAll(r)
-				assert.Equal(t, c.status, g.status, "however it is cut: %v", err)
-			}
-		})
+		assert.Equal(t, c.want, attempt(t, Config{}, get(answering(t, c.text), c.url)), c.name)
 	}
-}
-
-func TestRequest(t *testing.T) {
-	target := netip.MustParseAddrPort("192.0.2.1:80")
-	for _, c := range []struct {
-		request health.HTTPRequest
-		target  string
-		want    string
-	}{
-		{health.HTTPRequest{URL: health.URL{Path: "/"}}, "192.0.2.1:80", "GET / HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nHost: 192.0.2.1:80\r\n\r\n"},
-		{health.HTTPRequest{URL: health.URL{Path: "/x?y"}, Protocol: "1.0"}, "[2001:db8::1]:81", "GET /x?y HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nHost: [2001:db8::1]:81\r\n\r\n"},
-		{health.HTTPRequest{URL: health.URL{Path: "/", Virtualhost: "www"}, Protocol: "1.0C"}, "192.0.2.1:80", "GET / HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nConnection: close\r\nHost: www\r\n\r\n"},
-		{health.HTTPRequest{URL: health.URL{Path: "/"}, Protocol: "1.1"}, "[fe80::1%eth0]:80", "GET / HTTP/1.1\r\nUser-Agent: KeepAliveClient\r\nConnection: close\r\nHost: [fe80::1]:80\r\n\r\n"},
-	} {
-		assert.Equal(t, c.want, request(&health.Probe{HTTP: &c.request, Target: netip.MustParseAddrPort(c.target)}))
-	}
-	vip := &health.Probe{Target: target, Path: health.ViaVIP, HTTP: &health.HTTPRequest{URL: health.URL{Path: "/"}}}
-	vip.Via.Service = ipvs.ServiceID{Addr: netip.MustParseAddr("192.0.2.99"), Port: 8080}
-	assert.Contains(t, request(vip), "Host: 192.0.2.99:8080\r\n")
 }
 
 func TestPagesThatDoNotCome(t *testing.T) {
@@ -167,7 +113,7 @@ func TestEndlessBody(t *testing.T) {
 	})
 	got := attempt(t, Config{}, get(endless, health.URL{Regex: "y"}))
 	assert.Equal(t, "Read error with", got.Reason)
-	assert.Equal(t, errBody.Error(), got.Cause)
+	assert.Equal(t, "the page is longer than 16777216 bytes", got.Cause)
 }
 
 // A server that never stops sending single bytes is given up, too; in virtual
@@ -181,26 +127,29 @@ func TestSlowServers(t *testing.T) {
 		reason string
 		took   time.Duration
 	}{
-		{"header", health.HTTP, "", "Timeout HTTP read", lifetime * timeout},
-		{"body", health.HTTP, "HTTP/1.1 200 OK\r\n\r\n", "Timeout HTTP read", lifetime * timeout},
+		{"header", health.HTTP, "", "Timeout HTTP read", dialog.Lifetime * timeout},
+		{"body", health.HTTP, "HTTP/1.1 200 OK\r\n\r\n", "Timeout HTTP read", dialog.Lifetime * timeout},
 		{"handshake", health.SSL, "\x16\x03\x03\x40\x00", "Timeout connecting", timeout},
-		{"greeting", health.SMTP, "220 ", "Read timeout from server", lifetime * timeout},
+		{"greeting", health.SMTP, "220 ", "Read timeout from server", dialog.Lifetime * timeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				p := get(netip.AddrPort{}, health.URL{})
 				p.Timeout, p.Kind = timeout, c.kind
-				check := getsPage
-				if c.kind == health.SMTP {
-					check = greets
-				}
-				assert.Equal(t, failed(c.reason), check(t.Context(), dribbles(c.start), p))
+				assert.Equal(t, failed(c.reason), conversation(t, dribbles(c.start), p))
 				assert.Equal(t, c.took, time.Since(began))
 				time.Sleep(2 * time.Second) // the server finds out
 			})
 		})
 	}
+}
+
+// conversation is converse with a new dialogue.
+func conversation(t *testing.T, dial Dial, p *health.Probe) health.Result {
+	d, err := dialog.New(p, 0)
+	require.NoError(t, err)
+	return converse(t.Context(), dial, p, d)
 }
 
 // dribbles leads to a server that reads all, says something, and then a byte
@@ -231,7 +180,7 @@ func TestTimeoutToWrite(t *testing.T) {
 		}
 		p := get(netip.AddrPort{}, health.URL{})
 		p.Timeout = 3 * time.Second
-		assert.Equal(t, failed("Timeout WEB write"), getsPage(t.Context(), via, p))
+		assert.Equal(t, failed("Timeout WEB write"), conversation(t, via, p))
 	})
 }
 
@@ -356,38 +305,4 @@ func TestClientCertificate(t *testing.T) {
 		assert.Equal(t, c.outcome, got.Outcome, "%s: %v", c.name, got)
 		assert.Equal(t, c.status, got.Status, c.name)
 	}
-}
-
-func FuzzPage(f *testing.F) {
-	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd"), 3)
-	f.Add([]byte("HTTP/1.0 99999999999999999999\r\n\r\n"), 1)
-	f.Fuzz(func(t *testing.T, response []byte, piece int) {
-		pattern, err := Regex("b")
-		require.NoError(t, err)
-		whole, cut := page{pattern: pattern}, page{pattern: pattern}
-		wholeErr := whole.readAll(bytes.NewReader(response))
-		cutErr := cut.readAll(&pieces{response, max(1, piece%100)})
-		if wholeErr == nil && cutErr == nil {
-			require.Equal(t, whole.status, cut.status)
-			require.Equal(t, whole.digest(), cut.digest())
-			require.Equal(t, whole.text, cut.text)
-		}
-		require.Equal(t, wholeErr == nil, cutErr == nil)
-		require.LessOrEqual(t, len(whole.text), len(response))
-	})
-}
-
-// pieces reads some bytes at a time.
-type pieces struct {
-	rest []byte
-	n    int
-}
-
-func (p *pieces) Read(b []byte) (int, error) {
-	if len(p.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(b, p.rest[:min(p.n, len(p.rest))])
-	p.rest = p.rest[n:]
-	return n, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"usvs/health"
+	"usvs/health/dialog"
 	"usvs/script"
 )
 
@@ -11,7 +12,7 @@ import (
 // it could not be run says nothing about the server.
 func runs(ctx context.Context, p *health.Probe, policy script.Policy) health.Result {
 	if p.Script == nil {
-		return localError(errUnsupported)
+		return localError(dialog.ErrUnsupported)
 	}
 	prog, err := policy.Prepare(script.Command{Args: p.Script.Args, User: p.Script.User, Group: p.Script.Group})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/health"
+	"usvs/health/dialog"
 )
 
 // pingPayload is how much an echo request carries, in bytes, as keepalived's.
@@ -32,35 +33,33 @@ const (
 )
 
 // echoes is PING_CHECK: an echo reply comes within the timeout.
-func echoes(ctx context.Context, p *health.Probe) health.Result {
+func echoes(ctx context.Context, p *health.Probe, d dialog.Dialog) health.Result {
 	c, raw, err := pingSocket(p)
 	if err != nil {
-		return notConnected(err, "timeout", "failed")
+		return notConnected(p, d, err)
 	}
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	return echoesBy(c, p, raw)
+	return echoesBy(c, p, d, raw)
 }
 
 // echoesBy sends an echo request and waits for the reply.
-func echoesBy(c net.Conn, p *health.Probe, raw bool) health.Result {
+func echoesBy(c net.Conn, p *health.Probe, d dialog.Dialog, raw bool) health.Result {
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(p.Timeout)); err != nil {
 		return localError(err)
 	}
 	request := newEcho(p.Target.Addr().Unmap().Is6())
 	if _, err := c.Write(request); err != nil {
-		return failure("failed", err)
+		return broken(p, d, dialog.Writing, err)
 	}
 	buf := make([]byte, 2048)
 	for {
 		n, err := c.Read(buf)
 		switch {
-		case isTimeout(err):
-			return failure("timeout", nil)
 		case err != nil:
-			return failure("failed", err)
+			return broken(p, d, dialog.Reading, err)
 		case answers(buf[:n], request, raw):
-			return success
+			return d.Take(buf[:n]).Result
 		}
 	}
 }

@@ -20,6 +20,8 @@ import (
 	"usvs/ipvs"
 )
 
+var success = health.Result{Outcome: health.Success}
+
 // short is a timeout for attempts that are to run into it.
 const short = 60 * time.Millisecond
 

@@ -12,34 +12,19 @@ import (
 // ErrLocal says that an attempt could not be made, by no fault of the server.
 var ErrLocal = errors.New("not sent")
 
-var (
-	errNoTarget    = errors.New("no address to look at")
-	errUnsupported = errors.New("no such check")
-)
-
-var success = health.Result{Outcome: health.Success}
-
-// failure is what the server did wrong, in keepalived's words and, if there is
-// more to say, in those of an error.
-func failure(reason string, err error) health.Result {
-	r := health.Result{Outcome: health.Failure, Reason: reason}
-	if err != nil {
-		r.Cause = cause(err)
-	}
-	return r
-}
+var errNoTarget = errors.New("no address to look at")
 
 func localError(err error) health.Result {
-	return health.Result{Outcome: health.LocalError, Reason: cause(err)}
+	return health.Result{Outcome: health.LocalError, Reason: cause(err).Error()}
 }
 
 // cause is an error without the addresses that package net puts in front.
-func cause(err error) string {
+func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {
-		err = op.Err
+		return op.Err
 	}
-	return err.Error()
+	return err
 }
 
 func isTimeout(err error) bool {

@@ -2,13 +2,13 @@ package probe
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
 	"usvs/health"
-	"usvs/ipvs"
+	"usvs/health/dialog"
 	"usvs/script"
 	"usvs/track"
 )
@@ -187,59 +187,43 @@ func (r *Runner) run(j *job, policy script.Policy) {
 }
 
 func (r *Runner) attempt(j *job, policy script.Policy) health.Result {
-	p, dial := j.probe, Dial(direct)
-	if p.Path == health.ViaVIP && p.Kind != health.Misc {
-		p, dial = r.route(p)
+	if j.probe.Kind == health.Misc {
+		return runs(j.ctx, j.probe, policy)
 	}
-	if p.Kind != health.Misc && !p.Target.IsValid() {
+	p, dial := r.route(j.probe)
+	d, err := dialog.New(&p, uint16(rand.Uint32()))
+	switch {
+	case err != nil:
+		return localError(err)
+	case !p.Target.IsValid():
 		return localError(errNoTarget)
+	case p.Kind == health.Ping:
+		return echoes(j.ctx, &p, d)
 	}
-	if p.Timeout <= 0 && p.Kind != health.Misc {
-		whole := *p
-		whole.Timeout = defaultTimeout
-		p = &whole
-	}
-	switch p.Kind {
-	case health.TCP:
-		return connects(j.ctx, dial, p)
-	case health.HTTP, health.SSL:
-		return getsPage(j.ctx, dial, p)
-	case health.SMTP:
-		return greets(j.ctx, dial, p)
-	case health.DNS:
-		return resolves(j.ctx, dial, p)
-	case health.UDP:
-		return takesDatagram(j.ctx, dial, p)
-	case health.Ping:
-		return echoes(j.ctx, p)
-	case health.Misc:
-		return runs(j.ctx, p, policy)
-	}
-	return localError(errUnsupported)
+	return converse(j.ctx, dial, &p, d)
 }
 
-// route finds the way of a probe by the VIP. Masquerading changes nothing but
-// addresses, so the way to the server itself is the way of its clients.
-func (r *Runner) route(p *health.Probe) (*health.Probe, Dial) {
-	routed := *p
-	v := &p.Via
-	port := v.Server.Port
-	if port == 0 {
-		port = v.Service.Port
+// route finds the way of a probe, and what it leaves open.
+func (r *Runner) route(asked *health.Probe) (health.Probe, Dial) {
+	p := *asked
+	if p.Timeout <= 0 {
+		p.Timeout = defaultTimeout
 	}
-	routed.Target = netip.AddrPortFrom(v.Server.Addr, port)
-	if v.Spec.Method != ipvs.DirectRoute && v.Spec.Method != ipvs.Tunnel {
-		return &routed, direct
+	if p.Path != health.ViaVIP {
+		return p, direct
 	}
-	if r.via != nil {
-		return &routed, r.via
-	}
-	if r.warn != nil {
+	p.Target = p.Via.RIP()
+	switch {
+	case !p.Via.Forwarded():
+		return p, direct
+	case r.via != nil:
+		return p, r.via
+	case r.warn != nil:
 		r.warned.Do(func() {
 			r.warn("check_path vip: servers reached by direct routing or in a tunnel are checked at their own addresses")
 		})
 	}
-	return &routed, direct
+	return p, direct
 }
 
 // lane is a number of slots and what waits for them, in order.

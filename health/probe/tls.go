@@ -7,40 +7,27 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
-	"regexp"
 
 	"usvs/health"
 )
 
-// getsSecurely is getsFrom by TLS. The server's certificate is not verified,
-// as keepalived does not: the check is about the page.
-func getsSecurely(c *conn, p *health.Probe, pattern *regexp.Regexp) health.Result {
-	config, err := tlsConfig(p)
-	if err != nil {
-		return localError(err)
-	}
+// secured is a connection within this one, whose handshake as a whole has the
+// time of a step.
+func (c *conn) secured(config *tls.Config) (net.Conn, error) {
 	secure := tls.Client(c, config)
-	if err := c.handshake(secure); err != nil {
-		if isTimeout(err) {
-			return failure("Timeout connecting", nil)
-		}
-		return failure("SSL handshake/communication error connecting to", err)
-	}
-	return getsFrom(secure, p, pattern, "SSL")
-}
-
-// handshake gives the handshake as a whole the time of a step.
-func (c *conn) handshake(secure *tls.Conn) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), c.timeout, os.ErrDeadlineExceeded)
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	defer cancel()
 	err := secure.HandshakeContext(ctx)
 	if err != nil && ctx.Err() != nil {
-		return os.ErrDeadlineExceeded
+		return nil, os.ErrDeadlineExceeded
 	}
-	return err
+	return secure, err
 }
 
+// tlsConfig verifies no certificate, as keepalived does not: the check is about
+// the page.
 func tlsConfig(p *health.Probe) (*tls.Config, error) {
 	config := &tls.Config{
 		InsecureSkipVerify: true,

@@ -69,7 +69,7 @@ var _ probe.Dial = (*Dialer)(nil).Dial
 func (d *Dialer) Dial(ctx context.Context, network string, p *health.Probe) (net.Conn, error) {
 	v := &p.Via
 	rs := ipvs.NewRealServer(v.Server, nil, v.Spec)
-	to := netip.AddrPortFrom(v.Service.Addr, orPort(v.Service.Port, v.Server.Port))
+	to := v.VIP()
 	if network == "udp" {
 		return d.exchange(to, rs)
 	}
@@ -82,13 +82,6 @@ func (d *Dialer) Dial(ctx context.Context, network string, p *health.Probe) (net
 		return nil, err
 	}
 	return c, nil
-}
-
-func orPort(port, other uint16) uint16 {
-	if port != 0 {
-		return port
-	}
-	return other
 }
 
 // connect begins a connection.

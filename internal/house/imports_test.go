@@ -59,11 +59,12 @@ plan                       -> explain keepalived/wanted
 oracle                     -> control dissect oracle/shell
 oracle/shell               ->
 procnet                    -> ipvs
-netsim                     -> control netsim/tcp netsim/http node health/path
+netsim                     -> control netsim/tcp netsim/http node health/path health/dialog
 netsim/tcp                 -> wire clock
 netsim/netconn             -> netsim
 health/path                -> ipvs netsim/tcp
-health/probe               -> health script track
+health/dialog              -> health
+health/probe               -> health/dialog script track
 health/via                 -> health/probe health/path director
 netsim/http                -> netsim/tcp
 netsim/show                -> netsim dissect
@@ -107,7 +108,7 @@ internal/differential      -> differential differential/uml
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
 golang.org/x/sys                    notify track health/probe bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
-golang.org/x/net                    health/probe link/afpacket link/steer host ipvsabi/seccomp
+golang.org/x/net                    health/dialog link/afpacket link/steer host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/google/pprof             bench/flame
@@ -129,6 +130,7 @@ trie
 ipvs
 arp
 health
+health/dialog
 marks
 localstack
 sched
