@@ -53,6 +53,8 @@ type VirtualServer struct {
 	Port  uint16
 	Mark  uint32
 	Group string
+	// Origin is the text that it was read from.
+	Origin Origin
 
 	Timing
 	Scheduler              Value[string]

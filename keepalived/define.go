@@ -12,6 +12,7 @@ func (r *reader) condition(text string) (string, bool) {
 	if !strings.HasPrefix(text, "@") {
 		return text, true
 	}
+	r.context = true
 	id, rest := cutWord(text[1:])
 	id, not := strings.CutPrefix(id, "^")
 	if (id == r.options.ConfigID) == not {
@@ -22,24 +23,25 @@ func (r *reader) condition(text string) (string, bool) {
 
 // cutWord splits text after its first word.
 func cutWord(text string) (word, rest string) {
-	end := strings.IndexAny(text, blanks)
-	if end < 0 {
-		return text, ""
-	}
-	return text[:end], strings.TrimLeft(text[end:], blanks)
+	end := wordEnd(text)
+	return text[:end], trimLeft(text[end:])
 }
 
 // define handles "$NAME=value". A value that ends with a backslash goes on
 // with the next line.
 func (r *reader) define(text string, p piece) bool {
-	name, value, ok := strings.Cut(text, "=")
-	if !ok || !strings.HasPrefix(name, "$") || !isName(name[1:]) {
+	if text[0] != '$' {
 		return false
 	}
-	value = strings.TrimLeft(value, blanks)
+	r.context = true
+	name, value, ok := strings.Cut(text, "=")
+	if !ok || !isName(name[1:]) {
+		return false
+	}
+	value = trimLeft(value)
 	lines := []string{value}
 	if first, more := strings.CutSuffix(value, `\`); more {
-		lines = r.continuation(strings.TrimRight(first, blanks))
+		lines = r.continuation(trimRight(first))
 	}
 	if len(r.defs) >= maxDefinitions {
 		r.problem(Invalid, fmt.Sprintf("more than %d definitions", maxDefinitions), "")
@@ -69,7 +71,7 @@ func (r *reader) continuation(first string) (lines []string) {
 			break
 		}
 		text, more = strings.CutSuffix(text, `\`)
-		if text = strings.TrimRight(text, blanks); text != "" {
+		if text = trimRight(text); text != "" {
 			lines = append(lines, text)
 		}
 	}
@@ -100,6 +102,7 @@ func (r *reader) substitute(text string, vars map[string]string) (out string, mo
 	if strings.IndexByte(text, '$') < 0 {
 		return text, nil, false
 	}
+	r.context = true
 	s := substitution{r: r, vars: vars, left: maxExpansions, last: true}
 	out = s.expand(text, nil)
 	switch {

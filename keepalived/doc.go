@@ -14,9 +14,14 @@
 //   - finish_*.go fills in what depends on more than one statement: defaults,
 //     inheritance, references between blocks.
 //
+// A Reader (recall.go) reads the same configuration again: a virtual_server
+// whose text stands alone and is as it was is taken from the time before, with
+// its positions where it is now (moved.go). Whatever looks at more than the
+// text at hand sets reader.context, and such a block is read every time.
+//
 // The package reads and validates; package node runs by what it reads.
 //
-// Invariants: nothing panics and nothing grows without bound, whatever the
+// Invariants: a Reader returns what Parse does. Nothing panics and nothing grows without bound, whatever the
 // text is: lines, their lengths, includes, expansions, braces and problems are
 // limited (limits.go). A Value that the text does not set has no position.
 // Every keyword of a table is either in Config or named in a warning.

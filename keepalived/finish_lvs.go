@@ -18,14 +18,23 @@ func (vs *VirtualServer) String() string {
 }
 
 func (p *parser) finishLVS() {
-	var kept []*VirtualServer
+	kept := make([]*VirtualServer, 0, len(p.config.VirtualServers))
 	for _, vs := range p.config.VirtualServers {
+		b := p.blockOf(vs)
+		if b != nil && b.finished {
+			kept = append(kept, vs)
+			continue
+		}
 		if len(vs.RealServers) == 0 {
 			p.lateInvalid(vs.At, "virtual_server %v without real_server", vs)
 			continue
 		}
+		before := p.report.found()
 		p.finishVirtualServer(vs)
 		kept = append(kept, vs)
+		if b != nil && p.report.found() == before && vs.Group == "" {
+			b.finish()
+		}
 	}
 	p.config.VirtualServers = kept
 }

@@ -12,15 +12,16 @@ func (r *reader) loop(text string, p piece) bool {
 	if !list && !strings.HasPrefix(text, "~SEQ") {
 		return false
 	}
+	r.context = true
 	rest, hex := strings.CutPrefix(text[4:], "x")
-	rest = strings.TrimLeft(rest, blanks)
+	rest = trimLeft(rest)
 	shut := strings.IndexByte(rest, ')')
 	if !strings.HasPrefix(rest, "(") || shut < 0 || list && hex {
 		r.badLoop(text, list)
 		return true
 	}
 	args := rest[1:shut]
-	body := strings.TrimLeft(rest[shut+1:], blanks)
+	body := trimLeft(rest[shut+1:])
 	var in input
 	var ok bool
 	if list {
@@ -143,7 +144,7 @@ func (r *reader) newList(args, body string, p piece) (input, bool) {
 
 // tuplesOf splits "a, b" and "{a, b}, {c, d}".
 func tuplesOf(args string) (tuples [][]string, ok bool) {
-	for args = strings.Trim(args, blanks); args != ""; args = strings.TrimLeft(args, blanks) {
+	for args = trim(args); args != ""; args = trimLeft(args) {
 		var tuple string
 		if inner, braced := strings.CutPrefix(args, "{"); braced {
 			tuple, args, ok = strings.Cut(inner, "}")
@@ -151,14 +152,14 @@ func tuplesOf(args string) (tuples [][]string, ok bool) {
 				return nil, false
 			}
 			tuples = append(tuples, commaWords(tuple))
-			args = strings.TrimLeft(args, blanks)
+			args = trimLeft(args)
 			if args, ok = strings.CutPrefix(args, ","); !ok && args != "" {
 				return nil, false
 			}
 			continue
 		}
 		tuple, args, _ = strings.Cut(args, ",")
-		tuple = strings.Trim(tuple, blanks)
+		tuple = trim(tuple)
 		if strings.ContainsAny(tuple, blanks) {
 			return nil, false
 		}
@@ -170,7 +171,7 @@ func tuplesOf(args string) (tuples [][]string, ok bool) {
 func commaWords(s string) []string {
 	words := strings.Split(s, ",")
 	for i, w := range words {
-		words[i] = strings.Trim(w, blanks)
+		words[i] = trim(w)
 	}
 	return words
 }

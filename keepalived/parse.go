@@ -56,18 +56,32 @@ func (p *parser) onInterface(name string) {
 // for. The Config is complete whatever the Report says: a statement that is in
 // error is left out, or a default stands in for it.
 func Parse(name string, options Options) (*Config, *Report) {
-	report := new(Report)
+	p := newParser(options)
+	p.read(name)
+	return p.result()
+}
+
+func newParser(options Options) *parser {
 	p := &parser{
-		reader: reader{options: options, report: report, defs: map[string][]string{}},
+		reader: reader{options: options, report: new(Report), defs: map[string][]string{}},
 		config: new(Config),
 	}
 	p.interfaces = map[string]bool{}
+	return p
+}
+
+// read reads all text.
+func (p *parser) read(name string) {
 	p.main(name)
 	p.root(rootTable)
 	p.config.Files = p.names
+}
+
+// result is what the text says as a whole.
+func (p *parser) result() (*Config, *Report) {
 	p.finish()
-	report.finish(p.names)
-	return p.config, report
+	p.report.finish(p.names)
+	return p.config, p.report
 }
 
 // main opens the files to begin with. keepalived -t finds nothing wrong with

@@ -32,6 +32,7 @@ type parser struct {
 	open   []openBlock
 	unread []line // given back, the last first
 	skip   bool   // a handler does not want its block
+	recall        // of the last time the configuration was read
 	subject
 }
 
@@ -87,6 +88,10 @@ func (p *parser) block(t *table, at Pos) {
 	defer func() { p.open = p.open[:len(p.open)-1] }()
 	extra := 0
 	for {
+		here := p.here(t)
+		if p.known(here) {
+			continue
+		}
 		l, ok := p.next()
 		switch {
 		case !ok:
@@ -108,6 +113,7 @@ func (p *parser) block(t *table, at Pos) {
 			return
 		default:
 			p.statement(t, l)
+			p.learn(here)
 		}
 	}
 }

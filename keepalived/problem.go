@@ -90,6 +90,9 @@ func (r *Report) add(p Problem) {
 	r.Problems = append(r.Problems, p)
 }
 
+// found is how much was reported so far.
+func (r *Report) found() int { return len(r.Problems) + r.Dropped + len(r.unchecked) }
+
 // Status is the exit status of keepalived -t for the configuration: 0 if it is
 // accepted, 2 for a missing argument, else 6, 5 or 4 for the highest class of
 // problem.

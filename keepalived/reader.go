@@ -44,19 +44,23 @@ type reader struct {
 	options Options
 	report  *Report
 	inputs  []input
+	rest    piece // of the line last read, behind its brace
 	defs    map[string][]string
 	lines   int
 	pending int // bytes of definitions pushed as inputs, so far
 	names   []string
 	at      Pos // of the line last read
+	// context is whether more than the text at hand was looked at: definitions,
+	// the host's id, other files, blocks before.
+	context bool
 }
 
 // next returns the next logical line.
 func (r *reader) next() (line, bool) {
-	for len(r.inputs) > 0 {
+	for r.rest.text != "" || len(r.inputs) > 0 {
 		if r.lines++; r.lines > maxLines {
 			r.problem(Invalid, "the configuration is longer than usvs reads", "")
-			r.inputs = nil
+			r.inputs, r.rest = nil, piece{}
 			break
 		}
 		p, ok := r.pull()
@@ -77,8 +81,13 @@ func (r *reader) next() (line, bool) {
 	return line{}, false
 }
 
-// pull takes a piece from the innermost input, which goes when it is empty.
+// pull takes what is left of a line, or a piece from the innermost input, which
+// goes when it is empty.
 func (r *reader) pull() (piece, bool) {
+	if p := r.rest; p.text != "" {
+		r.rest.text = ""
+		return p, true
+	}
 	top := len(r.inputs) - 1
 	p, ok := r.inputs[top].pull()
 	if !ok {
@@ -135,9 +144,9 @@ func (r *reader) pushLines(lines []string, p piece) {
 // uncomment removes blanks around a line and a comment at its end. The first !
 // or # outside double quotes begins a comment, even within a word.
 func (r *reader) uncomment(text string) string {
-	text = strings.TrimLeft(text, blanks)
-	if !strings.ContainsAny(text, "!#\"") {
-		return strings.TrimRight(text, blanks)
+	text = trimLeft(text)
+	if !commented(text) {
+		return trimRight(text)
 	}
 	var kept strings.Builder
 	quoted := false
@@ -157,16 +166,23 @@ func (r *reader) uncomment(text string) string {
 	if quoted {
 		r.problem(Invalid, "a quote is not closed: "+shown(text), "end it with \" on the same line")
 	}
-	return strings.TrimRight(kept.String(), blanks)
+	return trimRight(kept.String())
 }
 
-// blanks separate words.
-const blanks = " \t\f\n\r\v"
+// commented reports whether a line may have a comment, or quotes.
+func commented(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; c == '!' || c == '#' || c == '"' {
+			return true
+		}
+	}
+	return false
+}
 
 // split ends a line before its first brace outside quotes; a brace at the
 // start is a line of its own. The rest is read next.
 func (r *reader) split(text string, at Pos) string {
-	text = strings.Trim(text, blanks)
+	text = trim(text)
 	end := brace(text)
 	if end == 0 {
 		end = 1
@@ -174,8 +190,8 @@ func (r *reader) split(text string, at Pos) string {
 	if end < 0 || end == len(text) {
 		return text
 	}
-	r.push(&once{{text: text[end:], at: at, cooked: true}})
-	return strings.TrimRight(text[:end], blanks)
+	r.rest = piece{text: text[end:], at: at, cooked: true}
+	return trimRight(text[:end])
 }
 
 // brace is the index of the first brace outside double quotes, or -1.

@@ -9,38 +9,65 @@ import (
 
 // source is a file as an input.
 type source struct {
-	name string
-	dir  string
-	rest []byte
-	line int
-	r    *reader
-	over string // what is left of a line that is too long
+	name  string
+	dir   string
+	data  []byte
+	at    int    // where in data the next line begins
+	chunk string // lines of data from there on
+	line  int
+	r     *reader
+	over  string // what is left of a line that is too long
 }
+
+// chunkBytes is how much of a file becomes a string at once: little, because
+// the words of a configuration that is kept keep it.
+const chunkBytes = 4096
 
 func (s *source) pull() (piece, bool) {
 	if s.over != "" {
 		return s.piece(s.over), true
 	}
-	if len(s.rest) == 0 {
+	if s.at == len(s.data) {
 		return piece{}, false
 	}
-	text, rest, _ := bytes.Cut(s.rest, []byte("\n"))
-	s.rest = rest
-	s.line++
+	if s.chunk == "" {
+		s.fill()
+	}
+	text, rest, _ := strings.Cut(s.chunk, "\n")
+	s.skip(len(s.chunk)-len(rest), 1)
 	s.r.at = Pos{s.name, s.line}
 	return s.piece(s.clean(text)), true
 }
 
+// fill takes the next lines out of the data.
+func (s *source) fill() {
+	rest := s.data[s.at:]
+	n := min(chunkBytes, len(rest))
+	if end := bytes.IndexByte(rest[n:], '\n'); end >= 0 {
+		n += end + 1
+	} else {
+		n = len(rest)
+	}
+	s.chunk = string(rest[:n])
+}
+
+// skip goes over lines.
+func (s *source) skip(bytes, lines int) {
+	s.at += bytes
+	s.line += lines
+	s.chunk = s.chunk[min(bytes, len(s.chunk)):]
+}
+
 // clean cuts a line at a zero byte, as keepalived does, and tells.
-func (s *source) clean(text []byte) string {
-	head, _, zero := bytes.Cut(text, []byte{0})
+func (s *source) clean(text string) string {
+	head, _, zero := strings.Cut(text, "\x00")
 	if zero {
 		s.r.problem(Note, "a zero byte; keepalived ignores the rest of the line", "")
 	}
 	if len(head) > maxLine {
 		s.r.problem(Note, fmt.Sprintf("a line of %d bytes; keepalived breaks it after %d", len(head), maxLine), "use several lines")
 	}
-	return strings.TrimRight(string(head), "\r")
+	return strings.TrimRight(head, "\r")
 }
 
 // piece takes as much of a line as keepalived reads at once.
@@ -67,7 +94,7 @@ func (r *reader) openFiles(names []string) (read int) {
 			continue
 		}
 		r.names = append(r.names, name)
-		sources = append(sources, &source{name: name, dir: path.Dir(name), rest: text, r: r})
+		sources = append(sources, &source{name: name, dir: path.Dir(name), data: text, r: r})
 	}
 	for i := range sources {
 		r.push(sources[len(sources)-1-i])
@@ -109,15 +136,19 @@ var includes = map[string]strictness{
 
 // include reads the files that an include line names, if it is one.
 func (r *reader) include(text string, at Pos) bool {
+	if !strings.HasPrefix(text, "include") {
+		return false
+	}
 	word, pattern, _ := strings.Cut(text, " ")
 	if tab := strings.IndexByte(word, '\t'); tab >= 0 {
 		word, pattern = text[:tab], text[tab+1:]
 	}
 	strict, ok := includes[word]
-	pattern = strings.Trim(pattern, blanks)
+	pattern = trim(pattern)
 	if !ok || pattern == "" {
 		return false
 	}
+	r.context = true
 	if r.depth() >= maxIncludes {
 		r.problem(Invalid, fmt.Sprintf("include %s: more than %d files within each other", pattern, maxIncludes), "does a file include itself?")
 		return true

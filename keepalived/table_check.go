@@ -237,6 +237,7 @@ func endUDP(p *parser, s statement) {
 
 func bfdName(p *parser, s statement) {
 	name := s.arg(1)
+	p.context = true
 	switch {
 	case len(s.words) != 2:
 		p.invalid(fmt.Sprintf("name has %d words after it", len(s.words)-1), "valid is one")
@@ -260,6 +261,7 @@ func endBFDCheck(p *parser, s statement) {
 var fileCheckRows = []*keyword{
 	custom("track_file", 1, "NAME of a track_file", func(p *parser, s statement) {
 		name := s.arg(1)
+		p.context = true
 		if !named(p.config.TrackFiles, func(f *TrackFile) string { return f.Name }, name) {
 			p.invalid("track_file "+shown(name)+": not defined before this line", "")
 			return

@@ -47,7 +47,7 @@ type Script struct {
 }
 
 func (p *parser) integer(word string, least, most int, what string) (int, bool) {
-	text := strings.TrimLeft(word, blanks)
+	text := trimLeft(word)
 	if text == "" {
 		text = "0" // as strtol(3) has it
 	}
@@ -65,22 +65,22 @@ func (p *parser) integer(word string, least, most int, what string) (int, bool) 
 
 // duration is a decimal number of seconds, with six decimals at most.
 func (p *parser) duration(word string, least, most time.Duration, what string) (time.Duration, bool) {
-	whole, fraction, _ := strings.Cut(strings.TrimPrefix(strings.TrimLeft(word, blanks), "+"), ".")
+	whole, fraction, _ := strings.Cut(strings.TrimPrefix(trimLeft(word), "+"), ".")
 	ok := strings.Trim(whole+fraction, "0123456789") == ""
 	n, err := strconv.ParseInt("0"+whole, 10, 64)
 	ok = ok && err == nil && n <= math.MaxUint64/1_000_000 // it counts microseconds
 	n = min(n, int64(longest/time.Second))
 	micros, _ := strconv.Atoi((digitsOf(fraction) + "000000")[:6])
 	d := time.Duration(n)*time.Second + time.Duration(micros)*time.Microsecond
-	valid := "valid is " + secondsRange(least, most)
+	wrong := func(what string) { p.invalid(what, "valid is "+secondsRange(least, most)) }
 	switch {
 	case !ok:
-		p.invalid(fmt.Sprintf("%s %s: not a number of seconds", what, shown(word)), valid)
+		wrong(fmt.Sprintf("%s %s: not a number of seconds", what, shown(word)))
 		return 0, false
 	case len(fraction) > 6:
-		p.invalid(fmt.Sprintf("%s %s: more than 6 decimals", what, shown(word)), valid)
+		wrong(fmt.Sprintf("%s %s: more than 6 decimals", what, shown(word)))
 	case d < least || d > most:
-		p.invalid(fmt.Sprintf("%s %s is out of range", what, shown(word)), valid)
+		wrong(fmt.Sprintf("%s %s is out of range", what, shown(word)))
 		return 0, false
 	}
 	return d, true

@@ -5,13 +5,48 @@ import (
 	"unicode/utf8"
 )
 
+// blanks separate words.
+const blanks = " \t\f\n\r\v"
+
+func isBlank(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+
+// trim removes blanks around text.
+func trim(text string) string { return trimLeft(trimRight(text)) }
+
+func trimLeft(text string) string {
+	for text != "" && isBlank(text[0]) {
+		text = text[1:]
+	}
+	return text
+}
+
+func trimRight(text string) string {
+	for text != "" && isBlank(text[len(text)-1]) {
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+// wordEnd is the length of the word that text begins with.
+func wordEnd(text string) int {
+	for i := 0; i < len(text); i++ {
+		if isBlank(text[i]) {
+			return i
+		}
+	}
+	return len(text)
+}
+
 // words splits a statement at blanks. A double quote begins a word that ends
 // at the next one; ok is false if there is none.
 func words(text string) (all []string, ok bool) {
 	for {
-		text = strings.TrimLeft(text, blanks)
+		text = trimLeft(text)
 		if text == "" {
 			return all, true
+		}
+		if all == nil {
+			all = make([]string, 0, 3)
 		}
 		if quoted, found := strings.CutPrefix(text, `"`); found {
 			end := strings.IndexByte(quoted, '"')
@@ -22,9 +57,9 @@ func words(text string) (all []string, ok bool) {
 			text = quoted[end+1:]
 			continue
 		}
-		end := strings.IndexAny(text, blanks+`"`)
-		if end < 0 {
-			return append(all, text), true
+		end := wordEnd(text)
+		if quote := strings.IndexByte(text[:end], '"'); quote >= 0 {
+			end = quote
 		}
 		all = append(all, text[:end])
 		text = text[end:]
@@ -100,9 +135,18 @@ func digits(text string, i, base, most, last int) (byte, int) {
 // keepalived: they come from texts that were copied out of web pages.
 const oddBlanks = "\u3000\u00a0\u2003\u2002\u2009\u200b\u200c\u200d\u202f\ufeff"
 
+func ascii(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 // plain replaces odd blanks outside double quotes with blanks.
 func plain(text string) string {
-	if !strings.ContainsAny(text, oddBlanks) {
+	if ascii(text) || !strings.ContainsAny(text, oddBlanks) {
 		return text
 	}
 	quoted := false

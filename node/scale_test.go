@@ -48,3 +48,21 @@ func TestLarge(t *testing.T) {
 	l.run(time.Second)
 	t.Logf("a second of checks: %v", time.Since(began))
 }
+
+// BenchmarkReloadOne changes one server of two thousand times ten, from the
+// text to the published table.
+func BenchmarkReloadOne(b *testing.B) {
+	text := large(2000)
+	texts := [2]string{text, strings.Replace(text, "weight 1", "weight 5", 1)}
+	m := newLab(b).add("a", "192.168.1.1/24", text)
+	m.boot()
+	i := 0
+	for b.Loop() {
+		i++
+		conf := parsed(b, texts[i%2])
+		if err := m.node.Reload(m.lab.now, conf); err != nil {
+			b.Fatal(err)
+		}
+		m.takeLog()
+	}
+}

@@ -24,7 +24,7 @@ import (
 
 // lab is some nodes on one wire, in virtual time.
 type lab struct {
-	t      *testing.T
+	t      testing.TB
 	now    clock.Instant
 	events events
 	order  int
@@ -73,7 +73,7 @@ func (e *events) Pop() any {
 	return last
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	return &lab{t: t, now: clock.Instant(time.Hour), servers: map[netip.AddrPort]bool{}}
 }
 
