@@ -49,8 +49,8 @@ type VirtualServer struct {
 
 	Quorum, Hysteresis int
 	Alpha, Omega       bool
-	// HASuspend runs checks only while the host has the VIP, of which
-	// Monitor.SetAddress tells.
+	// HASuspend runs checks only while the host has the VIP, or one of the
+	// group's, of which Monitor.SetAddress tells.
 	HASuspend            bool
 	SMTPAlert            bool
 	QuorumUp, QuorumDown *Script

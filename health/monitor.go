@@ -172,20 +172,22 @@ func (m *Monitor) SetAddress(now clock.Instant, addr netip.Addr, present bool) {
 	if m.present[addr] == present {
 		return
 	}
-	if present {
-		m.present[addr] = true
-	} else {
-		delete(m.present, addr)
-	}
 	verb := "removed"
 	if present {
 		verb = "added"
 	}
+	delete(m.present, addr)
 	for _, vs := range m.services {
-		if vs.suspendedBy(addr) && m.on {
-			m.logf(Info, "Netlink reflector reports IP %v %s", addr, verb)
+		if !vs.suspendedBy(addr) || !m.on {
+			continue
+		}
+		m.logf(Info, "Netlink reflector reports IP %v %s", addr, verb)
+		if !m.mayRun(vs) { // without this address
 			m.suspend(vs, !present)
 		}
+	}
+	if present {
+		m.present[addr] = true
 	}
 }
 
@@ -202,7 +204,8 @@ func (vs *service) suspendedBy(addr netip.Addr) bool {
 	return false
 }
 
-// mayRun reports whether the checks of a virtual server are to run.
+// mayRun reports whether the checks of a virtual server are to run: those of a
+// group while the host has one of its addresses.
 func (m *Monitor) mayRun(vs *service) bool {
 	if !vs.cfg.HASuspend {
 		return true

@@ -3,6 +3,7 @@ package health
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,6 +187,40 @@ func TestSuspend(t *testing.T) {
 	l.m.SetAddress(l.now, address, true)
 	l.run(63)
 	assert.Len(t, l.probes, 4)
+}
+
+// TestSuspendOfAGroup: the checks run for as long as clients come by any address.
+func TestSuspendOfAGroup(t *testing.T) {
+	vs := with(two(), func(vs *VirtualServer) {
+		vs.Group, vs.HASuspend = "G", true
+		vs.Services = append(vs.Services, serviceOf(tcp, "10.9.9.2", 80))
+	})
+	l := newLab(t, &Config{VirtualServers: []*VirtualServer{vs}})
+	l.m.Start(0)
+	suspended := func() bool {
+		return l.m.Status().Services[0].Suspended || !l.m.services[0].servers[0].checks[0].enabled
+	}
+	assert.True(t, suspended())
+	for _, step := range []struct {
+		addr    string
+		present bool
+		want    bool
+		log     string
+	}{
+		{"10.9.9.1", true, false, "Activating"},
+		{"10.9.9.2", true, false, ""},
+		{"10.9.9.1", false, false, ""},
+		{"10.9.9.2", false, true, "Suspending"},
+		{"10.9.9.2", true, false, "Activating"},
+	} {
+		l.take()
+		l.m.SetAddress(l.now, netip.MustParseAddr(step.addr), step.present)
+		assert.Equal(t, step.want, suspended(), step)
+		said := strings.Join(l.take(), "\n")
+		assert.Contains(t, said, "Netlink reflector reports IP "+step.addr)
+		assert.Equal(t, step.log != "", strings.Contains(said, "healthchecker"), said)
+		assert.Contains(t, said, step.log)
+	}
 }
 
 // TestStopModes: what is left of the table.

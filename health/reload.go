@@ -38,21 +38,7 @@ type change struct {
 func (m *Monitor) Reload(now clock.Instant, cfg *Config) {
 	m.cancelAll()
 	m.round++
-	old := make(map[identity]*service, len(m.services))
-	for _, vs := range m.services {
-		old[vs.cfg.identity()] = vs
-	}
-	changes := make([]change, len(cfg.VirtualServers))
-	for i, next := range cfg.VirtualServers {
-		vs := old[next.identity()]
-		if vs != nil && vs.round == m.round {
-			vs = nil // it is there twice
-		}
-		if vs != nil {
-			vs.round = m.round
-		}
-		changes[i] = change{vs: vs, next: next}
-	}
+	changes := m.match(cfg.VirtualServers)
 	m.removeServices()
 	for i := range changes {
 		m.shrink(&changes[i])
@@ -63,6 +49,45 @@ func (m *Monitor) Reload(now clock.Instant, cfg *Config) {
 		m.services[i] = changes[i].vs
 	}
 	m.startChecks(now)
+}
+
+// match finds the virtual servers that stay. Several of the same identity, such as
+// a group of marks for IPv4 and for IPv6, are told apart by what they share.
+func (m *Monitor) match(next []*VirtualServer) []change {
+	same, sharing := make(map[identity][]*service, len(m.services)), map[ipvs.ServiceID]*service{}
+	for _, vs := range m.services {
+		id := vs.cfg.identity()
+		same[id] = append(same[id], vs)
+		for _, s := range vs.cfg.Services {
+			sharing[s.ID] = vs
+		}
+	}
+	changes := make([]change, len(next))
+	for i, cfg := range next {
+		changes[i].next = cfg
+		for _, s := range cfg.Services {
+			if vs := sharing[s.ID]; vs != nil && vs.cfg.identity() == cfg.identity() && m.claim(&changes[i], vs) {
+				break
+			}
+		}
+	}
+	for i, cfg := range next {
+		for _, vs := range same[cfg.identity()] {
+			if changes[i].vs != nil || m.claim(&changes[i], vs) {
+				break
+			}
+		}
+	}
+	return changes
+}
+
+// claim has a virtual server stay, unless it is another's already.
+func (m *Monitor) claim(c *change, vs *service) bool {
+	if vs.round == m.round {
+		return false
+	}
+	vs.round, c.vs = m.round, vs
+	return true
 }
 
 // removeServices takes away what is no longer wanted, in the order in which it

@@ -214,3 +214,28 @@ func TestReloadMovesAddress(t *testing.T) {
 	assert.Less(t, deleted, added)
 	assert.Len(t, l.table, 1)
 }
+
+// TestReloadOfMarksOfBothFamilies: a group that two virtual servers are for is no
+// reason to begin anew, in whatever order they come.
+func TestReloadOfMarksOfBothFamilies(t *testing.T) {
+	marks := func(family ipvs.Family, server string) *VirtualServer {
+		vs := virtual([]Service{{ID: ipvs.ServiceID{Family: family, Mark: 7}, Spec: ipvs.ServiceSpec{Scheduler: "rr"}}}, 1,
+			realAt(server, 1, checkOf(TCP, 1, half)))
+		vs.Group, vs.Protocol = "G", 0
+		return vs
+	}
+	four, six := marks(ipvs.IPv4, "10.9.1.1:80"), marks(ipvs.IPv6, "[2001:db8::1]:80")
+	l := newLab(t, &Config{VirtualServers: []*VirtualServer{four, six}})
+	l.m.Start(0)
+	l.run(3)
+	l.take()
+	for _, next := range [][]*VirtualServer{{four, six}, {six, four}, {six, four}} {
+		l.m.Reload(l.now, &Config{VirtualServers: next})
+		for _, line := range l.take() {
+			assert.NotContains(t, line, "ipvs")
+			assert.NotContains(t, line, "Removing")
+		}
+	}
+	l.m.Reload(l.now, &Config{VirtualServers: []*VirtualServer{four}})
+	assert.Contains(t, strings.Join(l.take(), "\n"), "ipvs delete service FWM 7", "IPv6's")
+}

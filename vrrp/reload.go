@@ -168,6 +168,9 @@ func (i *instance) adapt(now clock.Instant, o *instance) {
 	case Backup:
 		i.deadline = i.deadline.Min(now.Add(i.masterDown()))
 	case Master:
+		if source := i.findSource(); source.IsValid() {
+			i.source = source
+		}
 		i.exchange(now, o)
 		i.advertise(now)
 	}

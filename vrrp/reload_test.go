@@ -30,6 +30,23 @@ func TestReloadKeepsAMaster(t *testing.T) {
 	require.EqualValues(t, 2, r.instances[0].id, "counts on")
 }
 
+// TestReloadOfTheSource: not one advert more comes from the old address.
+func TestReloadOfTheSource(t *testing.T) {
+	r := newRig(t, Master, nil)
+	cfg := r.cfg
+	i := basic(150)
+	i.Tracks, i.Source = cfg.Instances[0].Tracks, netip.MustParseAddr("10.9.0.77")
+	cfg.Instances = []Instance{i}
+	r.sent = nil
+	r.Reload(r.now, &cfg)
+	require.Equal(t, Master, r.state())
+	require.NotEmpty(t, r.sent)
+	for _, s := range r.sent {
+		p, _, _ := unpack(s.iface, s.packet)
+		require.Equal(t, i.Source, p.src)
+	}
+}
+
 func TestReloadOfARenamedMaster(t *testing.T) {
 	r := newRig(t, Master, nil)
 	i := basic(150)
