@@ -22,6 +22,10 @@ type Config struct {
 	// Conflict hears that another host claims an owned address. It is called
 	// by workers and must not block; nil: nobody listens.
 	Conflict func(arp.Conflict)
+	// Wraps says whether an interface takes super-frames within tunnels
+	// (wire.Frame.Wrapped) now. It is called by workers, for such frames only, and
+	// must not block; nil: none does.
+	Wraps func(port int) bool
 	// Seed of the lots that drop_entry draws.
 	Seed uint64
 }
@@ -35,6 +39,7 @@ type Director struct {
 	fragments *forward.Reassembler
 	answers   *localstack.Stack
 	conflict  func(arp.Conflict)
+	wraps     func(port int) bool // nil: none does
 	upkeep    upkeep
 	snap      atomic.Pointer[Snapshot]
 	observers atomic.Pointer[[]*Observer]
@@ -44,7 +49,7 @@ type Director struct {
 
 // New returns a director with an empty snapshot.
 func New(cfg Config) *Director {
-	d := &Director{Table: cfg.Table, fragments: cfg.Fragments, answers: cfg.Answers, conflict: cfg.Conflict}
+	d := &Director{Table: cfg.Table, fragments: cfg.Fragments, answers: cfg.Answers, conflict: cfg.Conflict, wraps: cfg.Wraps}
 	d.Neighbours = arp.New(cfg.ARP, local{d})
 	d.upkeep.random.Store(cfg.Seed)
 	d.snap.Store((&Snapshot{Sysctls: ipvs.DefaultSysctls()}).Seal())

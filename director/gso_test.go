@@ -98,6 +98,58 @@ func TestSuperFrameIPv6(t *testing.T) {
 	}
 }
 
+// Where an interface takes super-frames within tunnels, they stay whole, unless
+// they would be cut anyway or depend on how.
+func TestSuperFrameWrapped(t *testing.T) {
+	b := newTestbed(t)
+	able := true
+	b.d.wraps = func(port int) bool {
+		require.Equal(t, 1, port)
+		return able
+	}
+	b.service(tcpID(vip, 80), ipvs.Tunnel, "10.2.0.11:80")
+	b.handle(0, syn(0))
+	data := segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 5*1440)
+	out := b.handleFrame(super(0, data, 1440))
+	require.Equal(t, Forwarded, b.w.seen)
+	require.Len(t, out.Tx, 1)
+	f := out.Tx[0]
+	require.Equal(t, []any{true, wire.GSOTCP4, uint16(1440), true}, []any{f.Wrapped, f.GSO, f.GSOSize, f.Partial})
+	require.Equal(t, rsMAC, wire.EthernetHeader(f.Bytes()).Dst())
+	p := b.parse(f)
+	require.Equal(t, []any{uint8(wire.ProtoIPIP), rip1}, []any{p.Proto, p.Dst})
+
+	able = false
+	out = b.handleFrame(super(0, data, 1440))
+	require.Equal(t, Forwarded, b.w.seen)
+	require.Len(t, out.Tx, 5, "not now")
+
+	able = true
+	require.Len(t, b.handleFrame(super(0, data, 1400)).Tx, 1)
+	b.setMTU(1, 1400)
+	out = b.handleFrame(super(0, data, 1440))
+	require.Equal(t, DropTooBig, b.w.seen)
+	requireICMP(t, b.onePacket(out.Tx), wire.ICMPUnreachable, 4)
+	b.snap.Sysctls.PMTUDisc = 0
+	withoutDF(data)
+	require.Len(t, b.handleFrame(super(0, data, 1440)).Tx, 10, "fragments of segments")
+}
+
+func TestWrappingAllocatesNothing(t *testing.T) {
+	b := newTestbed(t)
+	b.d.wraps = func(int) bool { return true }
+	b.service(tcpID(vip, 80), ipvs.Tunnel, "10.2.0.11:80")
+	b.handle(0, syn(0))
+	from, f := super(0, segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 5*1440), 1440), wire.NewFrame(wire.MaxFrame)
+	batch := []*link.Frame{f}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		f.CopyFrom(from)
+		b.out.Reset()
+		b.w.Handle(b.now, batch, &b.out)
+	}))
+	require.True(t, f.Wrapped)
+}
+
 // A super-frame for a next hop that is not known yet waits whole.
 func TestSuperFrameWaits(t *testing.T) {
 	b := newTestbed(t)

@@ -148,13 +148,27 @@ func (w *Worker) transmitTunnel(f *link.Frame, hop *route.Hop) {
 	w.hop.MTU = outer
 	w.waits, w.lost = false, false
 	ok := true
-	if f.GSO == wire.GSONone {
+	switch {
+	case f.GSO == wire.GSONone:
 		ok = w.encapsulate(f, p)
-	} else {
-		// The kernel refuses a tunnelled super-frame: each segment gets its own outer header.
+	case w.wrapWhole(f, p, mtu):
+	default:
+		// Each segment gets its own outer header.
 		ok = forward.Segment(f, p, w.alloc, w.wrap)
 	}
 	w.sent(ok)
+}
+
+// wrapWhole encapsulates a super-frame and sends it along w.hop, if its
+// interface takes such frames and its segments fit.
+func (w *Worker) wrapWhole(f *link.Frame, p *wire.Packet, mtu int) bool {
+	if w.d.wraps == nil || w.medium(w.hop.Port) != wire.Ethernet || forward.Length(f, p) > mtu ||
+		!forward.Wrappable(f, p, &w.tun) || !w.d.wraps(w.hop.Port) ||
+		!forward.Encapsulate(f, p, &w.tun, w.snap.Sysctls.PMTUDisc != 0, w.nextID()) {
+		return false
+	}
+	w.emit(f, &w.hop)
+	return true
 }
 
 // minimumMTU is the least that a tunnel must leave of its route's MTU; the

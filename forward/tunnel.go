@@ -92,13 +92,19 @@ type envelope struct {
 // packet. Padding is cut off. pmtuDisc copies DF to an outer IPv4 header; id is
 // the outer packet's identification, used if it may be fragmented.
 //
-// It returns false, and leaves the packet alone, if the frame is a super-frame
-// (cut it with Segment), if the packet would be longer than IP allows, or if
-// there is too little headroom.
+// It returns false, and leaves the packet alone, if the frame is a super-frame that
+// is not Wrappable (cut it with Segment), if the packet would be longer than IP
+// allows, or if there is too little headroom. One that is becomes Wrapped.
 func Encapsulate(f *wire.Frame, p *wire.Packet, t *Tunnel, pmtuDisc bool, id uint32) bool {
 	n := Overhead(t, f)
-	if f.GSO != wire.GSONone || p.Version == 0 || n > f.Room() || n+p.IPLen() > 65535 {
+	if p.Version == 0 || n > f.Room() || n+p.IPLen() > 65535 {
 		return false
+	}
+	if f.GSO != wire.GSONone {
+		if !Wrappable(f, p, t) {
+			return false
+		}
+		f.Wrapped = true
 	}
 	if !partialInside(f, p) {
 		FinishChecksum(f, p)
@@ -120,6 +126,16 @@ func Encapsulate(f *wire.Frame, p *wire.Packet, t *Tunnel, pmtuDisc bool, id uin
 	proto := e.writeShim(f, b)
 	e.writeOuter(f, b, proto)
 	return p.Parse(b, f.Medium) == wire.None
+}
+
+// Wrappable reports whether a super-frame may stay whole within t, for a device
+// that takes such frames: TCP, every byte where a device would look for it,
+// and nothing in front of it that depends on a segment's bytes. How UDP was cut
+// its receiver must be able to tell, and not all tunnels' ends can.
+func Wrappable(f *wire.Frame, p *wire.Packet, t *Tunnel) bool {
+	return (f.GSO == wire.GSOTCP4 || f.GSO == wire.GSOTCP6) && segmentHeader(f, p) != 0 &&
+		f.Partial && int(f.CsumStart) == p.L4 && f.Medium == wire.Ethernet && p.L3 == wire.EthernetLen &&
+		t.Params.Flags&(ipvs.TunnelCsum|ipvs.TunnelRemCsum) == 0
 }
 
 // partialInside reports whether f's checksum can still be filled in once it is

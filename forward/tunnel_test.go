@@ -314,3 +314,64 @@ func TestOuterUDPChecksumIsNeverZero(t *testing.T) {
 	}
 	require.Equal(t, 1, mangled)
 }
+
+// Whole within a tunnel, a super-frame is the one it was behind the outer headers.
+func TestEncapsulateSuperFrames(t *testing.T) {
+	for _, r := range []recipe{
+		{src: cip4, dst: vip4, proto: wire.ProtoTCP, payload: counting(5000), df: true, id: 77},
+		{src: cip6, dst: vip6, proto: wire.ProtoTCP, payload: counting(64000)},
+	} {
+		for _, tun := range tunnels() {
+			f, p := super(t, r, 1400)
+			inner := bytes.Clone(p.Data[p.L3:p.End])
+			partial, size, n := *f, f.GSOSize, Overhead(tun, f)
+			plain := tun.Params.Flags == 0
+			require.Equal(t, plain, Wrappable(f, p, tun), tun.name())
+			require.Equal(t, plain, Encapsulate(f, p, tun, true, 1), tun.name())
+			require.Equal(t, plain, f.Wrapped, tun.name())
+			if !plain {
+				continue
+			}
+			require.Equal(t, inner, unwrap(t, f, tun))
+			require.Equal(t, []any{partial.GSO, size, true}, []any{f.GSO, f.GSOSize, f.Partial})
+			require.Equal(t, int(partial.CsumStart)+n, int(f.CsumStart))
+			require.Equal(t, len(inner)+n, p.IPLen())
+		}
+	}
+}
+
+func TestNotWrappable(t *testing.T) {
+	tcp := recipe{src: cip4, dst: vip4, proto: wire.ProtoTCP, payload: counting(5000)}
+	with := func(change func(*recipe)) recipe {
+		r := tcp
+		change(&r)
+		return r
+	}
+	for _, c := range []struct {
+		why    string
+		r      recipe
+		change func(*wire.Frame)
+	}{
+		{"UDP", with(func(r *recipe) { r.proto = wire.ProtoUDP }), nil},
+		{"a tag", with(func(r *recipe) { r.vlans = 1 }), nil},
+		{"no link header", with(func(r *recipe) { r.bare = true }), nil},
+		{"no super-frame", tcp, func(f *wire.Frame) { f.GSO = wire.GSONone }},
+		{"another family's", tcp, func(f *wire.Frame) { f.GSO = wire.GSOTCP6 }},
+		{"no size", tcp, func(f *wire.Frame) { f.GSOSize = 0 }},
+		{"complete", tcp, func(f *wire.Frame) { f.Partial = false }},
+		{"another's checksum", tcp, func(f *wire.Frame) { f.CsumStart += 2 }},
+	} {
+		f, p := super(t, c.r, 1400)
+		if c.change != nil {
+			c.change(f)
+		}
+		require.False(t, Wrappable(f, p, tunnels()[0]), c.why)
+	}
+	long := tcp
+	long.payload = counting(65535 - wire.IPv4Len - wire.TCPLen)
+	f, p := super(t, long, 1400)
+	before := bytes.Clone(f.Bytes())
+	require.False(t, Encapsulate(f, p, tunnels()[0], true, 1), "longer than IP allows")
+	require.Equal(t, before, f.Bytes())
+	require.False(t, f.Wrapped)
+}

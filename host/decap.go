@@ -165,4 +165,24 @@ func findPartial(f *wire.Frame, p *wire.Packet) {
 		return
 	}
 	f.Partial, f.CsumStart, f.CsumOffset = true, uint16(p.L4), uint16(offset)
+	if p.Proto == wire.ProtoTCP {
+		findSuper(f, p)
+	}
+}
+
+// ethernetMTU is what a packet is not longer than that came by itself, most
+// often, and in any case the MTU on the way to the host's stack.
+const ethernetMTU = 1500
+
+// findSuper marks several TCP segments that came as one. A socket does not tell
+// how long they were, which matters little: nobody is going to cut the packet.
+func findSuper(f *wire.Frame, p *wire.Packet) {
+	size := ethernetMTU - (p.L4 - p.L3) - wire.TCP(p.Transport()).HeaderLen()
+	if p.IPLen() <= ethernetMTU || size <= 0 {
+		return
+	}
+	f.GSO, f.GSOSize = wire.GSOTCP4, uint16(size)
+	if p.Version == 6 {
+		f.GSO = wire.GSOTCP6
+	}
 }

@@ -143,6 +143,39 @@ func TestFindPartial(t *testing.T) {
 }
 
 // FuzzUnpack: whatever arrives, an accepted packet is a whole IP packet to a VIP.
+// Segments that a kernel merged, or has not cut yet, go on as they came.
+func TestFindSuper(t *testing.T) {
+	for _, tc := range []struct {
+		p        packet
+		payload  int
+		complete bool
+		want     wire.GSO
+		size     uint16
+	}{
+		{packet{src: other4, dst: vip4, proto: wire.ProtoTCP}, 60000, false, wire.GSOTCP4, 1460},
+		{packet{src: other6, dst: vip6, proto: wire.ProtoTCP}, 60000, false, wire.GSOTCP6, 1440},
+		{packet{src: other4, dst: vip4, proto: wire.ProtoTCP}, 1460, false, wire.GSONone, 0},
+		{packet{src: other4, dst: vip4, proto: wire.ProtoTCP}, 8000, true, wire.GSONone, 0},
+		{packet{src: other4, dst: vip4, proto: wire.ProtoUDP}, 8000, false, wire.GSONone, 0},
+	} {
+		tc.p.payload = make([]byte, tc.payload)
+		tc.p.payload[12] = 5 << 4
+		f := wire.NewFrame(wire.MaxFrame)
+		f.SetBytes(tc.p.ip())
+		var p wire.Packet
+		require.Equal(t, wire.None, p.Parse(f.Bytes(), wire.IP))
+		body := p.Transport()
+		offset := map[uint8]int{wire.ProtoTCP: 16, wire.ProtoUDP: 6}[tc.p.proto]
+		binary.BigEndian.PutUint16(body[offset:], wire.Fold(wire.PseudoSum(p.Src, p.Dst, p.Proto, len(body))))
+		if tc.complete {
+			body[offset]++
+		}
+		findPartial(f, &p)
+		assert.Equal(t, !tc.complete, f.Partial)
+		assert.Equal(t, []any{tc.want, tc.size}, []any{f.GSO, f.GSOSize}, "%d bytes of protocol %d", tc.payload, tc.p.proto)
+	}
+}
+
 func FuzzUnpack(f *testing.F) {
 	good := packet{src: other4, dst: vip4, proto: wire.ProtoTCP, dport: 80}.ip()
 	for kind := range byte(4) {

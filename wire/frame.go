@@ -51,6 +51,7 @@ type Frame struct {
 	CsumOffset uint16
 	GSOSize    uint16
 	ECN        bool // TCP super-frame with CWR on its first segment only
+	Wrapped    bool // the super-frame stands behind a tunnel's headers, which every segment gets
 
 	// PiecesDF: if the packet is not cut as Pieces say, its pieces carry DF.
 	PiecesDF bool
@@ -88,7 +89,7 @@ func (f *Frame) Reset() {
 	f.off, f.n = Headroom, 0
 	f.FragSize, f.Port, f.Mark = 0, 0, 0
 	f.Medium, f.Hidden, f.Partial, f.GSO = Ethernet, false, false, GSONone
-	f.CsumStart, f.CsumOffset, f.GSOSize, f.ECN = 0, 0, 0, false
+	f.CsumStart, f.CsumOffset, f.GSOSize, f.ECN, f.Wrapped = 0, 0, 0, false, false
 	f.PiecesDF, f.FragID = false, 0
 	f.Pieces = f.Pieces[:0]
 }

@@ -39,7 +39,8 @@ type row struct {
 	err    error
 }
 
-const tunNote = "the servers' kernels unpack by a BPF program, or usvs does if they cannot"
+const tunNote = "the servers' kernels unpack by a BPF program, or usvs does if they cannot; " +
+	"super-frames cross the links whole where usvs may use BPF, as with every other contender"
 
 // rows lists them in the order of reports.
 func rows() []*row {

@@ -16,6 +16,7 @@ const (
 	skbData          = 76 // offsets in struct __sk_buff
 	skbDataEnd       = 80
 	adjustRoomMAC    = 1      // BPF_ADJ_ROOM_MAC
+	adjustFixedGSO   = 1 << 0 // BPF_F_ADJ_ROOM_FIXED_GSO
 	adjustDecapIPv4  = 1 << 7 // BPF_F_ADJ_ROOM_DECAP_L3_IPV4
 	tcxNext          = -1     // TCX_NEXT: as if nobody had looked
 	ipv4InIPv4Header = wire.EthernetLen + wire.IPv4Len
@@ -66,7 +67,7 @@ func unpackInstructions() asm.Instructions {
 		asm.Mov.Reg(asm.R1, asm.R6),
 		asm.Mov.Imm(asm.R2, -wire.IPv4Len),
 		asm.Mov.Imm(asm.R3, adjustRoomMAC),
-		asm.Mov.Imm(asm.R4, adjustDecapIPv4),
+		asm.Mov.Imm(asm.R4, adjustFixedGSO|adjustDecapIPv4),
 		asm.FnSkbAdjustRoom.Call(),
 		asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("next"),
 		asm.Return(),

@@ -61,7 +61,7 @@ func (n *node) openAuto(name string) ([]link.Device, error) {
 
 // openPacket opens an interface with packet sockets.
 func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.Device, err error) {
-	opts := afpacket.Options{Ring: io == ioRing, Urgent: true, Log: n.log}
+	opts := afpacket.Options{Ring: io == ioRing, Urgent: true, Wraps: true, Log: n.log}
 	if n.workers.count == 1 {
 		d, openErr := afpacket.Open(name, opts)
 		queues, err = []link.Device{d}, openErr
@@ -92,6 +92,31 @@ func (n *node) openXDP(name string) ([]link.Device, error) {
 	}
 	n.log.Info("interface opened", "interface", name, "io", string(ioXDP), "mode", d.Mode(), "workers", len(queues), "why", "asked for with --io")
 	return queues, nil
+}
+
+// wrapper is a device that may take super-frames within tunnels.
+type wrapper interface{ Wraps() bool }
+
+func wrappersOf(queues []link.Device) (list []wrapper) {
+	for _, d := range queues {
+		if w, ok := d.(wrapper); ok {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// wraps reports whether all devices of a port take super-frames within tunnels.
+// Being asked makes them.
+func (n *node) wraps(port int) bool {
+	if port >= len(n.wrappers) {
+		return false
+	}
+	all := len(n.wrappers[port]) > 0
+	for _, w := range n.wrappers[port] {
+		all = w.Wraps() && all
+	}
+	return all
 }
 
 // applyTaken tells the XDP programs what changed about what is the director's.

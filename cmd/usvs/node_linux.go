@@ -52,6 +52,7 @@ type node struct {
 
 	names     []string        // of the interfaces, in port order
 	devices   [][]link.Device // by port: those that share an interface's frames
+	wrappers  [][]wrapper     // by port: those of them that take super-frames within tunnels
 	workers   workers
 	steering  *steer.Steering // nil: there is one worker, or the kernel does not permit it
 	pumps     []*link.Pump
@@ -104,6 +105,7 @@ func (n *node) openDevices(f runFlags) error {
 			return err
 		}
 		n.names, n.devices = append(n.names, name), append(n.devices, queues)
+		n.wrappers = append(n.wrappers, wrappersOf(queues))
 	}
 	if f.tun != "" {
 		if err := n.openTUN(f); err != nil {
@@ -167,6 +169,7 @@ func (n *node) build(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []
 		Fragments: forward.NewReassembler(forward.Limits{}, seed()),
 		Answers:   localstack.New(localstack.Options{Seed: seed(), Limiter: localstack.NewLimiter(localstack.Limits{Seed: seed()})}),
 		Seed:      seed(),
+		Wraps:     n.wraps,
 		Conflict: func(c arp.Conflict) {
 			n.log.Warn("another host answers for VIP", "vip", c.Addr, "mac", c.MAC, "interface", n.names[c.Port])
 		},

@@ -39,8 +39,9 @@ connsync                   -> conntrack
 link                       -> clock wire
 link/vnet                  -> wire
 link/steer                 -> wire
+link/wrap                  -> wire
 link/internal/netns        ->
-link/afpacket              -> link link/vnet link/steer link/internal/waiter link/internal/netns
+link/afpacket              -> link link/vnet link/steer link/wrap link/internal/waiter link/internal/netns
 link/afxdp                 -> link/afpacket
 link/tun                   -> link link/vnet link/steer link/internal/waiter
 link/pcap                  -> link
@@ -109,13 +110,15 @@ internal/differential      -> differential differential/uml
 const thirdParty = `
 golang.org/x/sys                    notify track health/probe bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
 golang.org/x/net                    health/dialog link/afpacket link/steer host ipvsabi/seccomp
+golang.org/x/sys                    notify track health/probe bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/wrap link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
+golang.org/x/net                    health/probe link/afpacket link/steer host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/google/pprof             bench/flame
 github.com/mdlayher/packet          link/afpacket
 github.com/mdlayher/netlink         host
 github.com/songgao/water            link/tun
-github.com/cilium/ebpf              bench/lab link/afxdp link/steer
+github.com/cilium/ebpf              bench/lab link/afxdp link/steer link/wrap
 github.com/google/gopacket          link/pcap
 github.com/spf13/cobra              cmd/usvs
 github.com/coreos/go-systemd/v22    cmd/usvs

@@ -44,6 +44,10 @@ type Options struct {
 	// does not speak for it. It excludes Filter.
 	Urgent bool
 
+	// Wraps makes the device take super-frames within tunnels (link/wrap), once it
+	// is asked for them and if that is permitted.
+	Wraps bool
+
 	// ReceiveBuffer and SendBuffer size the sockets' buffers, in bytes. A ring
 	// is of the receive buffer's size and comes in addition to it.
 	ReceiveBuffer, SendBuffer int
@@ -58,8 +62,9 @@ type Device struct {
 	log      *slog.Logger
 	all      bool // deliver frames to other stations
 	rx, tx   int
-	group    *Group // nil: it is alone on its interface
-	ring     *ring  // nil: frames are asked for
+	group    *Group   // nil: it is alone on its interface
+	wrap     *wrapper // nil: it takes no super-frames within tunnels
+	ring     *ring    // nil: frames are asked for
 	urgent   receiver
 	wait     *waiter.Waiter
 	index    atomic.Int32 // of the interface; 0: there is none
@@ -147,6 +152,11 @@ func (d *Device) finish(ifi *net.Interface, opts Options) (err error) {
 	if d.tx, err = openSender(ifi.Index, opts); err != nil {
 		return err
 	}
+	if opts.Wraps {
+		if d.wrap, err = openWrapper(ifi.Index, opts); err != nil {
+			return err
+		}
+	}
 	d.wait, err = waiter.New(d.release)
 	return err
 }
@@ -159,6 +169,9 @@ func (d *Device) release() {
 	}
 	if d.tx >= 0 {
 		unix.Close(d.tx)
+	}
+	if d.wrap != nil {
+		d.wrap.close()
 	}
 }
 

@@ -24,6 +24,12 @@
 // are half made and most bulk data travels in super-frames. A VLAN tag, which
 // the kernel takes out of the frame, is put back.
 //
+// # Super-frames within tunnels
+//
+// With Options.Wraps, and once somebody asked for it, super-frames that are
+// wire.Frame.Wrapped can be sent: they leave by a socket of their own, which
+// link/wrap's program looks at. Frames leave in their order all the same.
+//
 // # Receive ring
 //
 // With Options.Ring the kernel puts received frames into slots of shared memory
@@ -59,5 +65,6 @@
 // ReadBatch belongs to one goroutine, each Writer to one, everything else may be
 // called by any. A device's mutex, mu, guards the list of multicast groups and the
 // binding that goes with it; inside it may be taken that of the device's Group,
-// which guards the kernel's number for it. No frame meets either.
+// which guards the kernel's number for it, or that of its wrapper, which guards
+// what is attached to the interface. No frame meets any of them.
 package afpacket

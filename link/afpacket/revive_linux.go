@@ -62,6 +62,11 @@ func (d *Device) bind(index int) error {
 	if err := bindTo(d.tx, index, nothing); err != nil {
 		return err
 	}
+	if d.wrap != nil {
+		if err := d.wrap.bind(index); err != nil {
+			return err
+		}
+	}
 	if d.urgent.fd >= 0 {
 		if err := bindTo(d.urgent.fd, index, everything); err != nil {
 			return err

@@ -59,7 +59,8 @@ func (w *writer) send(fs []*link.Frame) (sent int, last unix.Errno) {
 	}
 	bytes, retries := 0, 0
 	for at := 0; at < len(fs); {
-		n, errno := sendmmsg(w.d.tx, w.msgs[at:len(fs)])
+		fd, end := w.socket(fs, at)
+		n, errno := sendmmsg(fd, w.msgs[at:end])
 		if errno == 0 {
 			for _, f := range fs[at : at+n] {
 				bytes += f.Len()
@@ -69,7 +70,7 @@ func (w *writer) send(fs []*link.Frame) (sent int, last unix.Errno) {
 		}
 		if passing(errno) && retries < maxRetries {
 			retries++
-			w.awaitRoom(errno)
+			w.awaitRoom(fd, errno)
 			continue
 		}
 		last = errno
@@ -78,6 +79,21 @@ func (w *writer) send(fs []*link.Frame) (sent int, last unix.Errno) {
 	}
 	w.d.counters.Sent(sent, bytes)
 	return sent, last
+}
+
+// socket is which one a batch's frame leaves by, and the first one behind it that
+// does not. Frames leave one after the other all the same.
+func (w *writer) socket(fs []*link.Frame, at int) (fd, end int) {
+	if w.d.wrap == nil {
+		return w.d.tx, len(fs)
+	}
+	wrapped := fs[at].Wrapped
+	for end = at + 1; end < len(fs) && fs[end].Wrapped == wrapped; end++ {
+	}
+	if wrapped {
+		return w.d.wrap.fd, end
+	}
+	return w.d.tx, end
 }
 
 // withHeader is the frame and in front of it, in one piece, its virtio header.
@@ -97,12 +113,12 @@ func passing(errno unix.Errno) bool {
 
 // awaitRoom waits for room in the send buffer (EAGAIN), or gives the
 // interface's queue a moment (ENOBUFS).
-func (w *writer) awaitRoom(errno unix.Errno) {
+func (w *writer) awaitRoom(fd int, errno unix.Errno) {
 	if errno == unix.EINTR {
 		return
 	}
 	w.pause = unix.Timespec{Nsec: retryPauseNs}
-	w.room[0] = unix.PollFd{Fd: int32(w.d.tx), Events: unix.POLLOUT}
+	w.room[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT}
 	if errno == unix.ENOBUFS {
 		w.room[0].Fd = -1
 	}

@@ -100,7 +100,7 @@ func (d *Device) build(name string) (err error) {
 	if d.home, err = netns.Current(); err != nil {
 		return err
 	}
-	if d.pkt, err = afpacket.Open(name, afpacket.Options{Ring: true, Log: d.log}); err != nil {
+	if d.pkt, err = afpacket.Open(name, afpacket.Options{Ring: true, Wraps: true, Log: d.log}); err != nil {
 		return err
 	}
 	if err = d.load(); err != nil {
@@ -156,6 +156,10 @@ func (d *Device) MTU() int { return d.pkt.MTU() }
 
 // HardwareAddr is the interface's Ethernet address. It is a system call.
 func (d *Device) HardwareAddr() wire.MAC { return d.pkt.HardwareAddr() }
+
+// Wraps reports whether the device takes super-frames within tunnels; see
+// afpacket.Device. They leave by its packet socket.
+func (d *Device) Wraps() bool { return d.pkt.Wraps() }
 
 // AddMembership makes the interface receive frames to an Ethernet group, also
 // after it was deleted and made again.
