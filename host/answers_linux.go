@@ -97,28 +97,13 @@ func openAnswers(protocol uint16, filter []bpf.Instruction) (*os.File, error) {
 
 // readAnswers hands over what arrives until the socket is closed.
 func readAnswers(f *os.File, receive func([]byte)) {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return
-	}
 	buf, control := make([]byte, 1<<16), make([]byte, 128)
-	for {
-		var n, oobn int
-		var readErr error
-		err := conn.Read(func(fd uintptr) bool {
-			n, oobn, _, _, readErr = unix.Recvmsg(int(fd), buf, control, 0)
-			return readErr != unix.EAGAIN
-		})
-		switch {
-		case err != nil, readErr != nil && !transient(readErr):
-			return // closed
-		case readErr != nil:
-			continue
-		case unsummed(control[:oobn]):
-			finishSum(buf[:n])
+	eachMessage(f, buf, control, func(packet, control []byte, _ unix.Sockaddr) {
+		if unsummed(control) {
+			finishSum(packet)
 		}
-		receive(buf[:n])
-	}
+		receive(packet)
+	})
 }
 
 // unsummed reports whether a packet never was on a wire, so that nobody has made

@@ -290,7 +290,7 @@ func (b *tunnelBatch) take(fd uintptr) bool {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			return b.n > 0
-		case b.n > 0 || errors.Is(err, unix.ECONNREFUSED): // news of a packet that somebody else sent
+		case b.n > 0 || transient(err): // news of a packet that somebody else sent
 			return true
 		default:
 			b.err = err

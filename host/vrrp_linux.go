@@ -4,12 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -262,47 +260,19 @@ func (s *vrrpSocket) sockaddr(dst netip.Addr) unix.Sockaddr {
 // maxVRRPPacket is more than 255 IPv6 addresses need.
 const maxVRRPPacket = 8 << 10
 
-// read hands over what arrives until the socket is closed.
+// read hands over what arrives until the socket is closed: a director that hears
+// nothing becomes a second master.
 func (s *vrrpSocket) read(receive func(string, []byte)) {
-	conn, err := s.file.SyscallConn()
-	if err != nil {
-		return
-	}
 	buf, control := make([]byte, maxVRRPPacket), make([]byte, 256)
-	for {
-		var n, oobn int
-		var from unix.Sockaddr
-		var readErr error
-		err := conn.Read(func(fd uintptr) bool {
-			n, oobn, _, from, readErr = unix.Recvmsg(int(fd), buf, control, 0)
-			return readErr != unix.EAGAIN
-		})
-		if err != nil { // closed
-			return
-		}
-		if readErr != nil {
-			slog.Debug("host: VRRP socket", "interface", s.endpoint.Interface, "err", readErr)
-			if !transient(readErr) {
-				time.Sleep(readPause) // a director that hears nothing becomes a second master
-			}
-			continue
-		}
-		packet := slices.Clone(buf[:n])
+	eachMessage(s.file, buf, control, func(packet, control []byte, from unix.Sockaddr) {
+		packet = slices.Clone(packet)
 		if s.endpoint.IPv6 {
-			packet = withHeader(packet, s.endpoint.Protocol, from, control[:oobn])
+			packet = withHeader(packet, s.endpoint.Protocol, from, control)
 		}
 		if packet != nil {
 			receive(s.endpoint.Interface, packet)
 		}
-	}
-}
-
-// transient reports whether reading goes on at once after an error: those the
-// network reports do not concern the socket.
-func transient(err error) bool {
-	return errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) ||
-		errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.ENOPROTOOPT) ||
-		errors.Is(err, unix.ECONNREFUSED)
+	})
 }
 
 // withHeader gives an IPv6 packet the header back that the kernel keeps from

@@ -147,21 +147,28 @@ func TestVRRPSet(t *testing.T) {
 
 // A socket is read until it is closed, whatever the kernel says.
 func TestReadingGoesOnAfterErrors(t *testing.T) {
-	in, out, err := os.Pipe() // recvmsg fails: it is no socket
-	require.NoError(t, err)
-	defer out.Close()
-	_, err = out.Write([]byte("x"))
-	require.NoError(t, err)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		(&vrrpSocket{file: in}).read(func(string, []byte) {})
-	}()
-	select {
-	case <-ended:
-		t.Fatal("it is deaf")
-	case <-time.After(3 * readPause):
+	for name, read := range map[string]func(*os.File){
+		"VRRP":    func(f *os.File) { (&vrrpSocket{file: f}).read(func(string, []byte) {}) },
+		"answers": func(f *os.File) { readAnswers(f, func([]byte) {}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, out, err := os.Pipe() // recvmsg fails: it is no socket
+			require.NoError(t, err)
+			defer out.Close()
+			_, err = out.Write([]byte("x"))
+			require.NoError(t, err)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				read(in)
+			}()
+			select {
+			case <-ended:
+				t.Fatal("it is deaf")
+			case <-time.After(3 * readPause):
+			}
+			require.NoError(t, in.Close())
+			receive(t, "its end", ended)
+		})
 	}
-	require.NoError(t, in.Close())
-	receive(t, "its end", ended)
 }
