@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -137,19 +136,16 @@ func checkBounds(rs *keepalived.RealServer) ServerBounds {
 	s := ServerBounds{Restore: margin}
 	for _, c := range rs.Checkers {
 		detect := detection(c)
-		if detectsDeath(c.Type) && (s.Dead == 0 || detect < s.Dead) {
+		if !unasked(c) && (s.Dead == 0 || detect < s.Dead) {
 			s.Dead = detect
 		}
-		if detectsDeath(c.Type) && c.Type != "PING_CHECK" && (s.Stop == 0 || detect < s.Stop) {
+		if !unasked(c) && c.Type != "PING_CHECK" && (s.Stop == 0 || detect < s.Stop) {
 			s.Stop = detect
 		}
 		s.Restore = max(s.Restore, restoration(c))
 	}
 	return s
 }
-
-// detectsDeath reports whether a check asks the server itself.
-func detectsDeath(kind string) bool { return !slices.Contains(byScript, kind) }
 
 // attempt is what a check takes at most: HTTP waits that long for each of the
 // connection, the request and the answer, and a check by the clients' way that
@@ -168,8 +164,12 @@ func attempt(c *keepalived.Checker) time.Duration {
 	return d
 }
 
-// detection is the longest time until a check has failed often enough.
+// detection is the longest time until a check has failed often enough. Files are
+// told of at once.
 func detection(c *keepalived.Checker) time.Duration {
+	if c.Type == "FILE_CHECK" {
+		return margin
+	}
 	retries := time.Duration(c.Retry.V)
 	return c.DelayLoop.V + attempt(c) + retries*(c.DelayBeforeRetry.V+attempt(c)) + margin
 }
@@ -177,6 +177,9 @@ func detection(c *keepalived.Checker) time.Duration {
 // restoration is the longest time until a check has succeeded again: each url of
 // HTTP in turn, an attempt under way before, and TCP's cycle of retries.
 func restoration(c *keepalived.Checker) time.Duration {
+	if c.Type == "FILE_CHECK" {
+		return margin
+	}
 	times := time.Duration(1)
 	if c.HTTP != nil {
 		times = time.Duration(max(1, len(c.HTTP.URLs)))

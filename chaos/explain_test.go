@@ -49,6 +49,7 @@ func TestExplanations(t *testing.T) {
 		{"the way of the clients' packets", outside + strings.ReplaceAll(dr, "TCP_CHECK {", "TCP_CHECK {\n check_path vip"), "at 12s for 20s vip-missing rs1", "", ""},
 		{"pages that nobody knows", outside + strings.ReplaceAll(dr, "TCP_CHECK {", "HTTP_GET {\n url {\n path /x\n status_code 301\n digest 00112233445566778899aabbccddeeff\n }"), "at 12s for 40s server-dead rs1", "", ""},
 		{"scripts", outside + strings.ReplaceAll(dr, "TCP_CHECK {\n connect_timeout 2", "MISC_CHECK {\n misc_path /bin/true"), "at 12s for 40s server-dead rs1", "", ""},
+		{"files", "vrrp_track_file f {\n file /run/f\n}\n" + outside + strings.ReplaceAll(dr, "TCP_CHECK {\n connect_timeout 2\n retry 1\n delay_before_retry 1\n", "FILE_CHECK {\n track_file f\n weight -3\n"), "at 12s for 40s server-stop rs1", "", ""},
 		{"ping", outside + strings.ReplaceAll(dr, "TCP_CHECK", "PING_CHECK"), "at 12s for 40s server-stop rs1", DeadServer, "PING_CHECK"},
 		{"the direct way", outside + dr, "at 12s for 20s vip-missing rs1", DeadServer, "VIP on lo"},
 		{"connections are synchronised", "global_defs {\n lvs_sync_daemon eth0 V\n}\n" + router("V", "eth0", "51", "10.0.0.100", "preempt_delay 30") + dr, "at 15s for 30s crash a", "", ""},

@@ -328,7 +328,7 @@ func (j *judge) failedIn(o Outage) (last Request) {
 // to have been.
 func (j *judge) deadServer() *Violation {
 	for _, r := range j.h.Requests {
-		if r.Outcome == OK || r.Server == "" || j.lab.Server(r.Server).scripted {
+		if r.Outcome == OK || r.Server == "" || j.lab.Server(r.Server).unasked {
 			continue
 		}
 		for _, f := range j.h.Schedule {

@@ -71,7 +71,7 @@ type Server struct {
 	Ports   []Port
 
 	nat      bool
-	scripted bool // its checks are scripts: nobody knows here when it is dead
+	unasked  bool // its checks ask nobody: nothing here finds it dead
 	services []*Service
 }
 

@@ -1,10 +1,6 @@
 package chaos
 
-import (
-	"slices"
-
-	"usvs/keepalived"
-)
+import "usvs/keepalived"
 
 // answerable returns a configuration whose checks a server of the lab can
 // answer: what a page contains, and with which status it comes, is not known.
@@ -46,11 +42,9 @@ func (b *builder) answerableCheck(c *keepalived.Checker) *keepalived.Checker {
 	return &out
 }
 
-// byScript are the checks that ask a script or a file, which says that all is
-// well whatever happens.
-var byScript = []string{"MISC_CHECK", "FILE_CHECK", "BFD_CHECK"}
+// unasked reports whether a check says that all is well whatever happens.
+func unasked(c *keepalived.Checker) bool { return c.Type == "BFD_CHECK" }
 
-// onlyScripts reports whether nothing asks the server itself.
-func onlyScripts(checks []*keepalived.Checker) bool {
-	return len(checks) > 0 && !slices.ContainsFunc(checks, func(c *keepalived.Checker) bool { return !slices.Contains(byScript, c.Type) })
-}
+// scripted reports whether a check is a script or a file, of which nobody knows
+// here what it looks at.
+func scripted(c *keepalived.Checker) bool { return c.Type == "MISC_CHECK" || c.Type == "FILE_CHECK" }

@@ -186,9 +186,12 @@ func (b *builder) realServer(i int, s *Service, rip netip.Addr, port uint16, met
 	}
 	rs.forward(method, s.VIP.Addr())
 	rs.nat = rs.nat || method == "NAT"
-	if onlyScripts(checks) {
-		rs.scripted = true
-		b.assume("the checks of %s are scripts, which always succeed: it is not judged when it is dead", rs.Name)
+	if slices.ContainsFunc(checks, scripted) {
+		b.assume("the scripts and files that check %s find it stopped when it is stopped or cut off, and sound otherwise", rs.Name)
+	}
+	if len(checks) > 0 && !slices.ContainsFunc(checks, func(c *keepalived.Checker) bool { return !unasked(c) }) {
+		rs.unasked = true
+		b.assume("the checks of %s are BFD_CHECK, which always succeeds: it is not judged when it is dead", rs.Name)
 	}
 }
 

@@ -98,8 +98,10 @@ func (b *breaker) server(f Fault, on bool) {
 	switch f.Kind {
 	case ServerStop:
 		m.stop(on)
+		b.scripts(m)
 	case ServerDead:
 		b.cable(f.Node)
+		b.scripts(m)
 	case ServerSlow:
 		m.slow(0)
 		if on {
@@ -107,6 +109,17 @@ func (b *breaker) server(f Fault, on bool) {
 		}
 	case VIPMissing:
 		m.carryVIPs(!on)
+	}
+}
+
+// scripts has the directors' scripts and files say whether a server is well.
+func (b *breaker) scripts(m *machine) {
+	fails := false
+	for f := range b.active {
+		fails = fails || f.Node == m.Name && (f.Kind == ServerStop || f.Kind == ServerDead)
+	}
+	for _, d := range b.rig.directors {
+		d.SetServerFails(m.Addr.Addr(), fails)
 	}
 }
 

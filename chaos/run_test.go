@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"usvs/keepalived"
 )
 
 func run(t testing.TB, l *Lab, o Options) *Report {
@@ -193,4 +196,38 @@ func TestReportForPrograms(t *testing.T) {
 	require.Equal(t, 2, got.Seeds)
 	require.Equal(t, "one master", got.Violations[0].Rule)
 	require.Equal(t, "a.conf", got.Violations[0].Where[0].File)
+}
+
+// TestScriptsFindServersFailing: what happens to a server is what the scripts and
+// files of its checks say, too, for as long as it lasts.
+func TestScriptsFindServersFailing(t *testing.T) {
+	for check, lines := range map[string][2]string{
+		"MISC_CHECK {\n misc_path /bin/look\n":                  {"Misc check for [[10.0.0.11]:tcp:80 VS [10.0.0.100]:tcp:80] by [/bin/look] failed", "by [/bin/look] succeeded."},
+		"FILE_CHECK {\n track_file f\n weight 1 reverse\n": {"tracked file f now FAULT state", "tracked file f leaving FAULT state"},
+	} {
+		config := "vrrp_track_file f {\n file /run/f\n}\n" + strings.ReplaceAll(instance("priority 100"), "TCP_CHECK {\n connect_timeout 2\n retry 1\n delay_before_retry 1\n", check)
+		parsedConfig, _ := keepalived.Parse("a.conf", keepalived.Options{Files: everywhereThere{keepalived.Text{"a.conf": config}}, Extensions: true})
+		l := newLab(t, Input{"a.conf", parsedConfig})
+		require.Contains(t, l.Describe(), "the scripts and files that check rs1 find it stopped when it is stopped or cut off")
+		b := NewBounds(l)
+		require.NotZero(t, b.Servers["rs1"].Stop)
+		for _, fault := range []string{"server-stop", "server-dead"} {
+			s, err := ParseSchedule("at 15s for 20s " + fault + " rs1\nat 18s for 2s server-dead rs2\nat 30s for 10s server-stop rs1")
+			require.NoError(t, err)
+			h, err := Play(l, b, s, 1)
+			require.NoError(t, err)
+			require.Empty(t, Judge(l, b, h))
+			at := map[string]time.Duration{}
+			for _, line := range h.Log {
+				for _, what := range lines {
+					if strings.Contains(line.Text, what) && strings.Contains(line.Text, "10.0.0.11") && line.At > 12*time.Second {
+						at[what] = line.At
+					}
+				}
+			}
+			require.Less(t, at[lines[0]], 15*time.Second+b.Servers["rs1"].Dead, "%v", h.Log)
+			require.GreaterOrEqual(t, at[lines[0]], 15*time.Second)
+			require.GreaterOrEqual(t, at[lines[1]], 40*time.Second, "one fault ends, another does not")
+		}
+	}
 }

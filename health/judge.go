@@ -167,10 +167,11 @@ func (c *check) scriptWeight(r Result) int64 {
 	return int64(r.Status) - 2 - int64(c.rs.cfg.Spec.Weight)
 }
 
-// judgeFile is for FILE_CHECK: the file's value changes the server's weight.
+// judgeFile is for FILE_CHECK: the file's value changes the server's weight, or
+// says that it has failed. Who attempts it may say so, too.
 func (m *Monitor) judgeFile(now clock.Instant, c *check, r Result) {
 	weight := int64(r.Status) * int64(c.cfg.Weight)
-	fault := weight <= -1<<31 || c.cfg.Weight == 0 && r.Status != 0
+	fault := r.Outcome == Failure || weight <= -1<<31 || c.cfg.Weight == 0 && r.Status != 0
 	if fault == c.up {
 		verb := "leaving"
 		if fault {

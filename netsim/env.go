@@ -1,11 +1,13 @@
 package netsim
 
 import (
+	"net/netip"
 	"path"
 	"strings"
 	"time"
 
 	"usvs/clock"
+	"usvs/health"
 	"usvs/node"
 )
 
@@ -24,10 +26,11 @@ type env struct {
 	scripts   map[string]Script
 	files     map[string]int
 	processes map[string]int
+	failing   map[netip.Addr]bool // real servers
 }
 
 func newEnv() env {
-	return env{scripts: map[string]Script{}, files: map[string]int{}, processes: map[string]int{}}
+	return env{scripts: map[string]Script{}, files: map[string]int{}, processes: map[string]int{}, failing: map[netip.Addr]bool{}}
 }
 
 // SetScript says how runs of a script end from now on: a vrrp_script by its name,
@@ -48,6 +51,19 @@ func (e *env) script(name string, args []string) Script {
 	return Script{}
 }
 
+// SetServerFails has the MISC_CHECKs and FILE_CHECKs of a real server fail from now
+// on, or no longer, whatever SetScript and SetFile have said: somebody looked at
+// the server itself.
+func (d *Director) SetServerFails(rip netip.Addr, fails bool) {
+	if d.env.failing[rip] == fails {
+		return
+	}
+	d.env.failing[rip] = fails
+	d.later(func(*node.Node, clock.Instant) {
+		d.probes.filesChanged(func(p *health.Probe) bool { return p.Target.Addr() == rip })
+	})
+}
+
 // SetFile writes a number to a tracked file, which is known by its name in the
 // configuration, or by its path.
 func (d *Director) SetFile(name string, value int) {
@@ -56,7 +72,8 @@ func (d *Director) SetFile(name string, value int) {
 		for _, f := range d.world.setup.Files {
 			if f.Name == name || f.Path == name {
 				n.SetFile(now, f.Name, value)
-				d.probes.fileChanged(f.Path, value)
+				d.env.files[f.Path] = value
+				d.probes.filesChanged(func(p *health.Probe) bool { return p.Name == f.Path })
 			}
 		}
 	})

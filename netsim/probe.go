@@ -61,7 +61,7 @@ func (r *prober) start(id health.CheckID, p *health.Probe) {
 	case health.Misc:
 		a.script()
 	case health.File:
-		a.tell(health.Result{Outcome: health.Success, Status: r.d.env.files[p.Name]})
+		a.file()
 	default:
 		a.speak()
 	}
@@ -91,11 +91,11 @@ func (r *prober) cancel(id health.CheckID) {
 	}
 }
 
-// fileChanged tells the checks that watch a file.
-func (r *prober) fileChanged(name string, value int) {
+// filesChanged tells the FILE_CHECKs that fit.
+func (r *prober) filesChanged(fits func(*health.Probe) bool) {
 	for _, id := range slices.Sorted(maps.Keys(r.runs)) {
-		if a := r.runs[id]; a.p.Kind == health.File && a.p.Name == name {
-			a.tell(health.Result{Outcome: health.Success, Status: value})
+		if a := r.runs[id]; a.p.Kind == health.File && fits(a.p) {
+			a.file()
 		}
 	}
 }
@@ -264,11 +264,23 @@ func (a *attempt) ping() {
 // pingSize is how much keepalived sends.
 const pingSize = 128
 
+// file tells what a FILE_CHECK finds.
+func (a *attempt) file() {
+	res := health.Result{Status: a.r.d.env.files[a.p.Name]}
+	if a.r.d.env.failing[a.p.Target.Addr()] {
+		res.Outcome = health.Failure
+	}
+	a.tell(res)
+}
+
 // script is a MISC_CHECK, which ends as SetScript has said.
 func (a *attempt) script() {
 	s := a.r.d.env.script("", a.p.Script.Args)
 	after := scriptTime
 	res := health.Result{Status: s.Status}
+	if a.r.d.env.failing[a.p.Target.Addr()] {
+		res.Status = 1
+	}
 	if s.Hangs {
 		after, res.Status = max(a.p.Timeout, scriptTime), 1
 	}

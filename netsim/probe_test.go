@@ -183,6 +183,28 @@ func TestScriptsDecideTheWeight(t *testing.T) {
 	require.Contains(t, c.d.MustExec("ipvsadm -Ln"), "Masq    13 ")
 }
 
+// TestServersThatScriptsFindFailing, and files: until they are well again, and
+// also by a director that was off meanwhile.
+func TestServersThatScriptsFindFailing(t *testing.T) {
+	for _, check := range []string{"MISC_CHECK {\nmisc_path /bin/look\n}", "FILE_CHECK {\ntrack_file f\nweight 2\n}", "FILE_CHECK {\ntrack_file f\nweight -1\n}"} {
+		c := newChecked(t, check, nil)
+		up := func() bool { return c.d.Node().Status(c.Now()).Health.Services[0].Servers[0].Up }
+		require.True(t, up())
+		c.d.SetServerFails(addrPort("10.0.0.2:0").Addr(), true)
+		c.d.SetServerFails(addrPort("10.0.0.3:0").Addr(), true)
+		c.Run(5 * time.Second)
+		require.False(t, up(), check)
+		c.d.Crash()
+		c.Run(time.Second)
+		c.d.Restart()
+		c.Run(5 * time.Second)
+		require.False(t, up(), check)
+		c.d.SetServerFails(addrPort("10.0.0.2:0").Addr(), false)
+		c.Run(5 * time.Second)
+		require.True(t, up(), check)
+	}
+}
+
 // TestChecksByTheVIP: see scenarios/ha-check-path.txt for TCP; here are the other
 // kinds, and what becomes of a director that is master meanwhile.
 func TestChecksByTheVIP(t *testing.T) {
