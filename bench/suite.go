@@ -26,6 +26,9 @@ type Options struct {
 	Binary   string         // the usvs program, for what has to be a process of its own
 	Rival    string         // another usvs program to measure beside it; empty: none
 	Progress io.Writer      // hears how far it is; nil: nobody
+
+	// Pin keeps the kernel's thread of a name on a core; nil: nobody can.
+	Pin func(thread string, core int) error
 }
 
 // ErrSkip is wrapped by a round's error if the machine does not allow the

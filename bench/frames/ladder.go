@@ -29,13 +29,17 @@ type ladder struct {
 // what passed and what did not is halved until it is less than precision.
 const (
 	precision = 1.04
-	maxProbes = 10
+	maxProbes = 12
+
+	// maxShort is how often the load may fall short before it is the limit: now
+	// and then something else has its core for a moment.
+	maxShort = 3
 )
 
 // climb looks for the highest rate that passes, starting at a guess.
 func climb(guess, growth float64, try func(rate float64) (probe, error)) (ladder, error) {
 	var found ladder
-	low, high := 0.0, math.Inf(1)
+	low, high, short := 0.0, math.Inf(1), 0
 	for rate, n := guess, 0; n < maxProbes && high > precision*low; n++ {
 		p, err := try(rate)
 		if err != nil {
@@ -46,8 +50,11 @@ func climb(guess, growth float64, try func(rate float64) (probe, error)) (ladder
 			found.sustained = p
 		}
 		if p.sustained() && p.short(rate) {
-			found.short = true
-			return found, nil
+			if short++; short == maxShort {
+				found.short = true
+				return found, nil
+			}
+			continue
 		}
 		if p.sustained() {
 			low = rate

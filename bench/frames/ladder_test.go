@@ -47,6 +47,22 @@ func TestClimbBeyondTheLoad(t *testing.T) {
 	require.InEpsilon(t, 1.4e6, found.best, 0.01)
 }
 
+// TestClimbDisturbed: the load is kept from its rate once or twice.
+func TestClimbDisturbed(t *testing.T) {
+	tries := 0
+	steady := machine(900e3, 2e6, &tries)
+	found, err := climb(firstGuess, 1.5, func(rate float64) (probe, error) {
+		p, err := steady(rate)
+		if tries <= 2 {
+			p.offered, p.delivered = rate/2, rate/2
+		}
+		return p, err
+	})
+	require.NoError(t, err)
+	require.False(t, found.short)
+	require.InEpsilon(t, 900e3, found.sustained.delivered, 0.06)
+}
+
 func TestClimbDeadMachine(t *testing.T) {
 	tries := 0
 	found, err := climb(firstGuess, 1.5, machine(0, 2e6, &tries))

@@ -22,8 +22,10 @@ const (
 
 // stand is a contender in its line.
 type stand struct {
+	contender
 	line    *lab.Line
 	program *lab.Program
+	pin     func(thread string, core int) error
 	probe   time.Duration
 	flows   map[int]*load.Flows // by frame size and number
 	guess   map[string]float64  // by scene
@@ -37,7 +39,9 @@ type result struct {
 
 // measure searches the best rate and then offers twice as much.
 func (st *stand) measure(ctx context.Context, sc *scene) (result, error) {
-	if err := st.line.Steer(sc.core()); err != nil {
+	receiving := sc.receiving(st.contender)
+	receiving.Pin = st.pin
+	if err := st.line.Steer(receiving); err != nil {
 		return result{}, err
 	}
 	flows, err := st.warm(ctx, sc)

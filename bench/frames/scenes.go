@@ -2,6 +2,7 @@ package frames
 
 import (
 	"fmt"
+	"slices"
 
 	"usvs/bench/lab"
 )
@@ -26,22 +27,35 @@ type contender struct {
 	io     string     // usvs run --io
 	method lab.Method // of usvs
 	rival  bool       // the other program
+
+	// threaded: a kernel thread receives where the scene pins receiving to a core.
+	// Native XDP comes before receive packet steering.
+	threaded bool
 }
 
 // The peers.
 var (
 	dnat    = contender{name: "nft DNAT", kind: kernelDNAT}
 	forward = contender{name: "ip_forward", kind: kernelForward}
+
+	threadedDNAT = contender{name: "nft DNAT, threaded NAPI", kind: kernelDNAT, threaded: true}
 )
 
 // best is the best of ways.
 var (
 	best = contender{name: "best of auto, ring and xdp", kind: bestUsvs}
-	ways = []contender{direct("auto"), direct("ring"), direct("xdp")}
+	ways = []contender{direct("auto"), direct("ring"), threaded("xdp", "xdp")}
 )
 
 func direct(io string) contender {
 	return contender{name: io, kind: usvs, io: io, method: lab.DirectRoute}
+}
+
+// threaded is direct with another name.
+func threaded(name, io string) contender {
+	c := direct(io)
+	c.name, c.threaded = name, true
+	return c
 }
 
 // entry is a contender in a scene, and what it has to reach there.
@@ -63,12 +77,12 @@ type scene struct {
 	full    bool // takes minutes
 }
 
-// core is the one that handles what the director receives.
-func (sc *scene) core() int {
+// receiving is who handles what a director receives.
+func (sc *scene) receiving(c contender) lab.Receiving {
 	if sc.pinned {
-		return lab.DirectorCore
+		return lab.Receiving{Core: lab.DirectorCore, Threaded: c.threaded}
 	}
-	return lab.AnyCore // the sender's
+	return lab.Receiving{Core: lab.AnyCore} // the sender's
 }
 
 // minFrame is the shortest Ethernet frame without its frame check sequence.
@@ -89,7 +103,7 @@ func scenes() []scene {
 		},
 		{
 			name: "DR 1400 B, 1k flows, pinned", plan: &lab.Plan4, pinned: true, flows: 1 << 10, size: 1400,
-			entries: []entry{{contender: direct("auto"), of: dnat}, {contender: direct("xdp"), of: dnat}},
+			entries: []entry{{contender: direct("auto"), of: dnat}, {contender: ways[2], of: dnat}},
 		},
 	}
 	million := directScene(1<<20, true, [2]float64{}, [2]float64{})
@@ -113,7 +127,11 @@ func directScene(flows int, pinned bool, auto, xdp [2]float64) scene {
 		},
 	}
 	sc.entries[0].flood = [2]float64{0, 0.6}
-	if !pinned {
+	if pinned {
+		own := entry{contender: threaded("auto, threaded NAPI", "auto"), of: dnat, flood: [2]float64{0, 0.6}}
+		sc.entries = slices.Insert(sc.entries, 1, own)
+		sc.entries = append(sc.entries, entry{contender: threadedDNAT, of: dnat})
+	} else {
 		sc.entries = append(sc.entries, entry{contender: best, of: dnat, floor: 1.1, aim: 1.5})
 	}
 	return sc

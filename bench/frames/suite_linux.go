@@ -174,11 +174,17 @@ func (r *runner) build(plan *lab.Plan, c contender) (*stand, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &stand{line: line, probe: probeTime, flows: map[int]*load.Flows{}, guess: map[string]float64{}}
+	st := &stand{contender: c, line: line, pin: r.o.Pin, probe: probeTime, flows: map[int]*load.Flows{}, guess: map[string]float64{}}
 	if r.o.Quick {
 		st.probe = quickTime
 	}
-	if st.program, err = r.start(line, c); err != nil {
+	if c.threaded && c.io != "xdp" {
+		err = line.Queue()
+	}
+	if err == nil {
+		st.program, err = r.start(line, c)
+	}
+	if err != nil {
 		line.Close()
 		return nil, err
 	}

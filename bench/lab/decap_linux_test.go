@@ -40,8 +40,9 @@ func TestUnpack(t *testing.T) {
 			return err
 		}))
 		defer heard.Close()
-		mac, err := macOf(server, "eth0")
+		nic, err := server.Netlink().LinkByName("eth0")
 		require.NoError(t, err)
+		mac := wire.MAC(nic.Attrs().HardwareAddr)
 		require.NoError(t, l.Director.Do(func() error { return sendTunnelled(t, mac, to) }))
 		require.NoError(t, heard.SetReadDeadline(time.Now().Add(5*time.Second)))
 		n, from, err := heard.ReadFrom(make([]byte, 100))

@@ -8,8 +8,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,7 +39,18 @@ type answer struct {
 	Figures []bench.Figure
 	Error   string
 	Skipped bool // the error wraps bench.ErrSkip
+	Pin     *pin // it is not the answer yet: do this, and say when it is done
 }
+
+// pin asks for a kernel thread to be kept on a core. The process inside does not
+// see it, not even its number.
+type pin struct {
+	Thread string
+	Core   int
+}
+
+// pinned is the reply.
+type pinned struct{ Error string }
 
 // Enter runs a suite in a process that has namespaces of its own: this program,
 // called with args, which then calls Inside. When either process ends, however
@@ -62,11 +76,7 @@ func Enter(ctx context.Context, o *bench.Options, args ...string) ([]bench.Figur
 		return nil, bench.Skip("the kernel does not permit new namespaces: %v. %s", err, netlab.Advice)
 	}
 	defer context.AfterFunc(ctx, func() { end(cmd.Process) })()
-	if err := json.NewEncoder(told).Encode(orderOf(o)); err != nil {
-		return nil, err
-	}
-	var a answer
-	heardErr := json.NewDecoder(heard).Decode(&a)
+	a, heardErr := converse(json.NewEncoder(told), json.NewDecoder(heard), orderOf(o))
 	waitErr := cmd.Wait()
 	switch {
 	case heardErr != nil:
@@ -77,6 +87,58 @@ func Enter(ctx context.Context, o *bench.Options, args ...string) ([]bench.Figur
 		return a.Figures, errors.New(a.Error)
 	}
 	return a.Figures, nil
+}
+
+// converse gives the order and serves the process inside until it answers.
+func converse(tell *json.Encoder, hear *json.Decoder, w order) (a answer, err error) {
+	if err := tell.Encode(w); err != nil {
+		return a, err
+	}
+	for {
+		a = answer{}
+		if err := hear.Decode(&a); err != nil || a.Pin == nil {
+			return a, err
+		}
+		var p pinned
+		if err := a.Pin.do(); err != nil {
+			p.Error = err.Error()
+		}
+		if err := tell.Encode(p); err != nil {
+			return a, err
+		}
+	}
+}
+
+// do pins a thread that receives for a network device, and no other.
+func (p *pin) do() error {
+	if !strings.HasPrefix(p.Thread, receiverPrefix) {
+		return fmt.Errorf("%q is not a kernel thread that receives", p.Thread)
+	}
+	paths, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		name, err := os.ReadFile(path)
+		if err != nil || strings.TrimSpace(string(name)) != p.Thread {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			return err
+		}
+		return p.keep(pid)
+	}
+	return fmt.Errorf("there is no kernel thread %s", p.Thread)
+}
+
+func (p *pin) keep(pid int) error {
+	var set unix.CPUSet
+	set.Set(p.Core)
+	if err := unix.SchedSetaffinity(pid, &set); err != nil {
+		return fmt.Errorf("keep kernel thread %s on core %d: %w", p.Thread, p.Core, err)
+	}
+	return nil
 }
 
 func orderOf(o *bench.Options) order {
@@ -119,10 +181,12 @@ func Inside(ctx context.Context, run bench.Suite, in io.Reader, out, progress io
 	}
 	netlab.Isolate()
 	var w order
-	if err := json.NewDecoder(in).Decode(&w); err != nil {
+	hear, tell := json.NewDecoder(in), json.NewEncoder(out)
+	if err := hear.Decode(&w); err != nil {
 		return err
 	}
 	o := &bench.Options{Rounds: w.Rounds, Quick: w.Quick, Full: w.Full, Binary: w.Binary, Rival: w.Rival, Progress: progress}
+	o.Pin = func(thread string, core int) error { return askToPin(tell, hear, pin{thread, core}) }
 	if w.Only != "" {
 		var err error
 		if o.Only, err = regexp.Compile(w.Only); err != nil {
@@ -134,5 +198,20 @@ func Inside(ctx context.Context, run bench.Suite, in io.Reader, out, progress io
 	if a.Figures = figures; err != nil {
 		a.Error, a.Skipped = err.Error(), errors.Is(err, bench.ErrSkip)
 	}
-	return json.NewEncoder(out).Encode(a)
+	return tell.Encode(a)
+}
+
+// askToPin has the process outside do it.
+func askToPin(tell *json.Encoder, hear *json.Decoder, p pin) error {
+	if err := tell.Encode(answer{Pin: &p}); err != nil {
+		return err
+	}
+	var reply pinned
+	if err := hear.Decode(&reply); err != nil {
+		return err
+	}
+	if reply.Error != "" {
+		return errors.New(reply.Error)
+	}
+	return nil
 }

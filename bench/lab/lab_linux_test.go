@@ -41,8 +41,19 @@ func testLine(t *testing.T, plan Plan, start func(*Line) (*Program, error), dead
 	require.Empty(t, p.Log())
 	f, err := l.Flows(64, 100)
 	require.NoError(t, err)
-	for _, core := range []int{AnyCore, DirectorCore} {
-		require.NoError(t, l.Steer(core))
+	pinned := 0
+	pin := func(thread string, core int) error {
+		require.Regexp(t, "^napi/front-[0-9]+$", thread)
+		require.Equal(t, DirectorCore, core)
+		pinned++
+		return nil
+	}
+	threaded := Receiving{Core: DirectorCore, Threaded: true, Pin: pin}
+	require.NoError(t, l.Steer(Receiving{Core: DirectorCore}))
+	require.Error(t, l.Steer(threaded), "there is no queue")
+	require.NoError(t, l.Queue())
+	for _, r := range []Receiving{{Core: AnyCore}, {Core: DirectorCore}, threaded, {Core: AnyCore}} {
+		require.NoError(t, l.Steer(r))
 		before, err := l.Delivered()
 		require.NoError(t, err)
 		sent, err := l.Send(t.Context(), f, 5000, 40*time.Millisecond)
@@ -56,6 +67,7 @@ func testLine(t *testing.T, plan Plan, start func(*Line) (*Program, error), dead
 		}
 		require.GreaterOrEqual(t, int(after-before), sent.Frames*9/10, "of %d", sent.Frames)
 	}
+	require.Equal(t, 1, pinned)
 }
 
 // TestLAN: a client reaches a server without a director and by the kernel's.

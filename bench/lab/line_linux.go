@@ -104,16 +104,15 @@ func (l *Line) Close() {
 // plug connects the machines.
 func (l *Line) plug() error {
 	return errors.Join(
-		l.sender.Veth("out", senderMAC, l.sender, "in"),
-		l.Director.Veth("front", DirectorMAC, l.sender, "wire"),
+		l.Director.Veth("front", DirectorMAC, l.sender, "out"),
 		l.Director.Veth("back", backMAC, l.servers, "eth0"))
 }
 
 // address gives the interfaces what they need and turns them on.
 func (l *Line) address() error {
 	err := errors.Join(
-		setMAC(l.servers, "eth0", serverMAC),
-		l.sender.SetUp("out"), l.sender.SetUp("in"), l.sender.SetUp("wire", l.Gateway),
+		setMAC(l.sender, "out", senderMAC), setMAC(l.servers, "eth0", serverMAC),
+		l.sender.SetUp("out", l.Gateway),
 		l.Director.SetUp("front", l.Front), l.Director.SetUp("back", l.Back),
 		l.servers.SetUp("eth0", l.Servers...))
 	if err != nil {
@@ -124,11 +123,7 @@ func (l *Line) address() error {
 
 // neighbours tells the director where the others are, once and for all.
 func (l *Line) neighbours() error {
-	wireMAC, err := macOf(l.sender, "wire")
-	if err != nil {
-		return err
-	}
-	if err := addNeighbour(l.Director, "front", l.Gateway.Addr(), wireMAC); err != nil {
+	if err := addNeighbour(l.Director, "front", l.Gateway.Addr(), senderMAC); err != nil {
 		return err
 	}
 	for _, s := range l.Servers {
@@ -142,15 +137,9 @@ func (l *Line) neighbours() error {
 // hook makes the hop, and throws away what reaches the servers: UDP and tunnels
 // by their numbers, for nft takes "ipip" for 94, which is something else.
 func (l *Line) hook() error {
-	const hop = `table netdev bench {
-	chain hop { type filter hook ingress device "in" priority 0; fwd to "wire"; }
-}`
 	const sink = `table netdev bench {
 	chain sink { type filter hook ingress device "eth0" priority 0; meta l4proto { 4, 17, 41, 47 } drop; }
 }`
-	if err := nft(l.sender, hop); err != nil {
-		return err
-	}
 	return nft(l.servers, sink)
 }
 
@@ -181,8 +170,15 @@ func (l *Line) Flows(count, size int) (*load.Flows, error) {
 	})
 }
 
-// Steer says which core handles what the director receives.
-func (l *Line) Steer(core int) error { return steer(l.sender, "in", core) }
+// Steer says who handles what the director receives.
+func (l *Line) Steer(r Receiving) error { return r.steer(l.Director, "front") }
+
+// Queue makes the director's interface queue what it receives, as a network card
+// does, for threads to handle. A native XDP program makes it do so as well. A
+// veth does it with GRO, for frames from where nobody makes super-frames.
+func (l *Line) Queue() error {
+	return errors.Join(l.sender.NoOffload("out"), l.Director.GRO("front"))
+}
 
 // Delivered is how many frames have reached the servers.
 func (l *Line) Delivered() (uint64, error) {
@@ -199,14 +195,6 @@ func setMAC(ns *netlab.Namespace, name string, mac wire.MAC) error {
 		return err
 	}
 	return ns.Netlink().LinkSetHardwareAddr(link, mac[:])
-}
-
-func macOf(ns *netlab.Namespace, name string) (mac wire.MAC, err error) {
-	link, err := ns.Netlink().LinkByName(name)
-	if err == nil {
-		copy(mac[:], link.Attrs().HardwareAddr)
-	}
-	return mac, err
 }
 
 func addNeighbour(ns *netlab.Namespace, name string, addr netip.Addr, mac wire.MAC) error {
