@@ -42,12 +42,11 @@ func (w *Worker) schedule(f *link.Frame, ev conntrack.Event) bool {
 		w.end(DropShortTransport)
 		return false
 	}
-	w.flow = flow{
-		protocol: ipvs.Protocol(p.Proto),
-		client:   netip.AddrPortFrom(p.Src, p.SrcPort),
-		virtual:  netip.AddrPortFrom(p.Dst, p.DstPort),
-		first:    ev,
-	}
+	fl := &w.flow
+	fl.protocol = ipvs.Protocol(p.Proto)
+	fl.client = netip.AddrPortFrom(p.Src, p.SrcPort)
+	fl.virtual = netip.AddrPortFrom(p.Dst, p.DstPort)
+	fl.first, fl.related, fl.counted = ev, false, false
 	return w.scheduleFlow(f, w.mayOpen())
 }
 
@@ -107,12 +106,10 @@ func (w *Worker) mayOpen() bool {
 }
 
 func (w *Worker) request(svc *Service) *sched.Request {
-	fl := &w.flow
-	w.req = sched.Request{
-		Now: w.now, Protocol: fl.protocol, Client: fl.client.Addr(), ClientPort: fl.client.Port(),
-		Dst: fl.virtual.Addr(), Flags: svc.Spec.Flags, Sysctls: &w.snap.Sysctls,
-	}
-	return &w.req
+	fl, req := &w.flow, &w.req
+	req.Now, req.Protocol, req.Flags, req.Sysctls = w.now, fl.protocol, svc.Spec.Flags, &w.snap.Sysctls
+	req.Client, req.ClientPort, req.Dst = fl.client.Addr(), fl.client.Port(), fl.virtual.Addr()
+	return req
 }
 
 // schedulePersistent finds or makes the client's template and opens a
@@ -203,13 +200,11 @@ func (w *Worker) makeTemplate(f *link.Frame, svc *Service, n *conntrack.Spec, vp
 // makes one that lives for this packet only. Finding that another worker
 // opened it meanwhile is as good as opening it.
 func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control conntrack.Ref, dport uint16) conntrack.Result {
-	n := &w.fresh
-	*n = conntrack.Spec{
-		Protocol: w.flow.protocol, Client: w.flow.client, Virtual: w.flow.virtual,
-		Real:   netip.AddrPortFrom(rs.ID.Addr, dport),
-		Method: rs.Method(), Server: rs, Mark: f.Mark, Control: control,
-		First: w.flow.first,
-	}
+	n, fl := &w.fresh, &w.flow
+	*n = conntrack.Spec{} // field by field, see wire.Frame.Reset
+	n.Protocol, n.Client, n.Virtual, n.First = fl.protocol, fl.client, fl.virtual, fl.first
+	n.Real, n.Method, n.Server = netip.AddrPortFrom(rs.ID.Addr, dport), rs.Method(), rs
+	n.Mark, n.Control = f.Mark, control
 	if w.onePacket(svc) {
 		w.tally.of(rs).conns++
 		rs.Bind(false) // counted around the packet: the thresholds see it

@@ -60,7 +60,8 @@ type Packet struct {
 
 // Parse checks every length of the frame and records where its parts are.
 func (p *Packet) Parse(frame []byte, m Medium) Malformed {
-	*p = Packet{Data: frame, End: len(frame)}
+	*p = Packet{} // see Frame.Reset
+	p.Data, p.End = frame, len(frame)
 	if m == IP {
 		return p.parseBareIP()
 	}
@@ -88,7 +89,8 @@ func (p *Packet) Parse(frame []byte, m Medium) Malformed {
 // an ICMP error or carried in a tunnel. A quote may be cut short: its total
 // length is then not held against it.
 func (p *Packet) ParseQuoted(b []byte, version uint8) Malformed {
-	*p = Packet{Data: b, End: len(b)}
+	*p = Packet{}
+	p.Data, p.End = b, len(b)
 	if version == 4 {
 		return p.parseIPv4Header(true)
 	}

@@ -123,11 +123,13 @@ func (p *Plain) IPLen() int { return int(p.End) - EthernetLen }
 
 // SetPlain makes q what Parse finds in a frame in which p was found.
 func (q *Packet) SetPlain(frame []byte, p *Plain) {
-	*q = Packet{
-		Data: frame, L3: EthernetLen, L4: int(p.L4), End: int(p.End), EtherType: TypeIPv6, Version: 6,
-		Proto: p.Proto, TTL: p.TTL, Src: p.Src.Addr(p.V6), Dst: p.Dst.Addr(p.V6),
-		Ports: true, Full: true, SrcPort: p.SrcPort, DstPort: p.DstPort, TCPFlags: p.TCPFlags,
-	}
+	*q = Packet{} // see Frame.Reset
+	q.Data, q.EtherType, q.Version = frame, TypeIPv6, 6
+	q.L3, q.L4, q.End = EthernetLen, int(p.L4), int(p.End)
+	q.Proto, q.TTL, q.TCPFlags = p.Proto, p.TTL, p.TCPFlags
+	q.Src, q.Dst = p.Src.Addr(p.V6), p.Dst.Addr(p.V6)
+	q.SrcPort, q.DstPort = p.SrcPort, p.DstPort
+	q.Ports, q.Full = true, true
 	if !p.V6 {
 		q.EtherType, q.Version, q.FragID = TypeIPv4, 4, uint32(IPv4(frame[EthernetLen:]).ID())
 	}
