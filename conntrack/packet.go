@@ -123,7 +123,7 @@ func (c control) transition(proto ipvs.Protocol, dir Dir, ev Event, secure bool)
 		return c
 	}
 	c = c.with(to) | ctlInactive
-	if m.active[to] {
+	if m.active[to%maxStates] {
 		c &^= ctlInactive
 	}
 	return c

@@ -99,7 +99,7 @@ var sctpMachine = func() machine {
 	return machine{
 		first: sctpData, last: sctpAbort, active: [maxStates]bool{SCTPEstablished: true},
 		timeout: sctpTimeouts, names: sctpNames,
-		cells: [vias][]row{
+		cells: [vias][maxEvents]row{
 			viaInput: {
 				{es, i1, in, cs, cr, cw, co, ce, es, ss, sr, sa, rj, cl}, // DATA
 				{i1, in, in, cs, cr, cw, co, ce, es, ss, sr, sa, in, in}, // INIT

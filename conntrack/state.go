@@ -49,12 +49,15 @@ const (
 	vias
 )
 
-const maxStates = 14
+const (
+	maxStates = 16 // as many as a control word can say
+	maxEvents = 16 // of a protocol
+)
 
 // machine is a protocol's state machine as plain data (ipvs.md 3.1, 3.4).
 type machine struct {
 	first, last Event
-	cells       [vias][]row // by event
+	cells       [vias][maxEvents]row // by event
 	active      [maxStates]bool
 	timeout     [maxStates]uint8 // seconds; of ESTABLISHED and others see Table.timeout
 	names       []string
@@ -67,7 +70,7 @@ func (m *machine) next(via int, ev Event, state uint8) (uint8, bool) {
 	if ev < m.first || ev > m.last {
 		return 0, false
 	}
-	return m.cells[via][ev-m.first][state], true
+	return m.cells[via][(ev-m.first)%maxEvents][state%maxStates], true
 }
 
 func established(proto ipvs.Protocol, state uint8) bool {

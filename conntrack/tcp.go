@@ -69,7 +69,7 @@ var tcpNormal, tcpSecure = func() (normal, secure machine) {
 	)
 	normal = machine{
 		first: tcpSYN, last: tcpNone, active: tcpActive, timeout: tcpTimeouts, names: tcpNames,
-		cells: [vias][]row{
+		cells: [vias][maxEvents]row{
 			viaInput: {
 				{sr, es, es, sr, sr, sr, sr, sr, sr, sr, sr}, // SYN
 				{cl, cw, ss, tw, tw, tw, cl, cw, la, li, tw}, // FIN
@@ -94,7 +94,7 @@ var tcpNormal, tcpSecure = func() (normal, secure machine) {
 		},
 	}
 	secure = normal
-	secure.cells = [vias][]row{
+	secure.cells = [vias][maxEvents]row{
 		viaInput: {
 			{sr, es, es, sr, sr, sr, sr, sr, sr, sr, sa}, // SYN
 			{cl, cw, ss, tw, tw, tw, cl, cw, la, li, sa}, // FIN
