@@ -202,7 +202,7 @@ func TestReportForPrograms(t *testing.T) {
 // files of its checks say, too, for as long as it lasts.
 func TestScriptsFindServersFailing(t *testing.T) {
 	for check, lines := range map[string][2]string{
-		"MISC_CHECK {\n misc_path /bin/look\n":                  {"Misc check for [[10.0.0.11]:tcp:80 VS [10.0.0.100]:tcp:80] by [/bin/look] failed", "by [/bin/look] succeeded."},
+		"MISC_CHECK {\n misc_path /bin/look\n":             {"Misc check for [[10.0.0.11]:tcp:80 VS [10.0.0.100]:tcp:80] by [/bin/look] failed", "by [/bin/look] succeeded."},
 		"FILE_CHECK {\n track_file f\n weight 1 reverse\n": {"tracked file f now FAULT state", "tracked file f leaving FAULT state"},
 	} {
 		config := "vrrp_track_file f {\n file /run/f\n}\n" + strings.ReplaceAll(instance("priority 100"), "TCP_CHECK {\n connect_timeout 2\n retry 1\n delay_before_retry 1\n", check)
