@@ -41,9 +41,6 @@ func (a spans) and(b spans) spans {
 	return joinedSpans(out)
 }
 
-// or is what is in either.
-func (a spans) or(b spans) spans { return joinedSpans(slices.Concat(a, b)) }
-
 // without is what is in a and not in b.
 func (a spans) without(b spans) spans {
 	var out spans

@@ -42,10 +42,6 @@ func OpenHandoff() (*Handoff, error) {
 	return nil, fmt.Errorf("%w: %w", ErrNoHandoff, errors.Join(err, err2))
 }
 
-// Interface is the name of the interface the packets arrive on, for firewall
-// rules that ask for it.
-func (h *Handoff) Interface() string { return h.name }
-
 // Close takes the way in down.
 func (h *Handoff) Close() error {
 	err := h.dev.Close()

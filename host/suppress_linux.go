@@ -109,9 +109,6 @@ func tableName() string {
 	return fmt.Sprintf("usvs-%d-%s", os.Getpid(), hex.EncodeToString(b[:]))
 }
 
-// Table is the name of the nftables table.
-func (s *Suppressor) Table() string { return s.table.Name }
-
 // Close removes the table: the host's stack sees everything again.
 func (s *Suppressor) Close() error {
 	s.nl.Close()

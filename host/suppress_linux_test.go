@@ -379,7 +379,7 @@ func TestSuppressorMany(t *testing.T) {
 		}
 		require.NoError(t, s.Apply(&director.Hidden{Services: services.Freeze()}, []string{"eth0"}))
 		list := func() int {
-			return strings.Count(w.Home.Run("nft", "list", "set", "netdev", s.Table(), "services4"), " . 192.0.2.")
+			return strings.Count(w.Home.Run("nft", "list", "set", "netdev", s.table.Name, "services4"), " . 192.0.2.")
 		}
 		assert.Equal(t, 12000, list())
 		require.NoError(t, s.Apply(nil, []string{"eth0"}))

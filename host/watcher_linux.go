@@ -89,9 +89,6 @@ func (w *Watcher) closeFiles() {
 	}
 }
 
-// Table returns the latest table.
-func (w *Watcher) Table() *route.Table { return w.table.Load() }
-
 // Close ends the watching. It waits for a callback that is running; it must
 // not be called from one.
 func (w *Watcher) Close() error {

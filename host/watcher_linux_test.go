@@ -49,10 +49,10 @@ func (l *tables) count() int {
 // until waits for a table that satisfies the condition.
 func until(t *testing.T, w *Watcher, what string, ok func(*route.Table) bool) {
 	t.Helper()
-	require.Eventually(t, func() bool { return ok(w.Table()) }, 10*time.Second, time.Millisecond, what)
+	require.Eventually(t, func() bool { return ok(w.table.Load()) }, 10*time.Second, time.Millisecond, what)
 }
 
-func hop(w *Watcher, addr string) route.Hop { return w.Table().Lookup(netip.MustParseAddr(addr)) }
+func hop(w *Watcher, addr string) route.Hop { return w.table.Load().Lookup(netip.MustParseAddr(addr)) }
 
 func TestWatcherRoutes(t *testing.T) {
 	netnstest.NeedCommands(t, "ip")
@@ -119,7 +119,7 @@ func TestWatcherRoutes(t *testing.T) {
 			}
 			assert.Equal(t, want, got, dst)
 		}
-		table := w.Table()
+		table := w.table.Load()
 		assert.True(t, table.IsLocal(addr("10.2.0.1")), "on an interface that is not the director's")
 		assert.Equal(t, "eth1", table.Interfaces[0].Name)
 		assert.Equal(t, home.MAC("eth0"), table.Interfaces[1].MAC)
@@ -133,7 +133,7 @@ func TestWatcherFollows(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		peer, home := lab.Namespace("peer"), lab.Home
 		w, got := watch(t, "eth0", "eth1")
-		assert.Equal(t, []route.Interface{{Name: "eth0"}, {Name: "eth1"}}, w.Table().Interfaces)
+		assert.Equal(t, []route.Interface{{Name: "eth0"}, {Name: "eth1"}}, w.table.Load().Interfaces)
 
 		lab.Veth(home, "eth0", peer, "eth0")
 		until(t, w, "appears", func(tb *route.Table) bool { return tb.Interfaces[0].Up })
@@ -154,7 +154,7 @@ func TestWatcherFollows(t *testing.T) {
 		until(t, w, "down", func(tb *route.Table) bool { return tb.Lookup(other4).Kind == route.None })
 		home.Delete("eth0")
 		until(t, w, "deleted", func(tb *route.Table) bool { return tb.Interfaces[0].MAC == wire.MAC{} })
-		assert.Equal(t, "eth0", w.Table().Interfaces[0].Name, "keeps its port")
+		assert.Equal(t, "eth0", w.table.Load().Interfaces[0].Name, "keeps its port")
 		assert.Greater(t, got.count(), 8)
 	})
 }

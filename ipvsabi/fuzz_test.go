@@ -157,7 +157,7 @@ func FuzzGetOption(f *testing.F) {
 		require.Equal(t, before, in)
 		require.LessOrEqual(t, len(out), len(in))
 		require.True(t, errno == 0 || out == nil)
-		require.True(t, errno != 0 || IsOption(name))
+		require.True(t, errno != 0 || isOption(name))
 	})
 }
 
@@ -169,7 +169,7 @@ func FuzzSetOption(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name int, arg []byte) {
 		s := stocked()
 		errno := s.SetOption(name, arg, true)
-		require.True(t, errno != 0 || IsOption(name))
+		require.True(t, errno != 0 || isOption(name))
 		for _, cmd := range []uint8{cmdGetService, cmdGetDaemon} {
 			replies, handled := s.Netlink(request(cmd, flagDump, nil), 42, true)
 			require.True(t, handled)

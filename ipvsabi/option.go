@@ -43,9 +43,6 @@ const (
 	LastOption  = setZero
 )
 
-// IsOption reports whether name is one of them.
-func IsOption(name int) bool { return name >= FirstOption && name <= LastOption }
-
 type getOption struct {
 	min int // bytes of the caller's buffer
 	get func(s *Server, buf []byte) (out []byte, errno Errno)

@@ -10,11 +10,11 @@ import (
 	"usvs/ipvs"
 )
 
-func TestIsOption(t *testing.T) {
-	for name := 1140; name < 1180; name++ {
-		require.Equal(t, 1152 <= name && name <= 1167, IsOption(name), name)
-	}
-	require.False(t, IsOption(-1))
+func isOption(name int) bool { return name >= FirstOption && name <= LastOption }
+
+func TestOptionNumbers(t *testing.T) {
+	require.EqualValues(t, 1152, FirstOption)
+	require.EqualValues(t, 1167, LastOption)
 }
 
 // serviceRecord is web, with rr.
@@ -32,7 +32,7 @@ func TestOptionsThatAreNot(t *testing.T) {
 	s := NewServer(f)
 	for name := 1140; name < 1180; name++ {
 		want := EINVAL
-		if !IsOption(name) {
+		if !isOption(name) {
 			want = ENOPROTOOPT
 		}
 		require.Equal(t, want, s.SetOption(name, make([]byte, 7), true), name)

@@ -43,9 +43,6 @@ func HostUnreachable() Error { return unreachable(1, 3) }
 // PortUnreachable says that nobody serves the port.
 func PortUnreachable() Error { return unreachable(3, 4) }
 
-// Prohibited says that policy forbids the packet.
-func Prohibited() Error { return unreachable(13, 1) }
-
 func unreachable(v4, v6 uint8) Error {
 	return Error{v4: typeCode{wire.ICMPUnreachable, v4}, v6: typeCode{wire.ICMPv6Unreachable, v6}}
 }
@@ -82,9 +79,6 @@ func FragNeeded(mtu int) Error {
 		mtu: mtu,
 	}
 }
-
-// PacketTooBig is IPv6's name for FragNeeded.
-func PacketTooBig(mtu int) Error { return FragNeeded(mtu) }
 
 // An ICMP error quotes as much as fits into a packet that every link carries
 // (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 c).

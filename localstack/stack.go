@@ -37,15 +37,6 @@ func (o Outcome) String() string { return outcomeNames[o] }
 // Answered reports whether there is a frame to send.
 func (o Outcome) Answered() bool { return o <= ErrorSent }
 
-// Outcomes lists every Outcome.
-func Outcomes() []Outcome {
-	all := make([]Outcome, numOutcomes)
-	for i := range all {
-		all[i] = Outcome(i)
-	}
-	return all
-}
-
 // Request is a received packet that may be answered. An answer goes out on
 // the port it came from, to the station that sent it.
 type Request struct {

@@ -9,7 +9,7 @@ import (
 func TestFirst(t *testing.T) {
 	rs := New(IPv4)
 	for _, port := range []string{"80", "443"} {
-		cmd, err := Parse([]string{"-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "--dport", port, "-j", "MARK", "--set-mark", "1"})
+		cmd, err := Parser{}.Parse([]string{"-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "--dport", port, "-j", "MARK", "--set-mark", "1"})
 		require.NoError(t, err)
 		rs, _, err = rs.Apply(cmd)
 		require.NoError(t, err)

@@ -302,13 +302,13 @@ func TestHostNames(t *testing.T) {
 
 func TestExpansionIsBounded(t *testing.T) {
 	many := strings.Repeat("10.0.0.1,", 300) + "10.0.0.1"
-	_, err := Parse([]string{"-t", "mangle", "-A", "PREROUTING", "-s", many, "-d", many})
+	_, err := Parser{}.Parse([]string{"-t", "mangle", "-A", "PREROUTING", "-s", many, "-d", many})
 	require.ErrorContains(t, err, "combinations")
 }
 
 func TestReadOnly(t *testing.T) {
 	for command, want := range map[string]bool{"-L": true, "-S": true, "-F": false, "-C PREROUTING": true} {
-		c, err := Parse(strings.Fields("-t mangle " + command))
+		c, err := Parser{}.Parse(strings.Fields("-t mangle " + command))
 		require.NoError(t, err)
 		require.Equal(t, want, c.ReadOnly(), command)
 	}

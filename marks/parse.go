@@ -26,9 +26,6 @@ type Parser struct {
 	Names  Names // nil: NoNames
 }
 
-// Parse reads the words behind "iptables" (without names; see Parser).
-func Parse(words []string) (Command, error) { return Parser{}.Parse(words) }
-
 // parsedRule is a rule under construction. Matches are pointers here, because
 // options keep arriving for them.
 type parsedRule struct {

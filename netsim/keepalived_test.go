@@ -355,9 +355,7 @@ func TestNodesRepeat(t *testing.T) {
 		d.After(20*time.Second, func() { d.b.Crash() })
 		d.After(30*time.Second, func() { d.b.Restart(); d.servers[0].Service(80).SetUp(true) })
 		d.Run(time.Minute)
-		var b strings.Builder
-		require.NoError(t, WriteText(&b, rec.Records))
-		return d.LogText() + b.String()
+		return d.LogText() + textOf(rec.Records)
 	}
 	first, again := play(1), play(1)
 	require.True(t, first == again)

@@ -120,17 +120,6 @@ func block(kind uint32, body []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, length)
 }
 
-// WriteText writes records as text, a line for each: when, on which link, from
-// which port, what, and the comment.
-func WriteText(w io.Writer, records []*Record) error {
-	for _, r := range records {
-		if _, err := io.WriteString(w, r.String()+"\n"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // String is the record as a line of text.
 func (r *Record) String() string {
 	s := stamp(r.Sent) + " " + r.From.String() + " > " + r.To.String() + " " + Summary(r.Data)
