@@ -2,16 +2,13 @@ package chaos
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"usvs/internal/browser"
 )
 
 func TestPage(t *testing.T) {
@@ -34,20 +31,7 @@ func TestPage(t *testing.T) {
 
 // inBrowser looks at the page as a browser shows it.
 func inBrowser(t *testing.T, html []byte, want ...string) {
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("chromium is not installed: make deps")
-	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "page.html")
-	require.NoError(t, os.WriteFile(file, html, 0o600))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir="+filepath.Join(dir, "profile"), "--dump-dom", "file://"+file).Output()
-	require.NoError(t, err)
-	_, body, _ := strings.Cut(string(out), "<body>")
+	_, body, _ := strings.Cut(browser.Run(t, html, "--dump-dom"), "<body>")
 	body, _, _ = strings.Cut(body, "<script>")
 	for _, w := range want {
 		require.Contains(t, body, w)

@@ -2,41 +2,17 @@ package show
 
 import (
 	"bytes"
-	"context"
 	"html"
 	"image/png"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-// browser runs a headless Chromium on a page and returns what it prints.
-func browser(t *testing.T, page []byte, args ...string) []byte {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("chromium is not installed: make deps")
-	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "page.html")
-	require.NoError(t, os.WriteFile(file, page, 0o600))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--window-size=1400,1000", "--user-data-dir=" + filepath.Join(dir, "profile")}, args...)
-	cmd := exec.CommandContext(ctx, path, append(args, "file://"+file)...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	require.NoError(t, err, stderr.String())
-	return out
-}
+	"usvs/internal/browser"
+)
 
 // driver uses the page as a person would, and leaves what it sees at the end.
 const driver = `<script>
@@ -68,7 +44,7 @@ document.body.append(pre);
 func TestPageInBrowser(t *testing.T) {
 	text := written(t, play(t, "nat"))
 	page := bytes.Replace(text, []byte("</body>"), []byte(driver), 1)
-	dom := string(browser(t, page, "--dump-dom"))
+	dom := browser.Run(t, page, "--dump-dom")
 	_, rest, ok := strings.Cut(dom, `<pre id="seen">`)
 	require.True(t, ok, "the page's script ran")
 	seen, _, _ := strings.Cut(html.UnescapeString(rest), "</pre>")
@@ -91,7 +67,7 @@ func TestPageInBrowser(t *testing.T) {
 // blue is one.
 func TestPageScreenshot(t *testing.T) {
 	shot := filepath.Join(t.TempDir(), "shot.png")
-	browser(t, written(t, play(t, "nat")), "--screenshot="+shot)
+	browser.Run(t, written(t, play(t, "nat")), "--screenshot="+shot)
 	file, err := os.Open(shot)
 	require.NoError(t, err)
 	defer file.Close()
