@@ -8,8 +8,11 @@ import (
 
 // startCheck has a check wait for its first attempt since a start or a reload:
 // not all at the same moment, but spread over warmup. What watches begins now.
+// keepalived says so of every check at every reload; here the log has what is
+// new, so that a reload of many checks does not stop the owner's loop.
 func (m *Monitor) startCheck(now clock.Instant, c *check, enabled bool) {
-	c.enabled = enabled
+	news := !c.started || c.enabled != enabled
+	c.started, c.enabled = true, enabled
 	if c.cfg.Probe.Kind.Watch() {
 		m.begin(now, c)
 		return
@@ -18,7 +21,9 @@ func (m *Monitor) startCheck(now clock.Instant, c *check, enabled bool) {
 	if enabled {
 		verb = "Activating"
 	}
-	m.fx.Log(Info, verb+c.rs.checkedFor())
+	if news {
+		m.fx.Log(Info, verb+c.rs.checkedFor())
+	}
 	delay := startDelay
 	if c.cfg.Warmup > 0 {
 		delay += time.Duration(m.rand.Int64N(int64(c.cfg.Warmup)))

@@ -61,6 +61,7 @@ type check struct {
 	rs      *server
 	cfg     *Check
 	probe   *Probe
+	started bool
 	enabled bool
 	up      bool
 	hasRun  bool

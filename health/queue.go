@@ -53,6 +53,15 @@ func (q *queue) remove(c *check) {
 	}
 }
 
+// clear takes all checks out.
+func (q *queue) clear() {
+	for i, c := range *q {
+		c.place = notQueued
+		(*q)[i] = nil
+	}
+	*q = (*q)[:0]
+}
+
 func (q queue) up(i int) {
 	for i > 0 && q.before(i, (i-1)/2) {
 		q.swap(i, (i-1)/2)

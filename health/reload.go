@@ -25,13 +25,15 @@ type change struct {
 	vs      *service
 	next    *VirtualServer
 	fresh   bool      // it was not there before
+	same    bool      // it is as it was
 	kept    []*server // those of next.Servers that stay, nil for those that come
 	missing []Service // services that next has and the one before has not
 }
 
 // Reload has cfg take the place of the running configuration. What is in both
 // stays as it is: virtual servers with their quorum, servers, and what checks
-// have found that look at the same in the same way. All checks begin anew.
+// have found that look at the same in the same way. All checks begin anew. A
+// VirtualServer that both have is not looked at: it says what it said.
 //
 // First goes what is gone, then comes what is new, so that an address can move
 // from one virtual server to another.
@@ -107,6 +109,9 @@ func (m *Monitor) shrink(c *change) {
 	vs, next := c.vs, c.next
 	if vs == nil {
 		c.vs, c.fresh, c.missing = m.newService(next, false), true, next.Services
+		return
+	}
+	if c.same = vs.cfg == next; c.same {
 		return
 	}
 	m.removeServers(c)
@@ -218,6 +223,24 @@ func (m *Monitor) grow(now clock.Instant, c *change) {
 		m.startService(now, vs)
 		return
 	}
+	if c.same {
+		c.kept = vs.servers
+	} else {
+		m.growServers(c)
+	}
+	for i, rs := range vs.servers {
+		if rs == c.kept[i] {
+			m.adopt(now, rs, c.next.Servers[i])
+		}
+	}
+	m.standInAgain(vs)
+	m.startService(now, vs)
+}
+
+// growServers adds servers and the sorry server to the services that a virtual
+// server has now, and makes those servers that come.
+func (m *Monitor) growServers(c *change) {
+	vs := c.vs
 	vs.servers = make([]*server, len(c.next.Servers))
 	for i, cfg := range c.next.Servers {
 		if rs := c.kept[i]; rs != nil {
@@ -231,13 +254,6 @@ func (m *Monitor) grow(now clock.Instant, c *change) {
 	if !vs.sorryUp {
 		m.poolSorry(vs) // its place may be a server's now
 	}
-	for i, rs := range vs.servers {
-		if rs == c.kept[i] {
-			m.adopt(now, rs, c.next.Servers[i])
-		}
-	}
-	m.standInAgain(vs)
-	m.startService(now, vs)
 }
 
 // standInAgain is for a sorry server that takes the place of another.
@@ -251,7 +267,13 @@ func (m *Monitor) standInAgain(vs *service) {
 // adopt has a server that stays go by another configuration.
 func (m *Monitor) adopt(now clock.Instant, rs *server, cfg *Server) {
 	old := rs.ipvsWeight()
-	rs.cfg, rs.checks = cfg, m.adoptChecks(rs, cfg)
+	if rs.cfg != cfg {
+		rs.cfg, rs.checks = cfg, m.adoptChecks(rs, cfg)
+	} else {
+		for _, c := range rs.checks {
+			c.adopt(c.cfg)
+		}
+	}
 	rs.failed, rs.weight = 0, int64(cfg.Spec.Weight)
 	for _, c := range rs.checks {
 		rs.weight += c.weight
@@ -292,13 +314,16 @@ func (m *Monitor) adoptChecks(rs *server, cfg *Server) []*check {
 // adopt has a check that stays go by another configuration, which differs in
 // its timing only.
 func (c *check) adopt(cfg *Check) *check {
+	asks := c.cfg == cfg // what it asked
 	c.cfg, c.retries = cfg, 0
 	if c.strict || c.blocked {
 		c.retries = cfg.Retry
 	}
-	if !c.blocked {
-		c.url = 0
+	if !c.blocked && c.url != 0 {
+		c.url, asks = 0, false
 	}
-	c.probe = c.newProbe()
+	if !asks {
+		c.probe = c.newProbe()
+	}
 	return c
 }

@@ -239,3 +239,39 @@ func TestReloadOfMarksOfBothFamilies(t *testing.T) {
 	l.m.Reload(l.now, &Config{VirtualServers: []*VirtualServer{four}})
 	assert.Contains(t, strings.Join(l.take(), "\n"), "ipvs delete service FWM 7", "IPv6's")
 }
+
+// TestReloadOfSameValue: a virtual server that both configurations have is
+// treated like an equal one, while it is up, down, and has attempts running.
+func TestReloadOfSameValue(t *testing.T) {
+	site := func() *VirtualServer {
+		vs := two()
+		vs.Sorry, vs.Quorum = sorryAt("10.9.1.8:80"), 2
+		inhibited(vs.Servers[1])
+		return vs
+	}
+	other := func(weight int32) *VirtualServer {
+		return virtual([]Service{serviceOf(tcp, "10.9.9.2", 80)}, 1, realAt("10.9.2.1:80", weight, checkOf(TCP, 1, half)))
+	}
+	for _, at := range []float64{0, 0.7, 1.2, 1.6, 2.001, 3.5, 7} {
+		var logs [2][]string
+		var status [2]Status
+		for i, same := range []bool{true, false} {
+			first := site()
+			l := newLab(t, &Config{RouterID: "lvs1", VirtualServers: []*VirtualServer{first, other(1)}})
+			l.does["10.9.1.2:80"] = "failed"
+			l.m.Start(0)
+			l.run(at)
+			for weight := range int32(3) {
+				next := first
+				if !same {
+					next = site()
+				}
+				l.m.Reload(l.now, &Config{RouterID: "lvs1", VirtualServers: []*VirtualServer{next, other(weight)}})
+				l.run(at + 2*float64(weight+1))
+			}
+			logs[i], status[i] = l.take(), l.m.Status()
+		}
+		require.Equal(t, logs[1], logs[0], "reloaded after %v s", at)
+		require.Equal(t, status[1], status[0])
+	}
+}

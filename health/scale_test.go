@@ -61,12 +61,13 @@ func TestReloadTouchesWhatChanged(t *testing.T) {
 	m := New(site(200, 10), fx, random())
 	m.Start(0)
 	require.Equal(t, 200+2000, fx.changes)
-	fx.changes = 0
+	fx.changes, fx.lines = 0, 0
 	next := site(200, 10)
 	next.VirtualServers[77].Servers[3].Spec.Weight = 5
 	m.Reload(clock.Instant(time.Minute), next)
 	assert.Equal(t, 1, fx.changes)
 	assert.Zero(t, fx.cancels)
+	assert.Equal(t, 1, fx.lines, "the weight; nothing is said of checks that go on")
 
 	m.Reload(clock.Instant(time.Minute), site(200, 10))
 	assert.Equal(t, 2, fx.changes)

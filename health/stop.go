@@ -18,6 +18,7 @@ func (m *Monitor) Stop(clock.Instant) {
 
 // cancelAll ends what runs and what waits.
 func (m *Monitor) cancelAll() {
+	m.queue.clear()
 	for _, vs := range m.services {
 		for _, rs := range vs.servers {
 			for _, c := range rs.checks {

@@ -21,8 +21,9 @@
 //
 // The package reads and validates; package node runs by what it reads.
 //
-// Invariants: a Reader returns what Parse does. Nothing panics and nothing grows without bound, whatever the
-// text is: lines, their lengths, includes, expansions, braces and problems are
-// limited (limits.go). A Value that the text does not set has no position.
-// Every keyword of a table is either in Config or named in a warning.
+// Invariants: a Reader returns what Parse does. Nothing panics and nothing grows
+// without bound, whatever the text is: lines, their lengths, includes,
+// expansions, braces and problems are limited (limits.go). A Value that the text
+// does not set has no position. Every keyword of a table is either in Config or
+// named in a warning.
 package keepalived

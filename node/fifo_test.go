@@ -16,7 +16,7 @@ global_defs {
 	vrrp_notify_fifo /run/b
 	lvs_notify_fifo /run/c nobody
 	lvs_notify_fifo_script /bin/cat
-}`), "host")
+}`), "host", nil)
 	require.NoError(t, err)
 	require.Equal(t, []FIFO{
 		{Path: "/run/a", User: "root", Group: "nogroup"},

@@ -245,7 +245,7 @@ func planOf(t *testing.T, block, first, second string) *plan {
 		text = strings.ReplaceAll(text, "@"+k.Block+"@", "")
 	}
 	conf, _ := keepalived.Parse("test.conf", keepalived.Options{Files: keepalived.Text{"test.conf": text}, Extensions: true})
-	p, err := newPlan(conf, "host")
+	p, err := newPlan(conf, "host", nil)
 	require.NoError(t, err, "%s %s", first, second)
 	p.conf = nil
 	return p

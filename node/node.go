@@ -47,7 +47,7 @@ type Node struct {
 // New returns a Node that has not been started. The error says what of the
 // configuration cannot be done.
 func New(cfg Config) (*Node, error) {
-	p, err := newPlan(cfg.Keepalived, cfg.Hostname)
+	p, err := newPlan(cfg.Keepalived, cfg.Hostname, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (n *Node) Reload(now clock.Instant, cfg *keepalived.Config) error {
 	if !n.running {
 		return errors.New("the node does not run")
 	}
-	p, err := newPlan(cfg, n.hostname)
+	p, err := newPlan(cfg, n.hostname, n.plan)
 	if err != nil {
 		return err
 	}

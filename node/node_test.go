@@ -119,7 +119,7 @@ func TestSocketsAreThoseOfTheInstances(t *testing.T) {
     virtual_ipaddress {
         10.0.0.100
     }
-}`), "host")
+}`), "host", nil)
 	require.NoError(t, err)
 	require.Equal(t, []Socket{{Interface: "eth0", Group: standardGroup(false)}}, p.setup.Sockets)
 }

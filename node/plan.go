@@ -28,6 +28,11 @@ type plan struct {
 	flush     bool // lvs_flush
 	flushStop bool // lvs_flush_on_stop, of everything
 
+	tls *health.TLS // of SSL, or nil
+	// known are the virtual servers that mean the same wherever their text
+	// stands, if tls is the same.
+	known map[keepalived.Origin]*health.VirtualServer
+
 	routerID    string
 	noFaultMail bool     // no_email_faults
 	vrrpFIFOs   []string // paths for lines about instances and groups
@@ -35,14 +40,15 @@ type plan struct {
 	warnings    []string
 }
 
-// newPlan translates a configuration. The error says what cannot be done.
-func newPlan(c *keepalived.Config, hostname string) (*plan, error) {
+// newPlan translates a configuration; of what the one before knows, if there is
+// one, the translation is taken over. The error says what cannot be done.
+func newPlan(c *keepalived.Config, hostname string, before *plan) (*plan, error) {
 	p := &plan{conf: c, instances: map[string]*vrrp.Instance{}, tellers: map[teller]*notices{}, routerID: hostname}
 	if c.Global.RouterID.Set() {
 		p.routerID = c.Global.RouterID.V
 	}
 	p.planVRRP()
-	errs := []error{p.planHealth()}
+	errs := []error{p.planHealth(before)}
 	p.planTable()
 	p.planWorld()
 	return p, errors.Join(append(errs, p.check())...)
@@ -51,7 +57,7 @@ func newPlan(c *keepalived.Config, hostname string) (*plan, error) {
 // check finds what two parts of the configuration contradict each other in.
 func (p *plan) check() error {
 	var errs []error
-	names := map[ipvs.ServiceID]*health.VirtualServer{}
+	names := make(map[ipvs.ServiceID]*health.VirtualServer, len(p.health.VirtualServers))
 	for _, vs := range p.health.VirtualServers {
 		for _, s := range vs.Services {
 			if names[s.ID] != nil {

@@ -14,7 +14,7 @@ import (
 	"usvs/keepalived/wanted"
 )
 
-func (p *plan) planHealth() error {
+func (p *plan) planHealth(before *plan) error {
 	g := &p.conf.Global
 	h := &p.health
 	h.RouterID = p.routerID
@@ -25,19 +25,55 @@ func (p *plan) planHealth() error {
 	case "VS":
 		h.OnStop = health.StopServices
 	}
+	p.planTLS()
 	var errs []error
-	for _, w := range wanted.VirtualServers(p.conf) {
-		if len(w.Services) == 0 {
-			continue
+	groups, known := wanted.GroupsOf(p.conf), before.knownTo(p)
+	h.VirtualServers = make([]*health.VirtualServer, 0, len(p.conf.VirtualServers))
+	p.known = make(map[keepalived.Origin]*health.VirtualServer, len(p.conf.VirtualServers))
+	for _, conf := range p.conf.VirtualServers {
+		vs, err := known[conf.Origin], error(nil)
+		if vs == nil {
+			vs, err = p.translate(groups.VirtualServer(conf))
+		} else {
+			p.known[conf.Origin] = vs
 		}
-		if w.Truncated {
-			errs = append(errs, fmt.Errorf("%v: virtual_server %v stands for more than %d services", w.Conf.At, w.Conf, wanted.MaxServices))
+		if vs != nil {
+			h.VirtualServers = append(h.VirtualServers, vs)
 		}
-		vs, err := p.virtualServer(&w)
-		h.VirtualServers = append(h.VirtualServers, vs)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (p *plan) planTLS() {
+	if s := p.conf.SSL; s != nil {
+		p.tls = &health.TLS{Password: s.Password.V, CA: s.CA.V, Certificate: s.Certificate.V, Key: s.File.V}
+	}
+}
+
+// knownTo are the virtual servers of a plan, if any, that are the same in the
+// one after it.
+func (p *plan) knownTo(next *plan) map[keepalived.Origin]*health.VirtualServer {
+	if p == nil || (p.tls == nil) != (next.tls == nil) || p.tls != nil && *p.tls != *next.tls {
+		return nil
+	}
+	return p.known
+}
+
+// translate returns nil for a virtual server that stands for nothing.
+func (p *plan) translate(w wanted.VirtualServer) (*health.VirtualServer, error) {
+	if len(w.Services) == 0 {
+		return nil, nil
+	}
+	warnings := len(p.warnings)
+	vs, err := p.virtualServer(&w)
+	if w.Truncated {
+		err = errors.Join(fmt.Errorf("%v: virtual_server %v stands for more than %d services", w.Conf.At, w.Conf, wanted.MaxServices), err)
+	}
+	if w.Conf.Origin.Known() && err == nil && len(p.warnings) == warnings {
+		p.known[w.Conf.Origin] = vs
+	}
+	return vs, err
 }
 
 func (p *plan) virtualServer(w *wanted.VirtualServer) (*health.VirtualServer, error) {
@@ -181,10 +217,7 @@ func viaVIP(k health.Kind) bool {
 }
 
 func (p *plan) http(h *health.Check, c *keepalived.Checker) error {
-	h.Probe.HTTP = &health.HTTPRequest{Protocol: c.HTTP.Protocol.V, SNI: c.HTTP.EnableSNI.V, ServerName: c.HTTP.Virtualhost.V}
-	if s := p.conf.SSL; s != nil {
-		h.Probe.HTTP.TLS = &health.TLS{Password: s.Password.V, CA: s.CA.V, Certificate: s.Certificate.V, Key: s.File.V}
-	}
+	h.Probe.HTTP = &health.HTTPRequest{Protocol: c.HTTP.Protocol.V, SNI: c.HTTP.EnableSNI.V, ServerName: c.HTTP.Virtualhost.V, TLS: p.tls}
 	h.FastRecovery = c.HTTP.FastRecovery.V
 	for _, u := range c.HTTP.URLs {
 		if _, err := regexp.Compile(u.Regex.V); err != nil {

@@ -24,7 +24,7 @@ virtual_server 10.0.0.1 80 {
 		}
 	}
 }`)
-		_, err := newPlan(conf, "host")
+		_, err := newPlan(conf, "host", nil)
 		require.Equal(t, wrong, err != nil, "%s: %v", pattern, err)
 		if wrong {
 			require.ErrorContains(t, err, "test.conf:8")

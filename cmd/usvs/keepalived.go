@@ -12,11 +12,24 @@ import (
 	"usvs/keepalived"
 )
 
-// readKeepalived reads a keepalived.conf and logs what is wrong with it. Like
-// keepalived it makes do with most mistakes; the report says which they are.
-func readKeepalived(name, configID string, log *slog.Logger) (*keepalived.Config, *keepalived.Report, error) {
+// confFile is the keepalived.conf that a director runs by.
+type confFile struct {
+	name   string
+	reader *keepalived.Reader
+	log    *slog.Logger
+}
+
+func newConfFile(name, configID string, log *slog.Logger) *confFile {
 	dir, _ := os.Getwd()
-	config, report := keepalived.Parse(name, keepalived.Options{Files: &diskFiles{in: os.Stdin}, ConfigID: configID, Dir: dir, Extensions: true})
+	options := keepalived.Options{Files: &diskFiles{in: os.Stdin}, ConfigID: configID, Dir: dir, Extensions: true}
+	return &confFile{name: name, reader: keepalived.NewReader(name, options), log: log}
+}
+
+// read reads the file as it is now and logs what is wrong with it. Like
+// keepalived it makes do with most mistakes; the report says which they are.
+func (f *confFile) read() (*keepalived.Config, *keepalived.Report, error) {
+	config, report := f.reader.Read()
+	log := f.log
 	for _, p := range report.Problems {
 		switch {
 		case strings.HasPrefix(p.Found, "interfaces are not checked"): // they are opened
@@ -32,7 +45,7 @@ func readKeepalived(name, configID string, log *slog.Logger) (*keepalived.Config
 		log.Warn("more is wrong with the configuration than is shown", "more", report.Dropped)
 	}
 	if len(config.Files) == 0 || worstClass(report) == keepalived.Fatal {
-		return nil, report, fmt.Errorf("%s: rejected: see usvs check %s", name, name)
+		return nil, report, fmt.Errorf("%s: rejected: see usvs check %s", f.name, f.name)
 	}
 	return config, report, nil
 }
@@ -77,6 +90,7 @@ func impliedInterfaces(c *keepalived.Config, host hostNetwork) ([]implied, error
 			add(a.Interface, "virtual address %v", a.Prefix.Addr())
 		}
 	}
+	asked := map[netip.Addr]bool{} // the same servers may stand behind many addresses
 	for _, vs := range c.VirtualServers {
 		if vs.VIP.IsValid() && !vrrp[vs.VIP] {
 			name, err := host.with(vs.VIP)
@@ -86,6 +100,10 @@ func impliedInterfaces(c *keepalived.Config, host hostNetwork) ([]implied, error
 			add(name, "virtual_server %v", vs)
 		}
 		for _, a := range serverAddrs(vs) {
+			if asked[a] {
+				continue
+			}
+			asked[a] = true
 			if name, err := host.to(a); err == nil { // else there is no way to it yet
 				add(name, "the route to real server %v", a)
 			}
@@ -95,6 +113,17 @@ func impliedInterfaces(c *keepalived.Config, host hostNetwork) ([]implied, error
 		return nil, errNoInterface
 	}
 	return list, nil
+}
+
+// news is a configuration without the virtual servers that another has as well.
+func news(c, old *keepalived.Config) *keepalived.Config {
+	known := make(map[keepalived.Origin]bool, len(old.VirtualServers))
+	for _, vs := range old.VirtualServers {
+		known[vs.Origin] = vs.Origin.Known()
+	}
+	rest := *c
+	rest.VirtualServers = slices.DeleteFunc(slices.Clone(c.VirtualServers), func(vs *keepalived.VirtualServer) bool { return known[vs.Origin] })
+	return &rest
 }
 
 // serverAddrs are the addresses of a virtual server's real servers.

@@ -85,11 +85,32 @@ func TestReadKeepalived(t *testing.T) {
 			name := filepath.Join(t.TempDir(), "keepalived.conf")
 			require.NoError(t, os.WriteFile(name, []byte(c.text), 0o644))
 			var logged bytes.Buffer
-			_, _, err := readKeepalived(name, "host", slog.New(slog.NewTextHandler(&logged, nil)))
+			_, _, err := newConfFile(name, "host", slog.New(slog.NewTextHandler(&logged, nil))).read()
 			assert.Equal(t, c.ok, err == nil, "%v", err)
 			assert.Contains(t, logged.String(), c.logged)
 		})
 	}
-	_, _, err := readKeepalived("/does/not/exist", "host", slog.New(slog.DiscardHandler))
+	_, _, err := newConfFile("/does/not/exist", "host", slog.New(slog.DiscardHandler)).read()
 	assert.ErrorContains(t, err, "rejected")
+}
+
+// TestNews: what has not changed since is not asked about again.
+func TestNews(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "keepalived.conf")
+	server := func(vip, rip string) string {
+		return "virtual_server " + vip + " 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n real_server " + rip + " 80 {\n }\n}\n"
+	}
+	f := newConfFile(name, "host", slog.New(slog.DiscardHandler))
+	read := func(text string) *keepalived.Config {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
+		c, _, err := f.read()
+		require.NoError(t, err)
+		return c
+	}
+	old := read(server("10.0.0.1", "10.0.1.1") + server("10.0.0.2", "10.0.1.2"))
+	next := read(server("10.0.0.2", "10.0.1.2") + server("10.0.0.1", "10.0.1.3"))
+	require.Len(t, news(next, old).VirtualServers, 1)
+	require.Equal(t, "10.0.0.1:80", news(next, old).VirtualServers[0].String())
+	require.Len(t, next.VirtualServers, 2)
+	require.Empty(t, news(next, next).VirtualServers)
 }

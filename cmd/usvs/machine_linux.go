@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"usvs/clock"
@@ -32,7 +33,13 @@ func (n *node) openMachine(conf *keepalived.Config, f runFlags) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.keepalived, err)
 	}
-	n.reload = func() error { return n.reloadKeepalived(f) }
+	n.conf = conf
+	var one sync.Mutex // at a time: signals and the control socket ask for it
+	n.reload = func() error {
+		one.Lock()
+		defer one.Unlock()
+		return n.reloadKeepalived(f.conf)
+	}
 	return nil
 }
 
@@ -57,26 +64,27 @@ func (n *node) startMachine() (stop func()) {
 
 // reloadKeepalived reads the keepalived.conf again. One with errors changes
 // nothing.
-func (n *node) reloadKeepalived(f runFlags) error {
-	if f.keepalived == "-" {
+func (n *node) reloadKeepalived(f *confFile) error {
+	if f.name == "-" {
 		return errors.New("the configuration came from standard input and cannot be read again")
 	}
-	conf, report, err := readKeepalived(f.keepalived, f.configID, n.log)
+	conf, report, err := f.read()
 	if err != nil {
 		return err
 	}
 	if worstClass(report) >= keepalived.Invalid {
-		return fmt.Errorf("%s has errors", f.keepalived)
+		return fmt.Errorf("%s has errors", f.name)
 	}
 	err = errors.New("nothing was done")
 	if doErr := n.machine.Do(context.Background(), func(now clock.Instant, node *lvs.Node) { err = node.Reload(now, conf) }); doErr != nil {
 		return doErr
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.keepalived, err)
+		return fmt.Errorf("%s: %w", f.name, err)
 	}
-	n.warnOfInterfaces(conf)
-	n.log.Info("configuration read again", "file", f.keepalived)
+	n.log.Info("configuration read again", "file", f.name)
+	n.warnOfInterfaces(news(conf, n.conf))
+	n.conf = conf
 	return nil
 }
 
@@ -84,7 +92,7 @@ func (n *node) reloadKeepalived(f runFlags) error {
 // director does not run on: they are chosen at start.
 func (n *node) warnOfInterfaces(conf *keepalived.Config) {
 	list, err := impliedInterfaces(conf, hostNetwork{host.InterfaceTo, host.InterfaceWith})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoInterface) {
 		n.log.Warn("interfaces of the new configuration", "err", err)
 	}
 	for _, i := range list {

@@ -32,6 +32,7 @@ import (
 	"usvs/host"
 	"usvs/ipvs"
 	"usvs/ipvsadm/resolve"
+	"usvs/keepalived"
 	"usvs/link"
 	"usvs/link/afxdp"
 	"usvs/link/pcap"
@@ -68,8 +69,9 @@ type node struct {
 	ports     []string         // likewise
 	joined    map[wire.MAC]int // multicast groups, on every Ethernet device, and how many addresses want them
 	lastHide  error
-	profiles  net.Listener     // nil: nobody may ask
-	machine   *machine.Machine // nil: there is no keepalived.conf
+	profiles  net.Listener       // nil: nobody may ask
+	machine   *machine.Machine   // nil: there is no keepalived.conf
+	conf      *keepalived.Config // what it runs by
 	reload    func() error
 	flushLog  func()
 }

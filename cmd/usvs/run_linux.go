@@ -36,6 +36,7 @@ type runFlags struct {
 	pprof      string
 	pprofAll   bool
 	profiles   net.Listener // what pprof means
+	conf       *confFile    // what keepalived names
 	tun        string
 	tunAddrs   []string
 	tunRoutes  []string
@@ -183,7 +184,8 @@ func runDirector(ctx context.Context, f runFlags) error {
 // interfaces from it.
 func (f *runFlags) configure(log *slog.Logger) (conf *keepalived.Config, err error) {
 	if f.keepalived != "" {
-		if conf, _, err = readKeepalived(f.keepalived, f.configID, log); err != nil {
+		f.conf = newConfFile(f.keepalived, f.configID, log)
+		if conf, _, err = f.conf.read(); err != nil {
 			return nil, err
 		}
 	}

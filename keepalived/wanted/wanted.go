@@ -39,15 +39,29 @@ type Server struct {
 
 // VirtualServers returns what a configuration wants, in its order.
 func VirtualServers(c *keepalived.Config) []VirtualServer {
-	groups := make(map[string]*keepalived.VirtualServerGroup, len(c.ServerGroups))
+	groups := GroupsOf(c)
+	all := make([]VirtualServer, 0, len(c.VirtualServers))
+	for _, conf := range c.VirtualServers {
+		all = append(all, groups.VirtualServer(conf))
+	}
+	return all
+}
+
+// Groups are the virtual_server_groups of a configuration by their names.
+type Groups map[string]*keepalived.VirtualServerGroup
+
+// GroupsOf returns the groups of a configuration.
+func GroupsOf(c *keepalived.Config) Groups {
+	groups := make(Groups, len(c.ServerGroups))
 	for _, g := range c.ServerGroups {
 		groups[g.Name] = g
 	}
-	all := make([]VirtualServer, 0, len(c.VirtualServers))
-	for _, conf := range c.VirtualServers {
-		all = append(all, virtualServer(conf, groups[conf.Group]))
-	}
-	return all
+	return groups
+}
+
+// VirtualServer returns what one virtual server of the configuration wants.
+func (g Groups) VirtualServer(conf *keepalived.VirtualServer) VirtualServer {
+	return virtualServer(conf, g[conf.Group])
 }
 
 func virtualServer(conf *keepalived.VirtualServer, group *keepalived.VirtualServerGroup) VirtualServer {
