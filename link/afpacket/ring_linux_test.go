@@ -55,6 +55,24 @@ func TestRingSlotBorder(t *testing.T) {
 	})
 }
 
+// A ring is used again and again, from its first slot to its last.
+func TestRingGoesRound(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		const blocks = 2
+		a, b := ringPair(t, lab, Options{ReceiveBuffer: blocks * blockSize})
+		w := a.NewWriter()
+		slots := map[int]bool{}
+		for number := range 3 * blocks * (blockSize / slotSize) {
+			_, err := w.WriteBatch([]*link.Frame{raw(macA, macB, number, 1514)})
+			require.NoError(t, err)
+			require.Equal(t, []int{number}, readRaw(t, b, 1))
+			slots[b.ring.next] = true
+		}
+		require.Len(t, slots, blocks*(blockSize/slotSize))
+		require.Zero(t, b.Stats().Drops[link.DropOverrun])
+	})
+}
+
 // What finds room neither in a slot nor in the queue is counted, and costs the
 // others nothing.
 func TestRingQueueOverrun(t *testing.T) {

@@ -21,7 +21,7 @@ const (
 
 	// urgentBytes is what is kept of an urgent frame: less than a slot's size, so
 	// that none is queued besides.
-	urgentBytes = 1600
+	urgentBytes = 1536
 )
 
 // openUrgent returns the socket for ARP and neighbour discovery, bound to the
