@@ -10,11 +10,11 @@
 // program runs on, and the load has the other. Free: the load's core handles
 // what the director receives, and the program has the other.
 //
-// Frames reach every director over a hop on which receive packet steering moves
-// them (bench/lab.Line). On the director's core the hop is part of the cost of a
-// frame, as a driver's receive path would be, and it is paid for frames that are
-// dropped, too: what a director delivers of too much is less here than behind a
-// network card. A veth copies each frame once more for a native XDP program.
+// Pinned, receive packet steering moves what the director's interface receives.
+// A native XDP program comes before it: with one, and with others for comparison,
+// a kernel thread receives (threaded NAPI) that is kept on the core and shares it
+// with the program as any two threads would. A veth copies each frame once more
+// for a native XDP program.
 //
 // Every figure is a ratio, and what it is a ratio of was measured seconds before
 // or after, in every round. A contender that does not work is listed with the

@@ -56,9 +56,12 @@ func climb(guess, growth float64, try func(rate float64) (probe, error)) (ladder
 			}
 			continue
 		}
-		if p.sustained() {
+		switch {
+		case p.sustained():
 			low = rate
-		} else {
+		case n == 0: // a program that has just been started may stumble
+			continue
+		default:
 			high = rate
 		}
 		rate = between(low, high, growth)

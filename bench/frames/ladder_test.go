@@ -63,6 +63,21 @@ func TestClimbDisturbed(t *testing.T) {
 	require.InEpsilon(t, 900e3, found.sustained.delivered, 0.06)
 }
 
+// TestClimbStumble: the first rate is lost by what has nothing to do with it.
+func TestClimbStumble(t *testing.T) {
+	tries := 0
+	steady := machine(900e3, 2e6, &tries)
+	found, err := climb(firstGuess, 1.5, func(rate float64) (probe, error) {
+		p, err := steady(rate)
+		if tries == 1 {
+			p.delivered /= 2
+		}
+		return p, err
+	})
+	require.NoError(t, err)
+	require.InEpsilon(t, 900e3, found.sustained.delivered, 0.06)
+}
+
 func TestClimbDeadMachine(t *testing.T) {
 	tries := 0
 	found, err := climb(firstGuess, 1.5, machine(0, 2e6, &tries))

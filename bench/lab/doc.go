@@ -6,6 +6,7 @@
 //	decap_linux.go     servers that unpack what is tunnelled to them
 //	director_linux.go  what stands between them: usvs and its peers
 //	place_linux.go     who has which core
+//	steer_linux.go     who handles what a director receives
 //	cpu_linux.go       what a core did
 //	enter_linux.go     the process of its own in which suites run
 //

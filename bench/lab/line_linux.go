@@ -49,13 +49,10 @@ var (
 	}
 )
 
-// Line is a sender, a director and the servers' machine in a row. What the
-// sender sends reaches the director by a hop of its own, on which receive
-// packet steering can move it to another core, as a network card's interrupt
-// would: whatever hook the director takes its frames at, their way there is the
-// same. What reaches the servers is counted and thrown away.
+// Line is a sender, a director and the servers' machine in a row. What reaches
+// the servers is counted and thrown away.
 //
-//	sender:  out --- in ==> wire --- front [director] back --- eth0 [servers]
+//	[sender] out --- front [director] back --- eth0 [servers]
 type Line struct {
 	Plan
 	Director *netlab.Namespace
@@ -80,7 +77,7 @@ func NewLine(p Plan) (_ *Line, err error) {
 			return nil, err
 		}
 	}
-	for _, step := range []func() error{l.plug, l.address, l.neighbours, l.hook, l.open} {
+	for _, step := range []func() error{l.plug, l.address, l.neighbours, l.sink, l.open} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -134,9 +131,9 @@ func (l *Line) neighbours() error {
 	return nil
 }
 
-// hook makes the hop, and throws away what reaches the servers: UDP and tunnels
-// by their numbers, for nft takes "ipip" for 94, which is something else.
-func (l *Line) hook() error {
+// sink throws away what reaches the servers: UDP and tunnels by their numbers,
+// for nft takes "ipip" for 94, which is something else.
+func (l *Line) sink() error {
 	const sink = `table netdev bench {
 	chain sink { type filter hook ingress device "eth0" priority 0; meta l4proto { 4, 17, 41, 47 } drop; }
 }`

@@ -30,7 +30,7 @@ func usvsBenchLab(t *testing.T, suite, only string) (table, progress string) {
 }
 
 func TestBenchIO(t *testing.T) {
-	table, progress := usvsBenchLab(t, "io", "DR 64 B, 1k flows, pinned, (auto|ip_forward)")
+	table, progress := usvsBenchLab(t, "io", "DR 64 B, 1k flows, pinned, (auto|ip_forward)($|, at| beside)")
 	require.Contains(t, table, "DR 64 B, 1k flows, pinned, auto, at twice its best rate")
 	require.Contains(t, table, "DR 64 B, 1k flows, pinned, auto beside ")
 	require.Contains(t, table, "DR 64 B, 1k flows, pinned, ip_forward")
@@ -52,4 +52,18 @@ func TestBenchInsideRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "for usvs bench to call")
 	_, _, err = usvsBench(t, "io", "--usvs", "/no/such/program")
 	require.ErrorContains(t, err, "--usvs")
+}
+
+// TestBenchThreaded: kernel threads receive, kept on a core from outside, which
+// only root may do.
+func TestBenchThreaded(t *testing.T) {
+	if os.Geteuid() != 0 {
+		netnstest.Skip(t, "not root")
+	}
+	table, progress := usvsBenchLab(t, "io", "DR 64 B, 1k flows, pinned, (xdp|nft DNAT, threaded NAPI)$")
+	if strings.Contains(progress, "operation not permitted") {
+		netnstest.Skip(t, "%s", progress)
+	}
+	require.Contains(t, table, "DR 64 B, 1k flows, pinned, xdp")
+	require.Contains(t, table, " 0 not measured", progress)
 }
