@@ -213,6 +213,9 @@ func (r *runner) start(lan *lab.LAN, who string) (*lab.Program, error) {
 		return lan.Nginx()
 	}
 	u := lab.Usvs{Binary: r.o.Binary, IO: "auto"}
+	if who == dr2 {
+		u.Method, u.Workers = lab.DirectRoute, 2
+	}
 	for name, method := range map[string]lab.Method{dr: lab.DirectRoute, nat: lab.Masquerade, tun: lab.Tunnel} {
 		switch who {
 		case name:

@@ -14,6 +14,7 @@ const (
 	dr         = "DR"
 	nat        = "NAT"
 	tun        = "TUN"
+	dr2        = "DR with 2 workers" // as many threads as the proxies have
 )
 
 // The things that are measured of each of them.
@@ -62,6 +63,10 @@ func rows() []*row {
 		{thing: connections, who: dr, of: haproxy, floor: 1.2, aim: 1.5},
 		{thing: connections, who: nat, of: dnat},
 		{thing: connections, who: nat, of: haproxy},
+		{thing: eightStreams, who: dr2, of: dnat},
+		{thing: eightStreams, who: dr2, of: haproxy},
+		{thing: requests, who: dr2, of: haproxy},
+		{thing: connections, who: dr2, of: haproxy},
 		{thing: roundTrip, who: dr, of: dnat, floor: 1.4, aim: 1.2},
 		{thing: roundTrip, who: nat, of: dnat},
 		{thing: idle, who: dr, floor: 1, aim: 0.2},

@@ -48,6 +48,7 @@ type Usvs struct {
 	Method     Method
 	Protocol   string // -u or -t
 	Interfaces []string
+	Workers    int // 0: as many as usvs has by itself
 	Core       int // AnyCore, or the one it has to stay on
 }
 
@@ -56,6 +57,9 @@ func (u *Usvs) Start(ns *netlab.Namespace, services ...Service) (*Program, error
 	args := []string{"run", "--io", u.IO, "--rules", "-"}
 	for _, name := range u.Interfaces {
 		args = append(args, "-i", name)
+	}
+	if u.Workers > 0 {
+		args = append(args, "--workers", fmt.Sprint(u.Workers))
 	}
 	cmd := usvs(u.Binary, args...)
 	cmd.Stdin = strings.NewReader(u.rules(services))
