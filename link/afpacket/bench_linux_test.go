@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 )
 
@@ -28,7 +29,7 @@ func BenchmarkSend(b *testing.B) {
 				nsA, nsB := lab.Namespace("a"), lab.Namespace("b")
 				veth(lab, nsA, nsB)
 				d := openIn(b, nsA, "eth0", Options{})
-				w, fs := d.NewWriter(), newBatch(link.BatchSize)
+				w, fs := d.NewWriter(), linktest.Batch(link.BatchSize)
 				for i := range fs {
 					fs[i].CopyFrom(raw(macA, macB, i, size))
 				}
@@ -51,7 +52,7 @@ func BenchmarkReceive(b *testing.B) {
 					onOneCore(b)
 					overRing = way == "ring"
 					_, _, from, to := wirePair(b, lab, Options{}, Options{})
-					w, fs, got := from.NewWriter(), newBatch(link.BatchSize), newBatch(link.BatchSize)
+					w, fs, got := from.NewWriter(), linktest.Batch(link.BatchSize), linktest.Batch(link.BatchSize)
 					for i := range fs {
 						fs[i].CopyFrom(raw(macA, macB, i, size))
 					}

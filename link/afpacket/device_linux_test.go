@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
@@ -147,15 +148,15 @@ func TestForeignFloodDoesNotHoldReadBatch(t *testing.T) {
 			}
 		})
 		for range 20 {
-			n, err := b.ReadBatch(newBatch(4), 10*time.Millisecond)
+			n, err := b.ReadBatch(linktest.Batch(4), 10*time.Millisecond)
 			require.NoError(t, err)
 			require.Zero(t, n)
 		}
 		time.AfterFunc(10*time.Millisecond, b.Wake)
-		n, err := b.ReadBatch(newBatch(4), -1)
+		n, err := b.ReadBatch(linktest.Batch(4), -1)
 		require.NoError(t, err)
 		require.Zero(t, n)
-		eventually(t, "foreign frames", func() bool { return b.Stats().Drops[link.DropOtherHost] > 100 })
+		linktest.Eventually(t, "foreign frames", func() bool { return b.Stats().Drops[link.DropOtherHost] > 100 })
 	})
 }
 
@@ -170,8 +171,8 @@ func TestVLANTag(t *testing.T) {
 			want := string(h)
 			_, err := a.NewWriter().WriteBatch([]*link.Frame{f})
 			require.NoError(t, err)
-			fs := newBatch(1)
-			eventually(t, "the tagged frame", func() bool {
+			fs := linktest.Batch(1)
+			linktest.Eventually(t, "the tagged frame", func() bool {
 				n, err := b.ReadBatch(fs, time.Second)
 				return err == nil && n == 1 && string(fs[0].Bytes()) == want
 			})
@@ -185,7 +186,7 @@ func TestTruncatedFrame(t *testing.T) {
 		_, err := a.NewWriter().WriteBatch([]*link.Frame{raw(macA, macB, 1, 1000)})
 		require.NoError(t, err)
 		small := []*link.Frame{wire.NewFrame(500)}
-		eventually(t, "a truncated frame", func() bool {
+		linktest.Eventually(t, "a truncated frame", func() bool {
 			_, err := b.ReadBatch(small, 10*time.Millisecond)
 			return err == nil && b.Stats().Drops[link.DropTruncated] == 1
 		})
@@ -284,7 +285,7 @@ func TestOverrunIsCounted(t *testing.T) {
 			_, err := w.WriteBatch([]*link.Frame{raw(macA, macB, 1, 1000)})
 			require.NoError(t, err)
 		}
-		eventually(t, "overrun", func() bool { return b.Stats().Drops[link.DropOverrun] > 50 })
+		linktest.Eventually(t, "overrun", func() bool { return b.Stats().Drops[link.DropOverrun] > 50 })
 		first := b.Stats().Drops[link.DropOverrun]
 		assert.GreaterOrEqual(t, b.Stats().Drops[link.DropOverrun], first, "reading twice loses nothing")
 		readRaw(t, b, 1)
@@ -368,7 +369,7 @@ func TestUrgent(t *testing.T) {
 		_, err := w.WriteBatch(append(urgent, icmp(1, wire.ICMPv6NeighSol-1), icmp(2, wire.ICMPv6NeighAdv+1)))
 		require.NoError(t, err)
 
-		fs := newBatch(link.BatchSize)
+		fs := linktest.Batch(link.BatchSize)
 		read := func() (numbers []int, k int) {
 			k, err := b.ReadBatch(fs, 10*time.Millisecond)
 			require.NoError(t, err)
@@ -390,7 +391,7 @@ func TestUrgent(t *testing.T) {
 
 		_, err = w.WriteBatch(urgent[:1])
 		require.NoError(t, err)
-		eventually(t, "it alone wakes the reader", func() bool {
+		linktest.Eventually(t, "it alone wakes the reader", func() bool {
 			numbers, _ := read()
 			return slices.Equal(numbers, []int{1001})
 		})
@@ -400,35 +401,8 @@ func TestUrgent(t *testing.T) {
 func TestWaitWakeClose(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, _ := wirePair(t, lab, Options{}, Options{})
-		fs := newBatch(1)
-		silent := func(wait time.Duration) {
-			n, err := a.ReadBatch(fs, wait)
-			require.NoError(t, err)
-			require.LessOrEqual(t, n, 1) // the kernel may say something
-		}
-		silent(0)
-		silent(time.Millisecond)
-		go a.Wake()
-		silent(-1)
-
-		result := make(chan error)
-		go func() {
-			for {
-				if _, err := a.ReadBatch(fs, -1); err != nil {
-					result <- err
-					return
-				}
-			}
-		}()
-		time.Sleep(5 * time.Millisecond)
-		w := a.NewWriter()
-		require.NoError(t, a.Close())
-		assert.ErrorIs(t, <-result, link.ErrClosed)
-		assert.ErrorIs(t, a.Close(), link.ErrClosed)
-		_, err := w.WriteBatch([]*link.Frame{raw(macA, macB, 1, 60)})
-		assert.ErrorIs(t, err, link.ErrClosed)
+		linktest.WaitWakeClose(t, a, raw(macA, macB, 1, 60))
 		assert.ErrorIs(t, a.AddMembership(wire.Broadcast), link.ErrClosed)
-		a.Wake()
 		assert.Equal(t, macA, a.HardwareAddr(), "what it was")
 		_ = a.Stats()
 	})
@@ -438,7 +412,7 @@ func TestWaitWakeClose(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{}, Options{})
-		w, in, out := a.NewWriter(), newBatch(link.BatchSize), newBatch(link.BatchSize)
+		w, in, out := a.NewWriter(), linktest.Batch(link.BatchSize), linktest.Batch(link.BatchSize)
 		for i, f := range out {
 			f.CopyFrom(raw(macA, macB, i, 60))
 		}

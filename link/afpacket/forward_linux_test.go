@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
@@ -223,8 +224,8 @@ func TestSuperFrameWithVLANTag(t *testing.T) {
 		f := superFrame(t, 10_000)
 		_, err := a.NewWriter().WriteBatch([]*link.Frame{f})
 		require.NoError(t, err)
-		fs := newBatch(1)
-		eventually(t, "the super-frame", func() bool {
+		fs := linktest.Batch(1)
+		linktest.Eventually(t, "the super-frame", func() bool {
 			n, err := b.ReadBatch(fs, time.Second)
 			return err == nil && n == 1 && fs[0].GSO == wire.GSOTCP4
 		})

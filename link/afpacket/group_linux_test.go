@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/link/steer"
 	"usvs/wire"
@@ -67,7 +68,7 @@ func ipFrame(src, dst netip.Addr, number int) *link.Frame {
 func readGroup(t *testing.T, g *Group, n int) [groupSize][]int {
 	t.Helper()
 	var got [groupSize][]int
-	fs, seen, last := newBatch(link.BatchSize), 0, time.Now()
+	fs, seen, last := linktest.Batch(link.BatchSize), 0, time.Now()
 	for deadline := time.Now().Add(patience); seen < n || time.Since(last) < 20*time.Millisecond; {
 		require.True(t, time.Now().Before(deadline), "got %d of %d frames: %v", seen, n, got)
 		for i, d := range g.Devices() {
@@ -203,8 +204,8 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			nsB.Delete("eth0")
 			readGroup(t, g, 0)
 			veth(lab, nsA, nsB)
-			fs := newBatch(1)
-			eventually(t, "all devices have the interface", func() bool {
+			fs := linktest.Batch(1)
+			linktest.Eventually(t, "all devices have the interface", func() bool {
 				back := true
 				for _, d := range g.Devices() {
 					_, err := d.ReadBatch(fs, time.Millisecond)

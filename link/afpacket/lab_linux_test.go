@@ -3,8 +3,6 @@ package afpacket
 import (
 	"context"
 	"encoding/binary"
-	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,12 +13,12 @@ import (
 
 	"usvs/clock"
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
 
-// patience is how long the tests wait for what should happen soon.
-const patience = 10 * time.Second
+const patience = linktest.Patience
 
 var (
 	macA = wire.MAC{2, 0, 0, 0, 0, 0xa}
@@ -68,14 +66,6 @@ func veth(lab *netnstest.Lab, nsA, nsB *netnstest.Namespace) {
 	nsB.SetMAC("eth0", macB)
 }
 
-func newBatch(n int) []*link.Frame {
-	fs := make([]*link.Frame, n)
-	for i := range fs {
-		fs[i] = wire.NewFrame(wire.MaxFrame)
-	}
-	return fs
-}
-
 // testType is an EtherType that no kernel sends on its own.
 const testType = 0x88b5
 
@@ -95,7 +85,7 @@ func raw(src, dst wire.MAC, number, n int) *link.Frame {
 func readRaw(t testing.TB, d *Device, n int) []int {
 	t.Helper()
 	var got []int
-	fs := newBatch(link.BatchSize)
+	fs := linktest.Batch(link.BatchSize)
 	for deadline := time.Now().Add(patience); len(got) < n; {
 		require.True(t, time.Now().Before(deadline), "got %d of %d frames: %v", len(got), n, got)
 		k, err := d.ReadBatch(fs, time.Second)
@@ -108,34 +98,6 @@ func readRaw(t testing.TB, d *Device, n int) []int {
 	}
 	return got
 }
-
-// eventually calls f until it is true.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
-		require.True(t, time.Now().Before(deadline), "never: %s", what)
-	}
-}
-
-// events is a log that tests can look at.
-type events struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (e *events) Write(p []byte) (int, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.text.Write(p)
-}
-
-func (e *events) has(s string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return strings.Contains(e.text.String(), s)
-}
-
-func (e *events) logger() *slog.Logger { return slog.New(slog.NewTextHandler(e, nil)) }
 
 // forwarder is the simplest router: what one device receives leaves by the
 // other, with the MAC addresses of that side.

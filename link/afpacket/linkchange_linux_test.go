@@ -8,29 +8,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 )
-
-// keepReading reads until the test ends, as a pump would.
-func keepReading(t *testing.T, d *Device) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		fs := newBatch(link.BatchSize)
-		for {
-			if _, err := d.ReadBatch(fs, time.Second); err != nil {
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() { _ = d.Close(); <-done })
-}
 
 // reaches sends frames from one device to the other until some arrive.
 func reaches(t *testing.T, from, to *Device) {
 	t.Helper()
 	w, before := from.NewWriter(), to.Stats().RxFrames
-	eventually(t, "frames arrive", func() bool {
+	linktest.Eventually(t, "frames arrive", func() bool {
 		_, _ = w.WriteBatch([]*link.Frame{raw(macA, macB, 1, 60), raw(macA, macA, 1, 60)})
 		return to.Stats().RxFrames > before
 	})
@@ -38,14 +24,14 @@ func reaches(t *testing.T, from, to *Device) {
 
 func TestLinkFlap(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
-		var log events
-		nsA, _, a, b := wirePair(t, lab, Options{Log: log.logger()}, Options{})
-		keepReading(t, a)
-		keepReading(t, b)
+		var log linktest.Log
+		nsA, _, a, b := wirePair(t, lab, Options{Log: log.Logger()}, Options{})
+		linktest.KeepReading(t, a)
+		linktest.KeepReading(t, b)
 		for range 3 {
 			reaches(t, b, a)
 			nsA.SetDown("eth0")
-			eventually(t, "down is noticed", func() bool { return log.has("interface is down") })
+			linktest.Eventually(t, "down is noticed", func() bool { return log.Has("interface is down") })
 			sent, err := a.NewWriter().WriteBatch([]*link.Frame{raw(macA, macB, 1, 60), raw(macA, macB, 2, 60)})
 			assert.Zero(t, sent)
 			assert.Error(t, err)
@@ -54,7 +40,7 @@ func TestLinkFlap(t *testing.T) {
 		reaches(t, b, a)
 		reaches(t, a, b)
 		assert.EqualValues(t, 6, a.Stats().Drops[link.DropLinkDown])
-		eventually(t, "up is noticed", func() bool { return log.has("interface is up") })
+		linktest.Eventually(t, "up is noticed", func() bool { return log.Has("interface is up") })
 	})
 }
 
@@ -64,7 +50,7 @@ func TestOpenedWhileDown(t *testing.T) {
 		veth(lab, nsA, nsB)
 		nsA.SetDown("eth0")
 		a, b := openIn(t, nsA, "eth0", Options{}), openIn(t, nsB, "eth0", Options{})
-		keepReading(t, a)
+		linktest.KeepReading(t, a)
 		nsA.SetUp("eth0")
 		reaches(t, b, a)
 	})
@@ -73,7 +59,7 @@ func TestOpenedWhileDown(t *testing.T) {
 func TestMTUAndMACChange(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, nsB, a, b := wirePair(t, lab, Options{}, Options{})
-		keepReading(t, b)
+		linktest.KeepReading(t, b)
 		w := a.NewWriter()
 		big := []*link.Frame{raw(macA, macB, 1, 3000)}
 		sent, _ := w.WriteBatch(big)
@@ -92,27 +78,27 @@ func TestMTUAndMACChange(t *testing.T) {
 // recreate deletes the pair and makes it anew; d, on nsA's end, comes back.
 func recreate(t *testing.T, lab *netnstest.Lab, nsA, nsB *netnstest.Namespace, d *Device) {
 	t.Helper()
-	fs := newBatch(1)
+	fs := linktest.Batch(1)
 	read := func() { _, _ = d.ReadBatch(fs, 10*time.Millisecond) }
 	nsA.Delete("eth0")
-	eventually(t, "gone is noticed", func() bool { read(); return d.Index() == 0 })
+	linktest.Eventually(t, "gone is noticed", func() bool { read(); return d.Index() == 0 })
 	veth(lab, nsA, nsB)
-	eventually(t, "back is noticed", func() bool { read(); return d.Index() == nsA.Link("eth0").Attrs().Index })
+	linktest.Eventually(t, "back is noticed", func() bool { read(); return d.Index() == nsA.Link("eth0").Attrs().Index })
 }
 
 func TestDeletedAndRecreated(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
-		var log events
-		nsA, nsB, a, _ := wirePair(t, lab, Options{Log: log.logger(), Promiscuous: true}, Options{})
+		var log linktest.Log
+		nsA, nsB, a, _ := wirePair(t, lab, Options{Log: log.Logger(), Promiscuous: true}, Options{})
 		for range 2 {
 			recreate(t, lab, nsA, nsB, a)
 		}
-		assert.True(t, log.has("interface is gone"))
-		assert.True(t, log.has("interface is back"))
+		assert.True(t, log.Has("interface is gone"))
+		assert.True(t, log.Has("interface is back"))
 		assert.Equal(t, 1, nsA.Link("eth0").Attrs().Promisc, "promiscuous again")
 		b := openIn(t, nsB, "eth0", Options{})
-		keepReading(t, a)
-		keepReading(t, b)
+		linktest.KeepReading(t, a)
+		linktest.KeepReading(t, b)
 		reaches(t, b, a)
 		reaches(t, a, b)
 		assert.Equal(t, macA, a.HardwareAddr())
@@ -123,8 +109,8 @@ func TestDeletedAndRecreated(t *testing.T) {
 func TestRenamed(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, _, a, b := wirePair(t, lab, Options{}, Options{})
-		keepReading(t, a)
-		keepReading(t, b)
+		linktest.KeepReading(t, a)
+		linktest.KeepReading(t, b)
 		nsA.SetDown("eth0")
 		require.NoError(t, nsA.Netlink().LinkSetName(nsA.Link("eth0"), "wan0"))
 		nsA.SetUp("wan0")
@@ -138,11 +124,11 @@ func TestRenamed(t *testing.T) {
 func TestPollingCallerRevives(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, nsB, a, _ := wirePair(t, lab, Options{}, Options{})
-		fs := newBatch(1)
+		fs := linktest.Batch(1)
 		nsA.Delete("eth0")
-		eventually(t, "gone", func() bool { _, _ = a.ReadBatch(fs, 0); return a.Index() == 0 })
+		linktest.Eventually(t, "gone", func() bool { _, _ = a.ReadBatch(fs, 0); return a.Index() == 0 })
 		veth(lab, nsA, nsB)
-		eventually(t, "back", func() bool { _, _ = a.ReadBatch(fs, 0); return a.Index() != 0 })
+		linktest.Eventually(t, "back", func() bool { _, _ = a.ReadBatch(fs, 0); return a.Index() != 0 })
 	})
 }
 
@@ -153,13 +139,13 @@ func TestRemovedForGoodStillCloses(t *testing.T) {
 		result := make(chan error)
 		go func() {
 			for {
-				if _, err := a.ReadBatch(newBatch(1), -1); err != nil {
+				if _, err := a.ReadBatch(linktest.Batch(1), -1); err != nil {
 					result <- err
 					return
 				}
 			}
 		}()
-		eventually(t, "gone", func() bool { return a.Index() == 0 })
+		linktest.Eventually(t, "gone", func() bool { return a.Index() == 0 })
 		require.NoError(t, a.Close())
 		assert.ErrorIs(t, <-result, link.ErrClosed)
 	})

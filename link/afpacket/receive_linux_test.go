@@ -12,6 +12,7 @@ import (
 
 	"usvs/link"
 	"usvs/link/internal/waiter"
+	"usvs/link/linktest"
 	"usvs/link/vnet"
 	"usvs/wire"
 )
@@ -48,7 +49,7 @@ func TestInsertTag(t *testing.T) {
 func bareDevice(t testing.TB, rx int) *Device {
 	wait, err := waiter.New(func() {})
 	require.NoError(t, err)
-	d := &Device{rx: rx, wait: wait, log: (&events{}).logger()}
+	d := &Device{rx: rx, wait: wait, log: new(linktest.Log).Logger()}
 	d.slots, d.msgs = newReceiveSlots(4)
 	t.Cleanup(func() { _ = d.Close() })
 	return d
@@ -63,14 +64,14 @@ func TestUnknownReceiveErrors(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	d := bareDevice(t, int(r.Fd()))
-	var log events
-	d.log = log.logger()
-	n, err := d.ReadBatch(newBatch(1), 2*errorPause)
+	var log linktest.Log
+	d.log = log.Logger()
+	n, err := d.ReadBatch(linktest.Batch(1), 2*errorPause)
 	assert.Zero(t, n)
 	assert.NoError(t, err)
-	assert.True(t, log.has("socket operation on non-socket"))
+	assert.True(t, log.Has("socket operation on non-socket"))
 	time.AfterFunc(3*errorPause/2, d.Wake)
-	_, err = d.ReadBatch(newBatch(1), -1)
+	_, err = d.ReadBatch(linktest.Batch(1), -1)
 	assert.NoError(t, err)
 }
 

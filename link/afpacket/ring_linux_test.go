@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/link/vnet"
 	"usvs/wire"
@@ -40,7 +41,7 @@ func TestRingSlotBorder(t *testing.T) {
 		n, err := a.NewWriter().WriteBatch(sent)
 		require.NoError(t, err)
 		require.Equal(t, len(sent), n)
-		fs := newBatch(link.BatchSize)
+		fs := linktest.Batch(link.BatchSize)
 		for next := 0; next < len(sent); {
 			k, err := b.ReadBatch(fs, patience)
 			require.NoError(t, err)
@@ -105,7 +106,7 @@ func TestRingTruncated(t *testing.T) {
 		_, err := a.NewWriter().WriteBatch([]*link.Frame{raw(macA, macB, 1, 1000), raw(macA, macB, 2, 5000)})
 		require.NoError(t, err)
 		small := []*link.Frame{wire.NewFrame(500)}
-		eventually(t, "two truncated frames", func() bool {
+		linktest.Eventually(t, "two truncated frames", func() bool {
 			_, err := b.ReadBatch(small, 10*time.Millisecond)
 			return err == nil && b.Stats().Drops[link.DropTruncated] == 2
 		})
@@ -118,8 +119,8 @@ func TestRingSocketError(t *testing.T) {
 		overRing = true
 		nsA, _, a, _ := wirePair(t, lab, Options{}, Options{})
 		nsA.SetDown("eth0")
-		eventually(t, "down is noticed", func() bool {
-			_, err := a.ReadBatch(newBatch(1), 0)
+		linktest.Eventually(t, "down is noticed", func() bool {
+			_, err := a.ReadBatch(linktest.Batch(1), 0)
 			return err == nil && a.down
 		})
 	})
@@ -141,7 +142,7 @@ func FuzzSlot(f *testing.F) {
 		if at := int(mac) - vnet.HeaderLen; at >= unix.SizeofTpacket2Hdr && int(mac) <= slotSize {
 			copy(mem[at:mac], header)
 		}
-		fs := newBatch(2)
+		fs := linktest.Batch(2)
 		if n := d.receiveRing(fs); n > 0 {
 			if fs[0].Len() > slotSize || fs[0].Partial && int(fs[0].CsumStart)+int(fs[0].CsumOffset)+2 > fs[0].Len() {
 				t.Fatalf("%d bytes, checksum at %d+%d", fs[0].Len(), fs[0].CsumStart, fs[0].CsumOffset)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/link/vnet"
 	"usvs/wire"
@@ -170,8 +171,8 @@ func awaitWraps(t *testing.T, d *Device) {
 // next reads a frame of a tunnel.
 func next(t *testing.T, d *Device, what string) *link.Frame {
 	t.Helper()
-	fs := newBatch(1)
-	eventually(t, what, func() bool {
+	fs := linktest.Batch(1)
+	linktest.Eventually(t, what, func() bool {
 		n, err := d.ReadBatch(fs, time.Second)
 		return err == nil && n == 1 && wire.EthernetHeader(fs[0].Bytes()).Src() == macA && fs[0].Len() > 200
 	})
@@ -250,14 +251,14 @@ func TestWrapsComesBack(t *testing.T) {
 		awaitWraps(t, a)
 		nsA.Delete("eth0")
 		veth(lab, nsA, nsB)
-		eventually(t, "the interface", func() bool {
-			_, _ = a.ReadBatch(newBatch(1), 10*time.Millisecond)
+		linktest.Eventually(t, "the interface", func() bool {
+			_, _ = a.ReadBatch(linktest.Batch(1), 10*time.Millisecond)
 			return !a.Down() && a.Index() == nsA.Link("eth0").Attrs().Index
 		})
 		awaitWraps(t, a)
 		b := openIn(t, nsB, "eth0", Options{})
 		c := wrappings()[0]
-		eventually(t, "a super-frame to leave", func() bool {
+		linktest.Eventually(t, "a super-frame to leave", func() bool {
 			sent, _ := a.NewWriter().WriteBatch([]*link.Frame{c.super(wrapBytes)})
 			return sent == 1
 		})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
@@ -98,7 +99,7 @@ func TestTheRest(t *testing.T) {
 		_, _, err = server.ReadFrom(make([]byte, 10))
 		require.NoError(t, err, "the host gets its datagram")
 		seen := map[uint16]bool{}
-		fs := newBatch(link.BatchSize)
+		fs := linktest.Batch(link.BatchSize)
 		for deadline := time.Now().Add(patience); !seen[wire.TypeARP] || !seen[wire.TypeIPv4]; {
 			require.True(t, time.Now().Before(deadline), "%v", seen)
 			n, err := b.ReadBatch(fs, time.Second)
@@ -144,7 +145,7 @@ func TestOverrunIsCounted(t *testing.T) {
 			_, err := w.WriteBatch(fs)
 			require.NoError(t, err)
 		}
-		eventually(t, "overrun", func() bool { return b.Stats().Drops[link.DropOverrun] > 0 })
+		linktest.Eventually(t, "overrun", func() bool { return b.Stats().Drops[link.DropOverrun] > 0 })
 		first := b.Stats().Drops[link.DropOverrun]
 		assert.GreaterOrEqual(t, b.Stats().Drops[link.DropOverrun], first)
 		readNumbers(t, b, receiveChunks)
@@ -184,35 +185,8 @@ func TestManyWriters(t *testing.T) {
 func TestWaitWakeClose(t *testing.T) {
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, _, a, _ := wirePair(t, lab, Options{})
-		fs := newBatch(1)
-		silent := func(wait time.Duration) {
-			n, err := a.ReadBatch(fs, wait)
-			require.NoError(t, err)
-			require.LessOrEqual(t, n, 1) // the kernel may say something
-		}
-		silent(0)
-		silent(time.Millisecond)
-		go a.Wake()
-		silent(-1)
-
-		result := make(chan error)
-		go func() {
-			for {
-				if _, err := a.ReadBatch(fs, -1); err != nil {
-					result <- err
-					return
-				}
-			}
-		}()
-		time.Sleep(5 * time.Millisecond)
-		w := a.NewWriter()
-		require.NoError(t, a.Close())
-		assert.ErrorIs(t, <-result, link.ErrClosed)
-		assert.ErrorIs(t, a.Close(), link.ErrClosed)
-		_, err := w.WriteBatch([]*link.Frame{toVIP(macB, 1, 60)})
-		assert.ErrorIs(t, err, link.ErrClosed)
+		linktest.WaitWakeClose(t, a, toVIP(macB, 1, 60))
 		assert.ErrorIs(t, a.Change(Wanted{}, Wanted{}), link.ErrClosed)
-		a.Wake()
 		_ = a.Stats()
 		openIn(t, nsA, "eth0", Options{}) // everything is free again
 	})
@@ -222,7 +196,7 @@ func TestWaitWakeClose(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	eachWayAlone(t, func(t *testing.T, lab *netnstest.Lab) {
 		_, _, a, b := wirePair(t, lab, Options{})
-		w, in, out := a.NewWriter(), newBatch(link.BatchSize), newBatch(link.BatchSize)
+		w, in, out := a.NewWriter(), linktest.Batch(link.BatchSize), linktest.Batch(link.BatchSize)
 		for i, f := range out {
 			f.CopyFrom(toVIP(macB, i, 60))
 		}

@@ -15,6 +15,7 @@ import (
 
 	"usvs/clock"
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
@@ -101,7 +102,7 @@ func TestUDPThroughForwarder(t *testing.T) {
 				assert.Equal(t, n, got)
 			}
 		}
-		eventually(t, "all are counted, as the XDP sockets' frames", func() bool {
+		linktest.Eventually(t, "all are counted, as the XDP sockets' frames", func() bool {
 			return tr.devs[0].counters.Read().RxFrames >= 20 && tr.devs[1].counters.Read().TxFrames >= 20
 		})
 	})

@@ -3,10 +3,7 @@ package afxdp
 import (
 	"encoding/binary"
 	"errors"
-	"log/slog"
 	"net/netip"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
 
-// patience is how long the tests wait for what should happen soon.
-const patience = 10 * time.Second
+const patience = linktest.Patience
 
 var (
 	macA = wire.MAC{2, 0, 0, 0, 0, 0xa}
@@ -88,14 +85,6 @@ func veth(lab *netnstest.Lab, nsA, nsB *netnstest.Namespace) {
 	nsB.SetMAC("eth0", macB)
 }
 
-func newBatch(n int) []*link.Frame {
-	fs := make([]*link.Frame, n)
-	for i := range fs {
-		fs[i] = wire.NewFrame(wire.MaxFrame)
-	}
-	return fs
-}
-
 // toVIP is a datagram of n bytes, link header included, that carries a number.
 func toVIP(dst wire.MAC, number, n int) *link.Frame {
 	f := datagram(cip, vip, wire.ProtoUDP, 1000, 80, n-wire.EthernetLen-wire.IPv4Len-wire.UDPLen)
@@ -159,7 +148,7 @@ func datagram(src, dst netip.Addr, proto uint8, srcPort, dstPort uint16, n int) 
 func readNumbers(t testing.TB, d *Device, n int) []int {
 	t.Helper()
 	var got []int
-	fs := newBatch(link.BatchSize)
+	fs := linktest.Batch(link.BatchSize)
 	for deadline := time.Now().Add(patience); len(got) < n; {
 		require.True(t, time.Now().Before(deadline), "got %d of %d frames: %v", len(got), n, got)
 		k, err := d.ReadBatch(fs, time.Second)
@@ -174,31 +163,3 @@ func readNumbers(t testing.TB, d *Device, n int) []int {
 	}
 	return got
 }
-
-// eventually calls f until it is true.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
-		require.True(t, time.Now().Before(deadline), "never: %s", what)
-	}
-}
-
-// events is a log that tests can look at.
-type events struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (e *events) Write(p []byte) (int, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.text.Write(p)
-}
-
-func (e *events) has(s string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return strings.Contains(e.text.String(), s)
-}
-
-func (e *events) logger() *slog.Logger { return slog.New(slog.NewTextHandler(e, nil)) }

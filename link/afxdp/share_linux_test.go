@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
@@ -34,7 +35,7 @@ func queuePair(t *testing.T, lab *netnstest.Lab, queues int) (nsA, nsB *netnstes
 type tally struct{ frames atomic.Int64 }
 
 func (n *tally) read(t *testing.T, d link.Device) {
-	fs := newBatch(link.BatchSize)
+	fs := linktest.Batch(link.BatchSize)
 	for {
 		k, err := d.ReadBatch(fs, time.Second)
 		if err != nil {
@@ -106,7 +107,7 @@ func testShare(t *testing.T, lab *netnstest.Lab, queues int, want []int64) {
 		}
 		for i, n := range want {
 			n *= int64(round + 1)
-			eventually(t, "frames arrive", func() bool { return tallies[i].frames.Load() >= n })
+			linktest.Eventually(t, "frames arrive", func() bool { return tallies[i].frames.Load() >= n })
 			assert.Equal(t, n, tallies[i].frames.Load(), "reader %d", i)
 		}
 		if round > 0 {
@@ -114,11 +115,11 @@ func testShare(t *testing.T, lab *netnstest.Lab, queues int, want []int64) {
 		}
 		require.NoError(t, a.Close())
 		nsA.Delete("eth0")
-		eventually(t, "gone is noticed", func() bool { return b.Index() == 0 })
+		linktest.Eventually(t, "gone is noticed", func() bool { return b.Index() == 0 })
 		lab.VethQueues(nsA, "eth0", nsB, "eth0", queues)
 		nsA.SetMAC("eth0", macA)
 		nsB.SetMAC("eth0", macB)
-		eventually(t, "back is noticed", func() bool { return b.Index() != 0 && b.Mode() != "no interface" })
+		linktest.Eventually(t, "back is noticed", func() bool { return b.Index() != 0 && b.Mode() != "no interface" })
 		require.NoError(t, b.Change(Wanted{}, Wanted{})) // the MAC
 		a = openIn(t, nsA, "eth0", Options{})
 	}
@@ -137,7 +138,7 @@ func TestMemberAlone(t *testing.T) {
 		_, _, _, b := queuePair(t, lab, 1)
 		devices, err := b.Share(2)
 		require.NoError(t, err)
-		m, fs := devices[1], newBatch(1)
+		m, fs := devices[1], linktest.Batch(1)
 		for _, wait := range []time.Duration{0, time.Millisecond} {
 			n, err := m.ReadBatch(fs, wait)
 			require.NoError(t, err)

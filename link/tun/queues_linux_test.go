@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/link/steer"
 	"usvs/wire"
@@ -32,7 +33,7 @@ func openQueues(t *testing.T, ns *netnstest.Namespace, s *steer.Steering, opts O
 func readQueues(t *testing.T, ds []*Device, n int) map[netip.Addr][]int {
 	t.Helper()
 	by := map[netip.Addr][]int{}
-	fs, seen := newBatch(link.BatchSize), 0
+	fs, seen := linktest.Batch(link.BatchSize), 0
 	for deadline := time.Now().Add(patience); seen < n; {
 		require.True(t, time.Now().Before(deadline), "%d of %d packets", seen, n)
 		for i, d := range ds {

@@ -21,6 +21,7 @@ import (
 
 	"usvs/clock"
 	"usvs/link"
+	"usvs/link/linktest"
 	"usvs/link/netnstest"
 	"usvs/wire"
 )
@@ -54,14 +55,6 @@ func prefixes(ss ...string) (ps []netip.Prefix) {
 		ps = append(ps, netip.MustParsePrefix(s))
 	}
 	return ps
-}
-
-func newBatch(n int) []*link.Frame {
-	fs := make([]*link.Frame, n)
-	for i := range fs {
-		fs[i] = wire.NewFrame(wire.MaxFrame)
-	}
-	return fs
 }
 
 // cross is a handler that passes packets from one device to the other.
@@ -331,30 +324,7 @@ func TestExplain(t *testing.T) {
 func TestWaitWakeClose(t *testing.T) {
 	run(t, func(t *testing.T, lab *netnstest.Lab) {
 		d := openIn(t, lab.Home, "tun0", Options{})
-		fs := newBatch(4)
-		for _, wait := range []time.Duration{0, time.Millisecond} {
-			_, err := d.ReadBatch(fs, wait)
-			require.NoError(t, err)
-		}
-		go d.Wake()
-		_, err := d.ReadBatch(fs, -1)
-		require.NoError(t, err)
-		result := make(chan error)
-		go func() {
-			for {
-				if _, err := d.ReadBatch(fs, -1); err != nil {
-					result <- err
-					return
-				}
-			}
-		}()
-		time.Sleep(5 * time.Millisecond)
-		require.NoError(t, d.Close())
-		assert.ErrorIs(t, <-result, link.ErrClosed)
-		assert.ErrorIs(t, d.Close(), link.ErrClosed)
-		_, err = d.NewWriter().WriteBatch(fs)
-		assert.ErrorIs(t, err, link.ErrClosed)
-		d.Wake()
+		linktest.WaitWakeClose(t, d, datagram("x"))
 	})
 }
 
@@ -364,7 +334,7 @@ func TestDeletedInterface(t *testing.T) {
 		lab.Home.Delete("tun0")
 		deadline := time.Now().Add(patience)
 		for {
-			_, err := d.ReadBatch(newBatch(1), time.Second)
+			_, err := d.ReadBatch(linktest.Batch(1), time.Second)
 			if err != nil {
 				assert.NotErrorIs(t, err, link.ErrClosed)
 				break
@@ -399,7 +369,7 @@ func TestNoAllocations(t *testing.T) {
 		// Nobody listens on the port: the host answers every datagram with an
 		// ICMP error, at the rate it likes.
 		lab.Home.Sysctl("net.ipv4.icmp_ratelimit", "0")
-		w, in, out := d.NewWriter(), newBatch(link.BatchSize), newBatch(8)
+		w, in, out := d.NewWriter(), linktest.Batch(link.BatchSize), linktest.Batch(8)
 		for _, f := range out {
 			f.CopyFrom(datagram("x"))
 		}
