@@ -1,7 +1,5 @@
 package keepalived
 
-import "slices"
-
 // move is where the lines of a block have gone to. What is inherited from
 // elsewhere stays.
 type move struct {
@@ -18,49 +16,31 @@ func (m *move) at(list ...*Pos) {
 	}
 }
 
-// movedTo is the block at the place where s is now.
-func (b *block) movedTo(s *source) *block {
-	c := *b
-	c.text, c.line = s.data[s.at:s.at+len(b.text)], s.line
-	m := move{b.key.file, b.line + 1, b.line + b.lines, c.line - b.line}
+// moveTo has the block stand where s is now.
+func (b *block) moveTo(s *source) {
+	m := move{b.key.file, b.line + 1, b.line + b.lines, s.line - b.line}
+	b.text, b.line = s.data[s.at:s.at+len(b.text)], s.line
 	if m.by == 0 {
-		return &c
+		return
 	}
-	c.vs = m.virtualServer(b.vs)
-	c.scripts = slices.Clone(b.scripts)
-	for i := range c.scripts {
-		m.at(&c.scripts[i].at, &c.scripts[i].userAt)
+	m.virtualServer(b.vs)
+	for i := range b.scripts {
+		m.at(&b.scripts[i].at, &b.scripts[i].userAt)
 	}
-	return &c
 }
 
-func (m *move) virtualServer(old *VirtualServer) *VirtualServer {
-	vs := *old
+func (m *move) virtualServer(vs *VirtualServer) {
 	m.at(&vs.At, &vs.Scheduler.At, &vs.Forwarding.At, &vs.Protocol.At, &vs.Persistence.At, &vs.PersistenceEngine.At,
 		&vs.PersistenceGranularity.At, &vs.OnePacket.At, &vs.Hashed.At, &vs.Family.At, &vs.Weight.At, &vs.Virtualhost.At,
 		&vs.HASuspend.At, &vs.Quorum.At, &vs.Hysteresis.At, &vs.QuorumUp.At, &vs.QuorumDown.At, &vs.Alpha.At, &vs.Omega.At,
 		&vs.InhibitOnFailure.At, &vs.SMTPAlert.At, &vs.SNMPName.At, &vs.SorryServer.At, &vs.SorryServerInhibit.At, &vs.SorryForwarding.At)
 	m.timing(&vs.Timing)
-	vs.Flags = slices.Clone(old.Flags)
 	for i := range vs.Flags {
 		m.at(&vs.Flags[i].At)
 	}
-	vs.RealServers = copies(old.RealServers, m.realServer)
-	return &vs
-}
-
-// copies returns copies of what list points to, each changed by change.
-func copies[T any](list []*T, change func(*T)) []*T {
-	if list == nil {
-		return nil
+	for _, rs := range vs.RealServers {
+		m.realServer(rs)
 	}
-	values, pointers := make([]T, len(list)), make([]*T, len(list))
-	for i, p := range list {
-		values[i] = *p
-		change(&values[i])
-		pointers[i] = &values[i]
-	}
-	return pointers
 }
 
 func (m *move) timing(t *Timing) {
@@ -71,36 +51,28 @@ func (m *move) realServer(rs *RealServer) {
 	m.at(&rs.At, &rs.Weight.At, &rs.Forwarding.At, &rs.InhibitOnFailure.At, &rs.Alpha.At, &rs.UpperThreshold.At, &rs.LowerThreshold.At,
 		&rs.NotifyUp.At, &rs.NotifyDown.At, &rs.Virtualhost.At, &rs.SMTPAlert.At, &rs.SNMPName.At)
 	m.timing(&rs.Timing)
-	rs.Checkers = copies(rs.Checkers, m.checker)
+	for _, c := range rs.Checkers {
+		m.checker(c)
+	}
 }
 
 func (m *move) checker(c *Checker) {
 	m.at(&c.At, &c.Alpha.At, &c.LogAllFailures.At, &c.ConnectIP.At, &c.ConnectPort.At, &c.BindTo.At, &c.BindPort.At, &c.BindIf.At, &c.Mark.At,
 		&c.HeloName.At, &c.BFD.At, &c.TrackFile.At, &c.FileWeight.At)
 	m.timing(&c.Timing)
-	if c.HTTP != nil {
-		h := *c.HTTP
+	if h := c.HTTP; h != nil {
 		m.at(&h.Protocol.At, &h.Virtualhost.At, &h.EnableSNI.At, &h.FastRecovery.At)
-		h.URLs = copies(h.URLs, m.url)
-		c.HTTP = &h
+		for _, u := range h.URLs {
+			m.at(&u.At, &u.Path.At, &u.Digest.At, &u.StatusCodes.At, &u.Virtualhost.At, &u.Regex.At, &u.RegexNot.At)
+		}
 	}
-	if c.DNS != nil {
-		d := *c.DNS
+	if d := c.DNS; d != nil {
 		m.at(&d.Type.At, &d.Name.At)
-		c.DNS = &d
 	}
-	if c.Misc != nil {
-		s := *c.Misc
+	if s := c.Misc; s != nil {
 		m.at(&s.Path.At, &s.Timeout.At, &s.Dynamic.At, &s.User.At)
-		c.Misc = &s
 	}
-	if c.UDP != nil {
-		u := *c.UDP
+	if u := c.UDP; u != nil {
 		m.at(&u.Payload.At, &u.RequireReply.At, &u.MinReplyLength.At, &u.MaxReplyLength.At)
-		c.UDP = &u
 	}
-}
-
-func (m *move) url(u *URL) {
-	m.at(&u.At, &u.Path.At, &u.Digest.At, &u.StatusCodes.At, &u.Virtualhost.At, &u.Regex.At, &u.RegexNot.At)
 }

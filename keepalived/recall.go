@@ -4,8 +4,9 @@ import "bytes"
 
 // Reader reads the same configuration again and again. What it returns is what
 // Parse would, but virtual servers whose text has not changed are not read a
-// second time, and are the same values if they stand in the same lines: a
-// Config must not be written to. A Reader is not safe for concurrent use.
+// second time: they go over from the Config before, with their positions where
+// they are now. So a Config is good until the next Read, except for its Origins.
+// A Reader is not safe for concurrent use.
 type Reader struct {
 	name    string
 	options Options
@@ -172,11 +173,11 @@ func (p *parser) known(h place) bool {
 		return false
 	}
 	s := h.source
-	old := p.last.take(s.name, s.data[s.at:])
-	if old == nil || p.lines+old.steps > maxLines {
+	b := p.last.take(s.name, s.data[s.at:])
+	if b == nil || p.lines+b.steps > maxLines {
 		return false
 	}
-	b := old.movedTo(s)
+	b.moveTo(s)
 	s.skip(len(b.text), b.lines)
 	p.at = Pos{s.name, s.line}
 	p.lines += b.steps

@@ -14,7 +14,8 @@ import (
 
 // Config is what a Node is made from. All of it is required but for Hostname.
 type Config struct {
-	// Keepalived is the configuration to run by. It must not change any more.
+	// Keepalived is the configuration to run by. It must not change any more, but
+	// for its VirtualServers, which nobody but New and Reload looks at.
 	Keepalived *keepalived.Config
 	Control    *control.Control
 	World      World
