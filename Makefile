@@ -10,7 +10,7 @@ DESTDIR  ?=
 # at the page of usvs sim --html.
 DEBIAN_DEPS = iproute2 nftables iputils-ping iputils-arping curl nginx-light iperf3 tcpdump procps ethtool tshark nodejs chromium vsftpd sip-tester ipvsadm keepalived
 
-.PHONY: all build deps test check lint parkpoints bytes fuzz simfuzz properties mutants hashes differential demo bench outage install uninstall clean
+.PHONY: all build deps test check lint parkpoints bytes fuzz simfuzz properties mutants hashes differential demo bench pgo outage install uninstall clean
 
 all: build
 
@@ -42,11 +42,12 @@ parkpoints:
 	$(GO) test -tags parkpoints -run Park ./conntrack
 
 # Without tests that mostly wait for other programs: make test has them, and
-# others of their kind stay.
+# others of their kind stay. Without the profile, which would have everything
+# compiled once more.
 RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills|TestExecLargeTable|TestBytes|TestFlood|TestShares|TestPersistence|TestOwnHost.+|TestSIPCalls|TestVRRPInterop|TestNodePair)$$
 RACE_PKGS ?= ./...
 race:
-	$(GO) test -race -short -timeout 20m -parallel $(PARALLEL) -skip '$(RACE_SKIP)' $(RACE_PKGS)
+	$(GO) test -race -pgo=off -short -timeout 20m -parallel $(PARALLEL) -skip '$(RACE_SKIP)' $(RACE_PKGS)
 
 # A gigabyte up and one down over every way in and out of a director and in
 # every forwarding mode, with equal hashes at both ends. make test moves 64 MiB.
@@ -94,6 +95,11 @@ demo:
 BENCH ?= engine table
 bench: build
 	./usvs bench $(BENCH)
+
+# The profile that usvs is compiled by, made anew after larger changes of the data
+# path (docs/performance.md). Nothing else should run meanwhile.
+pgo: build
+	./usvs bench profile cmd/usvs/default.pgo
 
 # What clients notice of a failover, of a pair of usvs and of a pair of keepalived
 # with usvs exec (docs/high-availability.md).

@@ -80,6 +80,16 @@ func TestExercise(t *testing.T) {
 	require.ErrorIs(t, Exercise(ctx, routed, 100, time.Hour), context.Canceled)
 }
 
+func TestWorkout(t *testing.T) {
+	require.NoError(t, Workout(t.Context(), 100, time.Millisecond))
+	for i, work := range workout(100) {
+		require.NoError(t, work(), i)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, Workout(ctx, 100, time.Hour), context.Canceled)
+}
+
 func TestPerFrame(t *testing.T) {
 	calls := 0
 	ns, err := perFrame(&bench.Options{}, func() (time.Duration, int, error) { calls++; return 100 * time.Millisecond, 1000, nil })

@@ -78,7 +78,7 @@ func newBenchCmd() *cobra.Command {
 			return f.run(ctx, suites, full, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.AddCommand(newBenchPartCmd(), newBenchFlameCmd(), newBenchReportCmd())
+	cmd.AddCommand(newBenchPartCmd(), newBenchFlameCmd(), newBenchProfileCmd(), newBenchReportCmd())
 	fl := cmd.Flags()
 	fl.IntVar(&f.rounds, "rounds", bench.DefaultRounds, "how often each figure is measured")
 	fl.StringVar(&f.only, "only", "", "only figures whose `group/name` matches this regular expression")
