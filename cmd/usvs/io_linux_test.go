@@ -9,6 +9,7 @@ import (
 
 	"usvs/director"
 	"usvs/ipvs"
+	"usvs/link"
 	"usvs/link/afxdp"
 	"usvs/route"
 )
@@ -60,4 +61,30 @@ func TestTakenChange(t *testing.T) {
 		assert.Equal(t, tc.add, add, tc.name)
 		assert.Equal(t, tc.drop, drop, tc.name)
 	}
+}
+
+// wrapping is a device that says what it was told to say.
+type wrapping struct {
+	link.Device
+	able  bool
+	asked int
+}
+
+func (w *wrapping) Wraps() bool {
+	w.asked++
+	return w.able
+}
+
+// A port takes super-frames within tunnels when all of its devices do, and all
+// of them are asked to.
+func TestWraps(t *testing.T) {
+	able, other, unable := &wrapping{able: true}, &wrapping{able: true}, &wrapping{}
+	var plain struct{ link.Device }
+	n := &node{wrappers: [][]wrapper{
+		wrappersOf([]link.Device{able, other}), wrappersOf([]link.Device{unable, able}), wrappersOf([]link.Device{plain}),
+	}}
+	for port, want := range []bool{true, false, false, false} {
+		require.Equal(t, want, n.wraps(port), "port %d", port)
+	}
+	require.Equal(t, []int{2, 1, 1}, []int{able.asked, other.asked, unable.asked})
 }
