@@ -170,7 +170,7 @@ func readSide(name string, disk *diskFiles, f planFlags) (side, error) {
 	if n, _ := report.Count(); n > 0 && len(config.VirtualServers) == 0 && len(config.Instances) == 0 {
 		return side{}, fmt.Errorf("%s: no virtual_server and no vrrp_instance in it that keepalived would take; usvs check %s says why", name, name)
 	}
-	s, err := keepalivedSide(name, config)
+	s, err := keepalivedSide(name, config, f.pcap != "")
 	s.wrong = worstClass(report) >= keepalived.Invalid
 	return s, err
 }
@@ -202,23 +202,33 @@ func scratchControl() *control.Control {
 	})
 }
 
-// keepalivedSide makes rules of a keepalived.conf besides, for captures.
-func keepalivedSide(name string, config *keepalived.Config) (side, error) {
+// keepalivedSide makes rules of a keepalived.conf besides, if they are wanted.
+func keepalivedSide(name string, config *keepalived.Config, rules bool) (side, error) {
 	s := side{name: name, state: plan.FromKeepalived(config)}
 	ctl := scratchControl()
-	for _, svc := range s.state.Services {
+	var err error
+	ctl.Together(func() { err = addServices(ctl, s.state.Services) })
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", name, err)
+	}
+	if rules {
+		s.rules, err = savedRules(ctl)
+	}
+	return s, err
+}
+
+func addServices(ctl *control.Control, list []plan.ServiceState) error {
+	for _, svc := range list {
 		if err := ctl.AddService(svc.ID, svc.Spec); err != nil {
-			return s, fmt.Errorf("%s: %v: %w", name, svc.ID, err)
+			return fmt.Errorf("%v: %w", svc.ID, err)
 		}
 		for _, rs := range svc.Servers {
 			if err := ctl.AddServer(svc.ID, rs.ID, rs.Spec); err != nil {
-				return s, fmt.Errorf("%s: %v of %v: %w", name, rs.ID, svc.ID, err)
+				return fmt.Errorf("%v of %v: %w", rs.ID, svc.ID, err)
 			}
 		}
 	}
-	var err error
-	s.rules, err = savedRules(ctl)
-	return s, err
+	return nil
 }
 
 // playCapture tries the clients of a capture on both sides.
