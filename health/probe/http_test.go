@@ -20,7 +20,9 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,6 +79,25 @@ func TestPages(t *testing.T) {
 		{"endless", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 10000), health.URL{}, health.Result{Outcome: health.Failure, Reason: "Read, no data received from", Cause: "the header is longer than 4095 bytes"}},
 	} {
 		assert.Equal(t, c.want, attempt(t, Config{}, get(answering(t, c.text), c.url)), c.name)
+	}
+}
+
+// TestGenhash: the digests are those that people are told to copy from genhash.
+func TestGenhash(t *testing.T) {
+	path, err := exec.LookPath("genhash")
+	if err != nil {
+		t.Skip("genhash is not installed: make deps")
+	}
+	for _, text := range []string{
+		"HTTP/1.0 200 OK\r\n\r\nhello", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello and more", "HTTP/1.0 200 OK\r\nContent-Length: 99\r\n\r\nhello",
+		"HTTP/1.0 200 OK\r\ncontent-length: 5 \r\n\r\nhello and more", "HTTP/1.0 200 OK\r\nX-Content-Length:0\r\n\r\nhello",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n" + strings.Repeat("\x00long\xff", 10000),
+		"HTTP/1.0 200 OK\r\nX: " + strings.Repeat("y", 4070) + "\r\n\r\nhello",
+	} {
+		target := answering(t, text)
+		out, err := exec.Command(path, "-s", target.Addr().String(), "-p", strconv.Itoa(int(target.Port())), "-u", "/").CombinedOutput()
+		require.NoError(t, err)
+		assert.Equal(t, health.Result{Status: 200}, attempt(t, Config{}, get(target, health.URL{Digest: strings.TrimSpace(string(out))})), "%.80q %s", text, out)
 	}
 }
 
