@@ -98,6 +98,7 @@ demo                       -> api host link/netlab
 cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan chaos node/machine
 internal/house             ->
 internal/testrun           ->
+internal/browser           ->
 internal/fuzzall           ->
 internal/mutants           ->
 differential               -> oracle differential/stage
@@ -108,10 +109,8 @@ internal/differential      -> differential differential/uml
 
 // thirdParty: who may import a module from outside. Test files may import any.
 const thirdParty = `
-golang.org/x/sys                    notify track health/probe bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
-golang.org/x/net                    health/dialog link/afpacket link/steer host ipvsabi/seccomp
 golang.org/x/sys                    notify track health/probe bench bench/load bench/lab bench/traffic differential/stage differential/uml link/afpacket link/afxdp link/steer link/wrap link/tun link/internal/waiter link/internal/netns link/netnstest link/netlab scenario/netns host api demo ipvsabi/seccomp
-golang.org/x/net                    health/probe link/afpacket link/steer host ipvsabi/seccomp
+golang.org/x/net                    health/dialog link/afpacket link/steer host ipvsabi/seccomp
 github.com/vishvananda/netlink      bench/lab link/tun link/afpacket link/netnstest link/netlab scenario/netns host demo
 github.com/google/nftables          host
 github.com/google/pprof             bench/flame
