@@ -64,6 +64,7 @@ type Config struct {
 type Table struct {
 	Interfaces []Interface
 	locals     map[netip.Addr]struct{}
+	endings    [256]bool // the last bytes of locals
 	v4, v6     ranges
 }
 
@@ -88,6 +89,7 @@ func New(cfg Config) *Table {
 	}
 	routes := slices.Clone(cfg.Routes)
 	for a := range t.locals {
+		t.endings[lastByte(a)] = true
 		routes = append(routes, Route{Prefix: netip.PrefixFrom(a, a.BitLen()), Kind: Local, Src: a, Metric: -1})
 	}
 	t.v4, t.v6 = t.flatten(routes, true), t.flatten(routes, false)
@@ -97,10 +99,19 @@ func New(cfg Config) *Table {
 // Locals are the host's own addresses, in no order.
 func (t *Table) Locals() []netip.Addr { return slices.Collect(maps.Keys(t.locals)) }
 
-// IsLocal reports whether an interface of the host carries a.
+// IsLocal reports whether an interface of the host carries a. For nearly every
+// other address its last byte tells.
 func (t *Table) IsLocal(a netip.Addr) bool {
+	if !t.endings[lastByte(a)] {
+		return false
+	}
 	_, ok := t.locals[a]
 	return ok
+}
+
+func lastByte(a netip.Addr) uint8 {
+	b := a.As16()
+	return b[15]
 }
 
 // Lookup returns the hop for dst by the longest matching prefix.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -90,4 +91,20 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	tab := New(Config{Interfaces: []Interface{{MTU: 1500}}, Routes: []Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Kind: Unicast}}})
 	a := netip.MustParseAddr("10.0.0.1")
 	require.Zero(t, testing.AllocsPerRun(100, func() { tab.Lookup(a) }))
+}
+
+// Addresses that end as one of the host's are told from it.
+func TestIsLocalAmongAlike(t *testing.T) {
+	addr := netip.MustParseAddr
+	locals := []netip.Addr{addr("10.9.0.1"), addr("fd00::1"), addr("10.0.0.0"), addr("fd00::ff07")}
+	tab := New(Config{Locals: locals})
+	for _, prefix := range []string{"10.9.0.0/24", "10.0.0.0/24", "fd00::/120", "fd00::ff00/120", "::ffff:10.9.0.0/120"} {
+		a := netip.MustParsePrefix(prefix).Addr()
+		for range 256 {
+			require.Equal(t, slices.Contains(locals, a), tab.IsLocal(a), a)
+			a = a.Next()
+		}
+	}
+	require.False(t, tab.IsLocal(netip.Addr{}))
+	require.False(t, New(Config{}).IsLocal(netip.Addr{}))
 }
