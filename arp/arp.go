@@ -18,6 +18,7 @@ const (
 	lockTime       = time.Second      // a new MAC is not replaced sooner (arp(7), locktime)
 	maxTries       = 3
 	conflictPeriod = 5 * time.Second // between two reports about the same address
+	conflictGrace  = 2 * time.Second // what an election takes
 )
 
 // Local is what the cache asks about the director itself. Its methods must be
@@ -29,6 +30,8 @@ type Local interface {
 	// for it: what is Owned, and what the host itself carries. Another host
 	// that uses such an address is reported.
 	Claims(port int, addr netip.Addr) bool
+	// Elected reports whether directors have an election about who has addr.
+	Elected(addr netip.Addr) bool
 	// MAC is the link-layer address that the director gives for addr, an owned
 	// address or one that Source returned.
 	MAC(port int, addr netip.Addr) wire.MAC
@@ -50,7 +53,8 @@ type Sink interface {
 	// answer, for an ICMP error about it. The frame is the cache's: it must
 	// not be kept or sent.
 	Unreachable(f *wire.Frame)
-	// Conflict reports that another host claims an address of ours.
+	// Conflict reports that another host claims an address of ours. If it is
+	// elected who has that, the election is waited for.
 	Conflict(c Conflict)
 }
 
@@ -106,6 +110,8 @@ type Cache struct {
 	members    atomic.Pointer[membership]   // stack of IPv6 addresses whose groups we joined
 	queries    spacing                      // of MLD queries heard
 	conflicts  spacing                      // of conflicts reported
+	suspects   atomic.Pointer[suspicion]    // stack of conflicts that may be settled yet
+	asked      spacing                      // until when an answer settles one
 
 	counts [numCounters]atomic.Uint64
 }
@@ -153,20 +159,17 @@ func (c *Cache) Handle(now clock.Instant, f *wire.Frame, p *wire.Packet, out Sin
 	return c.handleND(now, f.Port, p, out)
 }
 
-// conflict counts and, not too often, reports a claim to an address of ours.
-func (c *Cache) conflict(now clock.Instant, port int, addr netip.Addr, mac wire.MAC, out Sink) {
-	c.count(Conflicts)
-	if c.spaced(&c.conflicts, now, port, addr, conflictPeriod) {
-		out.Conflict(Conflict{Port: port, Addr: addr, MAC: mac})
-	}
-}
-
 // spacing remembers, by hash of an address, when it may be acted upon again.
 type spacing [64]atomic.Int64
 
 // spaced reports whether the last time it did so for addr is a period ago.
 func (c *Cache) spaced(s *spacing, now clock.Instant, port int, addr netip.Addr, period time.Duration) bool {
-	open := &s[c.hash(port, addr)%uint64(len(s))]
+	open := c.opening(s, port, addr)
 	at := open.Load()
 	return int64(now) >= at && open.CompareAndSwap(at, int64(now.Add(period)))
+}
+
+// opening is when an address may be acted upon again.
+func (c *Cache) opening(s *spacing, port int, addr netip.Addr) *atomic.Int64 {
+	return &s[c.hash(port, addr)%uint64(len(s))]
 }

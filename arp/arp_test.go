@@ -35,15 +35,17 @@ const start = clock.Instant(time.Hour)
 
 // host is a Local that owns a set of addresses on port 0 and 1.
 type host struct {
-	owned map[netip.Addr]bool
-	bare  bool // no source addresses
+	owned   map[netip.Addr]bool
+	bare    bool // no source addresses
+	elected bool
 }
 
 func (h *host) Owned(port int, a netip.Addr) bool { return port < 2 && h.owned[a] }
 func (h *host) Claims(port int, a netip.Addr) bool {
 	return h.Owned(port, a) || a == hostVIP
 }
-func (h *host) Ours(m wire.MAC) bool { return m == ourMAC || m == otherMAC }
+func (h *host) Elected(netip.Addr) bool { return h.elected }
+func (h *host) Ours(m wire.MAC) bool    { return m == ourMAC || m == otherMAC }
 func (h *host) MAC(port int, _ netip.Addr) wire.MAC {
 	if port == 1 {
 		return otherMAC

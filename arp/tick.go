@@ -15,6 +15,7 @@ func (c *Cache) Tick(now clock.Instant, out Sink) clock.Instant {
 	}
 	if c.next.CompareAndSwap(due, int64(clock.Never)) {
 		c.announce(now, out)
+		c.verify(now, out)
 		c.wakeAt(c.sweep(now, out))
 	}
 	return clock.Instant(c.next.Load())

@@ -144,6 +144,12 @@ func (l local) Claims(_ int, addr netip.Addr) bool {
 	return l.d.snap.Load().Owned.Has(addr)
 }
 
+// Elected reports whether addr is VRRP's.
+func (l local) Elected(addr netip.Addr) bool {
+	_, elected := l.d.snap.Load().Stations.Get(addr)
+	return elected
+}
+
 // MAC is the address's virtual one, if it has one on that port, else the port's.
 func (l local) MAC(port int, addr netip.Addr) wire.MAC {
 	s := l.d.snap.Load()

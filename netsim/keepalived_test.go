@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"usvs/arp"
 	"usvs/netsim/http"
 )
 
@@ -161,6 +162,36 @@ func TestTheEndInOrder(t *testing.T) {
 	d.Run(5 * time.Second)
 	require.Equal(t, "a", d.master())
 }
+
+// A change of masters is no conflict about the address, though each hears the
+// other announce it; two masters that do not know of each other are.
+func TestConflictsOfAPair(t *testing.T) {
+	const warning = "another host answers for VIP vip=10.0.0.100"
+	d := newDuo(t, 5)
+	d.start(t)
+	for _, end := range []struct{ end, back func() }{
+		{d.a.Crash, d.a.Restart},
+		{d.a.StopKeepalived, func() { require.NoError(t, d.a.StartKeepalived(tutorial("MASTER", "150"))) }},
+		{func() { d.a.Pause(8 * time.Second) }, func() {}},
+	} {
+		end.end()
+		require.True(t, d.RunWhile(5*time.Second, func() bool { return !d.b.Port("eth0").has(addrPort("10.0.0.100:80").Addr()) }))
+		end.back()
+		require.True(t, d.RunWhile(20*time.Second, func() bool { return d.master() != "a" }))
+		d.Run(5 * time.Second)
+	}
+	require.Positive(t, conflicts(d.a)+conflicts(d.b), "they heard each other")
+	require.NotContains(t, d.LogText(), warning)
+
+	stranger := tutorial("MASTER", "150")
+	stranger.Text = strings.Replace(stranger.Text, "virtual_router_id 51", "virtual_router_id 52", 1)
+	require.NoError(t, d.b.Reload(stranger))
+	d.Run(10 * time.Second)
+	require.Equal(t, "both", d.master())
+	require.Contains(t, d.LogText(), "a: WARN "+warning)
+}
+
+func conflicts(d *Director) uint64 { return d.dir.Neighbours.Count(arp.Conflicts) }
 
 func TestALinkGoesDown(t *testing.T) {
 	d := newDuo(t, 5)
