@@ -97,7 +97,7 @@ func (n *node) warnOfInterfaces(conf *keepalived.Config) {
 	}
 	for _, i := range list {
 		if !slices.Contains(n.names, i.name) {
-			n.log.Warn("the director does not run on an interface that the configuration needs: restart it", "interface", i.name, "for", i.why)
+			n.log.Warn("the director forwards nothing on an interface that the configuration needs, though VRRP works there: restart usvs", "interface", i.name, "for", i.why)
 		}
 	}
 }
