@@ -173,6 +173,7 @@ type pkg struct {
 
 func packages(t *testing.T) []pkg {
 	t.Helper()
+	// Without the profile: packages that are compiled by it have other names.
 	cmd := exec.Command("go", "list", "-pgo=off", "-json=ImportPath,Imports,TestImports,XTestImports,GoFiles,Dir", "./...")
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "GOOS=linux")
