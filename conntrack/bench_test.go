@@ -136,6 +136,21 @@ func BenchmarkInsertExpire(b *testing.B) {
 	}
 }
 
+// BenchmarkInsertTimer has connections end by their timers alone.
+func BenchmarkInsertTimer(b *testing.B) {
+	t, all := filled(b, 100_000)
+	var c Conn
+	now := t0
+	for i := 0; b.Loop(); i++ {
+		now = now.Add(5 * time.Microsecond)
+		t.Insert(now, tcpSpec(1_000_000+i%2_000_000, all[i%16]), &c)
+		if i%64 == 0 {
+			t.Tick(now, 1024)
+		}
+	}
+	b.ReportMetric(float64(t.Len()), "entries")
+}
+
 // BenchmarkLife is a whole short connection: inserted, established, closed,
 // and ended by its timer.
 func BenchmarkLife(b *testing.B) {

@@ -4,8 +4,9 @@
 // It is lock-free throughout: lookup, insert, state change, removal, expiry
 // and growth use atomic words only. There is no mutex, no waiting for another
 // goroutine, no goroutine or channel of its own. A goroutine that stops at any
-// step whatever delays nobody; at most the one entry or timer record it holds
-// waits for it. Build with the tag parkpoints to have a test stop one at every
+// step whatever delays nobody; at most the one entry, line or timer record it
+// holds waits for it, or the bucket it splits, and with that the next doubling of a
+// shard. Build with the tag parkpoints to have a test stop one at every
 // step in turn.
 //
 // It reads no clock and draws no lots: time comes in as an argument, the hash
@@ -22,12 +23,18 @@
 //   - An entry's control word holds its generation, its life (dead, embryo,
 //     alive), its state and flags, and how many entries it controls. It changes
 //     by compare-and-swap only, so whoever makes an entry die has seen, in the
-//     same word, that it controls nobody, and does its accounting, once.
-//   - Entries of a shard form one split-ordered list (Shalev and Shavit, 2006)
-//     on Michael's algorithm (2002) with tagged links (list.go). A bucket is one
-//     word that is itself a node of the list. Growing doubles their number;
-//     buckets join the list when first used, one goroutine each, and while that
-//     one sleeps the others start from the bucket it was split from.
+//     same word, that it controls nobody, does its accounting, once, takes its
+//     word out of the index and frees it.
+//   - The index is lines of slots (line.go, shard.go). A bucket is one cache
+//     line of seven words and a link to lines it overflows into; a word is an
+//     entry's number and so much of its hash that another entry is rarely looked at
+//     in vain, and that buckets are split without looking at any. So a search reads
+//     a bucket and an entry, and decides nothing between the two.
+//   - Growing doubles a shard's buckets (split.go): the number first, then bucket
+//     by bucket what belongs to the new one is moved there, in place. One goroutine
+//     moves to a bucket; while it sleeps the others search both, the old one first,
+//     and what it moves is in the new one before it leaves the old (search.go). A
+//     search that finds nothing begins again if anything was doubled meanwhile.
 //   - Timers are records in a hierarchical wheel per shard (wheel.go). A packet
 //     only moves its entry's expiry; the record finds out when it fires. Work is
 //     proportional to what expires, not to the table. What several records will
@@ -37,8 +44,8 @@
 // protocol only, so that one entry serves both directions (ipvs.md 2.1).
 //
 // A packet of an established connection has a shorter way (probe.go): batches of
-// probes search side by side, follow the list without proving each step, and
-// trust an entry whose control word was the same before and after it was compared.
+// probes search side by side, and trust an entry whose control word was the same
+// before and after it was compared.
 //
 // # Hostile clients
 //
@@ -46,18 +53,30 @@
 // bucket. Connections of one client address and port do share a place; there
 // may be maxRun of them. The table as a whole has a limit, and Insert says Full
 // at either. One call does a bounded amount of work: a bucket's handful of
-// entries, at most maxRun of them, or Tick's budget.
+// entries, at most maxRun of them, the splitting of a few buckets, or Tick's
+// budget.
 //
 // # Invariants
 //
-//   - An entry's words other than next, ctl, ends, usage and timer change only
+//   - An entry's words other than ctl, ends, usage and timer change only
 //     between two generations, and so do the records that belong to it. A copy
-//     whose generation was the same before and after is consistent, if the entry
-//     was alive after.
-//   - An entry is alive only after it was linked. Its counts on real server and
-//     controlling template are taken before, and given back after its death.
-//   - Whoever unlinks an entry frees it. Only a marked entry is unlinked, only a
-//     dead one is marked, and both only while its predecessor is seen to lead to it.
+//     that began and ended while the entry was alive, in one generation, is
+//     consistent.
+//   - A word only hints at an entry; what the entry itself says, holds. A word may
+//     stand, for a while, where it does not belong or for an entry that was freed:
+//     somebody who sleeps will take it back. A living entry has a word where a
+//     search of its hash finds it.
+//   - Of two entries with one key at most one is alive (Insert). An embryo's word
+//     was put where it belongs, among as many buckets as there were after that,
+//     before it looked for others.
+//   - Only its owner or killer takes an unmarked word out, once. A marked copy is
+//     taken out by whoever made it, or along with the word.
+//   - Lines are put on a bucket and taken off beside the bucket only, by one swap
+//     of its meta word, which counts changes. One is taken off when all its slots
+//     are closed. A word that was put into a line counts if no line was put on or
+//     taken off meanwhile.
+//   - An entry's counts on real server and controlling template are taken before
+//     it lives, and given back after its death.
 //   - An expiry that was closed is never reopened, except for an entry that
 //     controls others; an entry is killed for its age only after closing.
 //   - A chunk is dropped only when all its entries are free, on the chunk's own
@@ -88,14 +107,15 @@
 //
 // # Memory
 //
-// Per connection: 68 bytes of entry with its link, 8 to 16 of bucket, 12 per
-// timer record, usually one, never more than maxRecords. That is 88 to 96 bytes,
-// or 400 MB for DefaultMaxEntries. An IPv6 address anywhere takes 68 more; a
+// Per connection: 68 bytes of entry with its link, 13 to 27 of bucket, 12 per
+// timer record, usually one, never more than maxRecords. That is 93 to 107 bytes,
+// or 430 MB for DefaultMaxEntries. An IPv6 address anywhere takes 68 more; a
 // mark, a controller, or a timeout that is odd or long 24 per entry of its chunk;
 // what a synchronisation master told 8, once there is one (sync.go).
 //
 // Everything is made in chunks when needed, or ahead of need if somebody calls
 // Prepare (prepare.go): that shows in nothing but in how long calls take, and up
 // to a tenth more memory. What is free is used again. Trim gives chunks back that
-// a flood has left empty (trim.go); buckets stay, in segments that double.
+// a flood has left empty (trim.go); buckets stay, in segments that double, but not
+// what they overflowed into.
 package conntrack

@@ -58,7 +58,6 @@ func (t *Table) specKey(n *Spec) key {
 	}
 	k.engine, k.data = engineNumber(n.PEName), n.PEData
 	k.hash = t.seed.hashData(k.hash, n.PEData)
-	k.order = entryOrder(k.hash)
 	return k
 }
 
@@ -82,35 +81,28 @@ func (k sipKey) hashData(client uint64, data []byte) uint64 {
 	return s.sum()
 }
 
-// compareEngine goes on where compare found an entry, the template i, equal to
-// a template's key: templates without an engine come first, then by engine and
-// data. What it reads may be torn; seek looks at the generation afterwards.
-func (t *Table) compareEngine(i uint32, gen uint64, e *entry, k *key) int {
-	if k.last {
-		return -1
-	}
-	if !meta(e.meta.Load()).has(metaSide) {
-		if k.engine == 0 {
-			return 0
-		}
-		return -1
+// sameEngine goes on where compare found an entry, the template i, equal to a
+// template's key: what an engine goes by must be the same, too.
+func (t *Table) sameEngine(i uint32, gen uint64, e *entry, k *key) bool {
+	if !meta(e.meta.Load()).has(metaSide) || k.engine == 0 {
+		return k.engine == 0 && !meta(e.meta.Load()).has(metaSide)
 	}
 	l := t.sides.linkOf(i)
 	if !l.of(gen) {
-		return 1
+		return false
 	}
 	r := t.sides.records.at(uint32(l & sideNumber))
 	if r == nil {
-		return 1
+		return false
 	}
 	head := r.head.Load()
-	if engine := uint8(head >> 16); engine != k.engine {
-		return int(engine) - int(k.engine)
+	if uint8(head>>16) != k.engine {
+		return false
 	}
 	var b [sideWords * 8]byte
 	n := int(uint8(head >> 8))
 	for w := 0; w*8 < n; w++ {
 		binary.LittleEndian.PutUint64(b[w*8:], r.data[w].Load())
 	}
-	return bytes.Compare(b[:n], k.data)
+	return bytes.Equal(b[:n], k.data)
 }

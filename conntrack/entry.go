@@ -13,7 +13,7 @@ import (
 // controller and a mark in kin. Which words may change when is among the
 // package's invariants.
 type entry struct {
-	next  atomic.Uint64 // link
+	hash  atomic.Uint64 // of its key
 	ctl   atomic.Uint64 // control
 	meta  atomic.Uint64 // meta
 	pair  atomic.Uint64 // virtual and client address, if IPv4
@@ -30,7 +30,7 @@ type control uint64
 const (
 	lifeMask control = 3
 	dead     control = 0
-	embryo   control = 1 // linked or about to be; whoever finds it makes it alive
+	embryo   control = 1 // about to live, unless somebody else with that key kills it
 	alive    control = 2
 
 	ctlInactive control = 1 << 2
@@ -71,16 +71,14 @@ func (r Ref) gen() uint64              { return r.word >> 32 }
 // IsZero reports whether r names no entry.
 func (r Ref) IsZero() bool { return r.word == 0 }
 
-// place is where an entry stands in its list, and what it leads to: the real
-// server's IPv4 address, or the number of the record with its IPv6 addresses,
-// 32; order 31; has kin 1.
+// place is what an entry leads to: the real server's IPv4 address, or the number
+// of the record with its IPv6 addresses, 32; has kin 1.
 type place uint64
 
 const placeKin place = 1
 
-func makePlace(order, real uint32) place { return place(real)<<32 | place(order&^1) }
-func (p place) order() uint32            { return uint32(p) | 1 }
-func (p place) real() uint32             { return uint32(p >> 32) } // or of which record
+func makePlace(real uint32) place { return place(real) << 32 }
+func (p place) real() uint32      { return uint32(p >> 32) } // or of which record
 
 // ExpiryUnit is how finely the ends of entries are told apart.
 const ExpiryUnit = tick
@@ -230,6 +228,16 @@ func (w *wide) store(client, virtual, real addr) {
 	w.virtual.lo.Store(virtual.lo)
 	w.real.hi.Store(real.hi)
 	w.real.lo.Store(real.lo)
+}
+
+// pair is that of e's virtual and client address, if they are of IPv4. It may be
+// torn, like addrs.
+func (t *Table) pair(e *entry, m meta) uint64 {
+	if !m.has(metaRealV6) {
+		return e.pair.Load()
+	}
+	client, virtual, _ := t.addrs(e, m)
+	return pairOf(virtual, client)
 }
 
 // addrs are e's addresses. They may be torn, and are of no use then: their

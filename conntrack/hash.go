@@ -49,13 +49,18 @@ func (s *sip) sum() uint64 {
 // as SipHash wants it, and keeps the families apart.
 func (k sipKey) hash(a addr, port uint16, proto uint8) uint64 {
 	if !a.v6 {
-		return k.hash4(7<<56 | uint64(proto)<<48 | uint64(port)<<32 | a.lo)
+		return k.hash4(last4(uint32(a.lo), port, proto))
 	}
 	s := k.start()
 	s.word(a.hi)
 	s.word(a.lo)
 	s.word(19<<56 | uint64(proto)<<16 | uint64(port))
 	return s.sum()
+}
+
+// last4 is the only word of IPv4's message.
+func last4(a uint32, port uint16, proto uint8) uint64 {
+	return 7<<56 | uint64(proto)<<48 | uint64(port)<<32 | uint64(a)
 }
 
 // hash4 is the hash of one word, the last: word and sum with the state in

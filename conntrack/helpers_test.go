@@ -51,6 +51,13 @@ func tcpSpec(n int, rs *ipvs.RealServer) *Spec {
 	}
 }
 
+// crowdSpec is one of many connections of one client and port.
+func crowdSpec(n, i int, rs *ipvs.RealServer) *Spec {
+	spec := tcpSpec(n, rs)
+	spec.Virtual = netip.AddrPortFrom(testVIP.Addr(), uint16(7000+i))
+	return spec
+}
+
 func templateSpec(n int, rs *ipvs.RealServer, timeout time.Duration) *Spec {
 	spec := tcpSpec(n, rs)
 	spec.Client, spec.Template, spec.Timeout = masked(spec.Client), true, timeout
@@ -129,6 +136,9 @@ func lost(t *Table) string {
 	if free, used := freeItems(t.wide), given(t.wide); free != used {
 		return fmt.Sprintf("%d of %d address records are free", free, used)
 	}
+	if free, used := freeItems(t.lines), given(t.lines)-attached(t); free != used {
+		return fmt.Sprintf("%d of %d lines are free", free, used)
+	}
 	if free, used := freeItems(t.sides.records), given(t.sides.records); free != used {
 		return fmt.Sprintf("%d of %d side records are free", free, used)
 	}
@@ -142,6 +152,18 @@ func lost(t *Table) string {
 		}
 	}
 	return ""
+}
+
+// attached counts the lines that buckets overflow into.
+func attached(t *Table) int {
+	n := 0
+	for i := range t.shards {
+		s := &t.shards[i]
+		for b := range s.size() {
+			n += len(chain(t, s, b)) - 1
+		}
+	}
+	return n
 }
 
 func freeItems[T any](p *pool[T]) int {
@@ -173,50 +195,76 @@ func given[T any](p *pool[T]) int {
 	return n
 }
 
-// checkLists verifies every shard's list: its order, that every entry alive is
-// in it once, and that every linked bucket is.
-func checkLists(tb testing.TB, t *Table) {
+// checkIndex verifies the index: that every entry alive has one word, where a
+// search finds it, and that there is no other word.
+func checkIndex(tb testing.TB, t *Table) {
 	tb.Helper()
-	living := 0
 	for i := range t.shards {
 		s := &t.shards[i]
-		last, before := uint32(0), living
-		seen := map[uint32]bool{0: true}
-		for l := s.slot(0).Load(); l&linkNumber != 0; {
-			n := uint32(l & linkNumber)
-			var order uint32
-			if n&bucketBit != 0 {
-				order = s.order(n &^ bucketBit)
-				seen[n&^bucketBit] = true
-				l = s.slot(n &^ bucketBit).Load()
-				if order <= last {
-					tb.Fatalf("shard %d: bucket %d out of order", i, n&^bucketBit)
-				}
-			} else {
-				e := t.entries.at(n)
-				order = place(e.place.Load()).order()
-				if order < last {
-					tb.Fatalf("shard %d: entry %d out of order", i, n)
-				}
-				if t.shardOf(e) != s {
-					tb.Fatalf("shard %d: entry %d is another's", i, n)
-				}
-				if control(e.ctl.Load()).life() == alive {
-					living++
-				}
-				l = e.next.Load()
+		living, x := 0, s.extent()
+		for b := range x.size() {
+			if b >= x.size()/2 && s.line(b).look()&lineSplitting != 0 {
+				tb.Fatalf("shard %d: bucket %d is being split for ever", i, b)
 			}
-			last = order
-		}
-		if n := int(s.count.Load()); n != living-before {
-			tb.Fatalf("shard %d: %d entries, %d counted", i, living-before, n)
-		}
-		for b := range s.size.Load() {
-			if g := s.segment(b).Load(); g != nil && linked(g.at(b).Load()) && !seen[b] {
-				tb.Fatalf("shard %d: bucket %d is not in the list", i, b)
+			for _, l := range chain(t, s, b) {
+				living += checkLine(tb, t, s, b, l)
 			}
+		}
+		if n := int(s.count.Load()); n != living {
+			tb.Fatalf("shard %d: %d entries, %d counted", i, living, n)
+		}
+		whole := x.size() / 2
+		for b := x.size() / 2; b < x.size(); b++ {
+			if b > 0 && !s.line(b).look().whole() {
+				whole--
+			}
+		}
+		if uint32(x) != whole {
+			tb.Fatalf("shard %d: %d buckets are whole, %d counted", i, whole, uint32(x))
 		}
 	}
+}
+
+// chain is the lines of bucket b.
+func chain(t *Table, s *shard, b uint32) []*line {
+	all := []*line{s.line(b)}
+	for n := all[0].look().next(); n != 0; n = all[len(all)-1].look().next() {
+		all = append(all, t.lines.at(n))
+	}
+	return all
+}
+
+// checkLine verifies a line of bucket b, and returns how many words it has.
+func checkLine(tb testing.TB, t *Table, s *shard, b uint32, l *line) (words int) {
+	tb.Helper()
+	for i := range l.slot {
+		w := l.slot[i].Load()
+		if w == 0 {
+			continue
+		}
+		words++
+		n := uint32(w & wordNumber)
+		e := t.entries.at(n)
+		switch {
+		case w&wordTaken == 0 || w&wordMoving != 0:
+			tb.Fatalf("bucket %d: word %x", b, w)
+		case e == nil || control(e.ctl.Load()).life() != alive:
+			tb.Fatalf("bucket %d: entry %d does not live", b, n)
+		case makeWord(e.hash.Load(), n) != w || t.shardOf(e) != s:
+			tb.Fatalf("bucket %d: word %x is not that of entry %d, %x", b, w, n, e.hash.Load())
+		}
+		found := 0
+		q := t.search(s, e.hash.Load())
+		for i := q.next(); i != 0; i = q.next() {
+			if i == n {
+				found++
+			}
+		}
+		if found != 1 {
+			tb.Fatalf("bucket %d: entry %d is found %d times", b, n, found)
+		}
+	}
+	return words
 }
 
 // masked is a template's client: any port.

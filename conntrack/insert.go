@@ -8,24 +8,35 @@ import (
 	"usvs/ipvs"
 )
 
+const (
+	// insertTries bounds how often those who insert the same key at the same time
+	// may send each other back,
+	insertTries = 256
+	// and patience how often in a row one may do so who does not get on.
+	patience = 16
+)
+
 // Insert puts a new connection or template into the table and copies it to c.
 // If there is a live one with that key already, c is that one.
+//
+// Two with one key cannot both live: each stands in the index before it looks
+// for others, so that whoever comes later sees the other. One that lives wins. Of
+// two that do not yet, the one with the higher number makes way, or is killed; but
+// one for which others have made way again and again, because it sleeps, is killed
+// by them.
 func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
 	k := t.specKey(n)
 	s := t.shard(k.hash)
-	from := t.bucket(s, k.hash)
 	i := uint32(0) // the entry, once it was built
-	for {
-		w := walk{t: t, s: s}
-		if w.seek(from, &k) {
-			if t.occupied(now, &w, c) {
-				t.discard(s, i, n)
-				return Exists
-			}
-			continue
+	var w waiting
+	for range insertTries {
+		found, run := t.present(now, s, &k, c)
+		if found {
+			t.discard(s, i, n)
+			return Exists
 		}
 		if i == 0 {
-			if !n.Template && w.crowded(&k) {
+			if !n.Template && run >= maxRun {
 				return Full
 			}
 			var r Result
@@ -33,35 +44,153 @@ func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
 				return r
 			}
 		}
-		e := t.entries.at(i)
-		ctl := control(e.ctl.Load())
-		t.read(i, e, ctl.gen(), c) // now: as soon as it is linked, others may end it
-		e.next.Store(relink(e.next.Load(), uint32(w.link&linkNumber)))
-		step("insert: link")
-		if w.prev.CompareAndSwap(w.link, relink(w.link, i)) {
-			t.publish(now, i, ctl)
-			s.grow()
-			if n.First != EventNone && established(n.Protocol, ctl.state()) {
+		switch t.enter(now, s, i, &k, c, &w) {
+		case entered:
+			t.grow(s)
+			if n.First != EventNone && established(n.Protocol, c.State) {
 				t.assure(n.Control)
 			}
 			return Inserted
+		case noRoom:
+			t.discard(s, i, n)
+			return Full
+		}
+	}
+	t.discard(s, i, n)
+	return Full
+}
+
+// present reports whether there is an entry with that key, and copies it to c.
+// One whose time is over makes way. If there is none, run is how many have the
+// same hash.
+func (t *Table) present(now clock.Instant, s *shard, k *key, c *Conn) (found bool, run int) {
+	if _, none := t.guess(s, k.hash); none {
+		return false, 0
+	}
+again:
+	q := t.search(s, k.hash)
+	for i := q.next(); i != 0; i = q.next() {
+		run++
+		e, ctl := t.match(i, k)
+		if e == nil {
+			continue
+		}
+		switch t.take(now, i, e, ctl, c) {
+		case taken:
+			return true, 0
+		case expired:
+			t.lapse(now, i, ctl.gen())
+		}
+		run = 0
+		goto again
+	}
+	if !q.complete() {
+		run = 0
+		goto again
+	}
+	return false, run
+}
+
+// How an entry's entering the table ended.
+type entrance uint8
+
+const (
+	entered entrance = iota
+	noRoom
+	sentBack // by somebody else with that key, or because the table doubled
+)
+
+// enter puts an entry that was built into the index and makes it alive.
+func (t *Table) enter(now clock.Instant, s *shard, i uint32, k *key, c *Conn, wait *waiting) entrance {
+	e, w := t.entries.at(i), makeWord(k.hash, i)
+	was := control(e.ctl.Load())
+	begin := was.living(embryo)
+	if begin != was { // it was killed
+		e.ctl.Store(uint64(begin))
+	}
+	size := s.size()
+	b := s.bucketOf(k.hash, size)
+	t.split(s, b)
+	slot := t.claim(s, s.line(b), w)
+	if slot == nil {
+		return noRoom
+	}
+	step("insert: claimed")
+	if s.size() != size || t.rivaled(s, size, i, k, wait) {
+		t.unclaim(s, slot, w)
+		return sentBack
+	}
+	t.read(i, e, begin.gen(), c) // now: as soon as it lives, others may end it
+	step("insert: live")
+	if !e.ctl.CompareAndSwap(uint64(begin), uint64(begin.living(alive))) {
+		t.unclaim(s, slot, w)
+		return sentBack
+	}
+	step("insert: count")
+	s.count.Add(1)
+	t.arm(now, i)
+	return entered
+}
+
+// rivaled reports whether i has to make way for another entry with that key, and
+// kills those that are about to live and need not be made way for.
+func (t *Table) rivaled(s *shard, size, i uint32, k *key, wait *waiting) bool {
+	l := s.line(s.bucketOf(k.hash, size))
+	if several := l.several(makeWord(k.hash, 0)); !several && s.size() == size {
+		return false // only i itself
+	}
+	for {
+		q := t.search(s, k.hash)
+		for n := q.next(); n != 0; n = q.next() {
+			if n != i && t.rival(i, n, k, wait) {
+				return true
+			}
+		}
+		if q.complete() {
+			return false
 		}
 	}
 }
 
-// occupied reports whether the entry found in the place of a new one lives on,
-// and copies it to c. One whose time is over makes way.
-func (t *Table) occupied(now clock.Instant, w *walk, c *Conn) bool {
-	switch t.take(now, w, c) {
-	case taken:
-		return true
-	case expired:
-		t.lapse(now, w.current(), w.ctl.gen())
+// rival reports whether i has to make way for entry n, and kills that if it is
+// about to live and need not be made way for.
+func (t *Table) rival(i, n uint32, k *key, wait *waiting) bool {
+	for {
+		e := t.entries.at(n)
+		if e == nil {
+			return false
+		}
+		ctl := control(e.ctl.Load())
+		step("insert: rival")
+		if ctl.life() == dead || ctl.has(ctlInvalid) || !t.same(n, ctl.gen(), e, k) {
+			return false
+		}
+		switch step("insert: kill"); {
+		case control(e.ctl.Load()) != ctl:
+		case ctl.life() == alive, n < i && wait.on(n):
+			return true
+		case e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(dead))):
+			return false
+		}
 	}
-	return false
 }
 
-// build makes an entry that is not in the list yet, with everything it counts
+// waiting is for which entry an insertion made way last, and how often in a row.
+type waiting struct {
+	entry uint32
+	times int
+}
+
+// on reports whether there is patience to make way for entry n once more.
+func (w *waiting) on(n uint32) bool {
+	if w.entry != n {
+		w.entry, w.times = n, 0
+	}
+	w.times++
+	return w.times <= patience
+}
+
+// build makes an entry that is not in the index yet, with everything it counts
 // on: its real server's count and its controller's.
 func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Result) {
 	i := t.entries.get(s.id)
@@ -90,7 +219,8 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	}
 	e.meta.Store(uint64(m))
 	e.pair.Store(pairOf(k.virtual, k.client))
-	e.place.Store(uint64(makePlace(k.order, real) | t.relate(i, n)))
+	e.hash.Store(k.hash)
+	e.place.Store(uint64(makePlace(real) | t.relate(i, n)))
 	e.usage.Store(uint64(makeUsage(gen, n.server(), packets)))
 	e.ends.Store(uint64(t.expiryAfter(i, gen, now, timeout)))
 	if !n.replaces {
@@ -155,23 +285,7 @@ func (t *Table) relate(i uint32, n *Spec) place {
 	return placeKin
 }
 
-// publish makes an entry that is in the list alive and sees to its timer. Any
-// goroutine that finds an embryo may do so, in case its maker sleeps.
-func (t *Table) publish(now clock.Instant, i uint32, ctl control) {
-	e := t.entries.at(i)
-	if e == nil {
-		return // it has ended, and its chunk was given back
-	}
-	s := t.shardOf(e) // now: once alive it may end, and be another shard's
-	step("insert: publish")
-	if e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(alive))) {
-		step("insert: count")
-		s.count.Add(1)
-	}
-	t.arm(now, i)
-}
-
-// discard undoes build for an entry that did not get into the list.
+// discard undoes build for an entry that did not get into the table.
 func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	if i == 0 {
 		return
@@ -190,7 +304,8 @@ func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	t.free(s.id, i)
 }
 
-// free gives an entry that is dead and in no list back, with what belongs to it.
+// free gives an entry that is dead and not in the index back, with what belongs
+// to it.
 func (t *Table) free(shard, i uint32) {
 	e := t.entries.at(i)
 	m := meta(e.meta.Load())

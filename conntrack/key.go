@@ -3,7 +3,6 @@ package conntrack
 import (
 	"cmp"
 	"encoding/binary"
-	"math/bits"
 	"net/netip"
 
 	"usvs/ipvs"
@@ -17,8 +16,7 @@ type addr struct {
 
 func pack(a netip.Addr) addr {
 	if a.Is4() {
-		b := a.As4()
-		return addr{lo: uint64(binary.BigEndian.Uint32(b[:]))}
+		return addr{lo: uint64(word4(a))}
 	}
 	b := a.As16()
 	return addr{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), true}
@@ -26,14 +24,22 @@ func pack(a netip.Addr) addr {
 
 func (a addr) unpack() netip.Addr {
 	if !a.v6 {
-		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], uint32(a.lo))
-		return netip.AddrFrom4(b)
+		return addr4(uint32(a.lo))
 	}
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], a.hi)
 	binary.BigEndian.PutUint64(b[8:], a.lo)
 	return netip.AddrFrom16(b)
+}
+
+// word4 is an IPv4 address as a number, addr4 the reverse.
+func word4(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func addr4(w uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(w >> 24), byte(w >> 16), byte(w >> 8), byte(w)})
 }
 
 // meta is the word of an entry that holds its small constants:
@@ -59,19 +65,15 @@ func (m meta) method() ipvs.ForwardMethod { return ipvs.ForwardMethod(m >> 17 & 
 func (m meta) realPort() uint16           { return uint16(m) }
 func (m meta) has(flag meta) bool         { return m&flag != 0 }
 
-// key is what identifies an entry. Keys are ordered by order first, half of the
-// hash reversed, so that the entries of a bucket stand together and doubling
-// the buckets splits each in two (Shalev and Shavit).
+// key is what identifies an entry.
 type key struct {
 	hash            uint64
-	order           uint32
 	client, virtual addr
 	meta            meta // the key's part only
 
 	// Of a persistence engine's template.
 	engine uint8
 	data   []byte
-	last   bool // stands behind all templates of that place
 }
 
 func (t *Table) key(proto ipvs.Protocol, client, virtual netip.AddrPort, template bool) key {
@@ -87,15 +89,10 @@ func (t *Table) key(proto ipvs.Protocol, client, virtual netip.AddrPort, templat
 		m |= metaTemplate
 	}
 	h := t.seed.hash(c, client.Port(), uint8(proto))
-	return key{hash: h, order: entryOrder(h), client: c, virtual: v, meta: m}
+	return key{hash: h, client: c, virtual: v, meta: m}
 }
 
-// An entry's order is odd, a bucket's even, so a bucket comes
-// before the entries it leads to.
-func entryOrder(hash uint64) uint32 { return bits.Reverse32(uint32(hash)) | 1 }
-func hashOf(order uint32) uint64    { return uint64(bits.Reverse32(order)) } // as far as it matters
-
-// compare orders an entry against a key of the same order word.
+// compare orders an entry against a key.
 func (t *Table) compare(e *entry, k *key) int {
 	m := meta(e.meta.Load())
 	if m>>metaKeyShift == k.meta>>metaKeyShift && !m.has(metaWide) && e.pair.Load() == pairOf(k.virtual, k.client) {
@@ -115,4 +112,12 @@ func (t *Table) compare(e *entry, k *key) int {
 		return c
 	}
 	return cmp.Compare(client.hi, k.client.hi)
+}
+
+// precedes reports whether the key of a comes before that of b.
+func (t *Table) precedes(a, b *entry) bool {
+	m := meta(a.meta.Load())
+	k := key{meta: m}
+	k.client, k.virtual, _ = t.addrs(a, m)
+	return t.compare(b, &k) > 0
 }

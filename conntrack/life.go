@@ -193,19 +193,14 @@ func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
 }
 
 // kill makes an entry that was ctl, alive and controlling nobody, die. Only
-// one caller succeeds; it gives back what the entry counted on and takes it
-// out of the list.
+// one caller succeeds; it gives back what the entry counted on, takes it out of
+// the index and frees it.
 func (t *Table) kill(i uint32, e *entry, ctl control) bool { return t.remove(i, e, ctl, false) }
 
 // remove is kill, but the count of an entry that was replaced stays.
 func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
-	// What is needed later is read now: afterwards the entry may be another.
-	p, m := place(e.place.Load()), meta(e.meta.Load())
-	k := key{hash: hashOf(p.order()), order: p.order(), meta: m, last: m.has(metaSide)}
-	k.client, k.virtual, _ = t.addrs(e, m)
-	server := usage(e.usage.Load()).server()
-	controller := t.controllerOf(i, p)
-	s := t.shard(k.hash)
+	hash := e.hash.Load()
+	s := t.shard(hash)
 	step("kill: die")
 	if !e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(dead))) {
 		return false
@@ -214,14 +209,14 @@ func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
 	s.count.Add(-1)
 	step("kill: unbind")
 	if !replaced {
-		unbind(t.servers.Get(server), ctl.has(ctlTemplate), !ctl.has(ctlInactive))
+		unbind(t.servers.Get(usage(e.usage.Load()).server()), ctl.has(ctlTemplate), !ctl.has(ctlInactive))
 	}
 	if ctl.has(ctlNoCPort) {
 		t.noCPort.Add(-1)
 	}
-	t.release(controller)
-	w := walk{t: t, s: s}
-	w.seek(t.bucket(s, k.hash), &k) // unlinks what is dead
+	t.release(t.controllerOf(i, place(e.place.Load())))
+	t.clear(s, makeWord(hash, i))
+	t.free(s.id, i)
 	return true
 }
 

@@ -197,7 +197,7 @@ func TestModel(t *testing.T) {
 			for d.ops = range 4000 {
 				d.step()
 			}
-			checkLists(t, d.table)
+			checkIndex(t, d.table)
 			checkEmpty(t, d.table, d.now, d.servers)
 		})
 	}
@@ -211,7 +211,7 @@ func FuzzModel(f *testing.F) {
 		for d.ops = range int(ops % 1000) {
 			d.step()
 		}
-		checkLists(t, d.table)
+		checkIndex(t, d.table)
 		checkEmpty(t, d.table, d.now, d.servers)
 	})
 }

@@ -35,7 +35,7 @@ func TestOracle(t *testing.T) {
 			p := newPlayer(t)
 			p.play(file)
 			require.NotZero(t, p.listings)
-			checkLists(t, p.table)
+			checkIndex(t, p.table)
 		})
 	}
 }

@@ -44,6 +44,9 @@ func (t *Table) Prepare(provide func([]byte)) {
 	if t.wide.turned.Load() > 0 { // IPv6 is not everywhere
 		t.wide.prepare(provide)
 	}
+	if t.lines.turned.Load() > 0 {
+		t.lines.prepare(provide)
+	}
 	t.prepareBuckets(provide)
 }
 
@@ -108,7 +111,7 @@ func (p *pool[T]) chunk() *chunk[T] {
 func (t *Table) prepareBuckets(provide func([]byte)) {
 	for i := range t.shards {
 		s := &t.shards[i]
-		if n := s.size.Load(); s.count.Load() > int64(n/2+n/4) && s.lacks(n) {
+		if n := s.size(); s.count.Load() > perLine*int64(n/2+n/4) && s.lacks(n) {
 			t.addSegments(n, provide)
 		}
 	}
@@ -116,7 +119,7 @@ func (t *Table) prepareBuckets(provide func([]byte)) {
 
 // lacks reports whether the shard, which has n buckets, has no place for more.
 func (s *shard) lacks(n uint32) bool {
-	return n < s.max && s.size.Load() == n && s.segment(n).Load() == nil
+	return n < s.max && s.size() == n && s.segment(n).Load() == nil
 }
 
 // addSegments makes those of all shards that lack one after their n buckets, as

@@ -53,7 +53,7 @@ func TestPrepare(t *testing.T) {
 	calls := p.calls
 	table.Prepare(p.provide)
 	require.Equal(t, calls, p.calls, "all is ready")
-	checkLists(t, table)
+	checkIndex(t, table)
 
 	table.OnGrowth(nil)
 	told = 0
@@ -72,18 +72,18 @@ func TestPrepare(t *testing.T) {
 func TestPrepareSegments(t *testing.T) {
 	reg, all := servers(1, ipvs.DirectRoute)
 	table := New(Config{Seed: 1, Servers: reg})
-	flood(t, table, all[0], t0, 0, firstBuckets*9/10)
+	flood(t, table, all[0], t0, 0, perLine*firstBuckets*9/10)
 	p := &provider{tb: t}
 	table.prepareBuckets(p.provide)
 	require.Equal(t, 1, p.calls)
-	require.Equal(t, firstBuckets*8, p.bytes)
+	require.Equal(t, firstBuckets*64, p.bytes)
 	for i := range table.shards {
 		s := &table.shards[i]
-		require.Len(t, *s.segment(s.size.Load()).Load(), int(s.size.Load()))
+		require.Len(t, *s.segment(s.size()).Load(), int(s.size()))
 	}
-	flood(t, table, all[0], t0, 100_000, firstBuckets)
+	flood(t, table, all[0], t0, 100_000, perLine*firstBuckets)
 	require.GreaterOrEqual(t, table.Buckets(), 2*firstBuckets)
-	checkLists(t, table)
+	checkIndex(t, table)
 }
 
 // TestPrepareChangesNothing: the same entries get the same numbers in the same
@@ -125,6 +125,6 @@ func TestPrepareConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	require.Equal(t, 6*chunkSize, table.Len())
-	checkLists(t, table)
+	checkIndex(t, table)
 	checkEmpty(t, table, t0, all)
 }

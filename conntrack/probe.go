@@ -19,12 +19,16 @@ import (
 
 // Probe is one packet's search. A zero Probe can be aimed; one that was, again.
 type Probe struct {
-	key
-	peer  addr // DirOut: the server's address
-	port  uint16
-	dir   Dir
-	open  bool // the bucket is in the list; first is its word, or else its parent's
-	first link // where that led when it was touched
+	hash   uint64
+	meta   meta   // of the key as far as it is known
+	pair   uint64 // IPv4: the service's or server's address, and the client's
+	bucket *line
+	entry  *entry // that it most likely meets, when it was touched; nil: none
+	number uint32 // of that
+	port   uint16 // DirOut: the server's
+	dir    Dir
+	client addr // IPv6
+	peer   addr // IPv6: the service's or server's
 }
 
 // Words is an address in two words, as it stands in a header; one of IPv4 is
@@ -47,88 +51,71 @@ type Hot struct {
 
 // AimIn4 aims at the connection of an IPv4 packet from client to virtual.
 func (t *Table) AimIn4(p *Probe, proto uint8, client, virtual uint32, clientPort, virtualPort uint16) {
-	t.aim(p, DirIn, proto, addr{lo: uint64(client)}, addr{lo: uint64(virtual)}, clientPort, virtualPort)
+	p.meta, p.dir = meta(clientPort)<<48|meta(virtualPort)<<32|meta(proto)<<24, DirIn
+	t.aim4(p, proto, client, virtual, clientPort)
 }
 
 // AimIn6 is AimIn4 for IPv6.
 func (t *Table) AimIn6(p *Probe, proto uint8, client, virtual Words, clientPort, virtualPort uint16) {
-	t.aim(p, DirIn, proto, addr{client.Hi, client.Lo, true}, addr{virtual.Hi, virtual.Lo, true}, clientPort, virtualPort)
+	p.meta, p.dir = meta(clientPort)<<48|meta(virtualPort)<<32|meta(proto)<<24|metaVirtV6, DirIn
+	t.aim(p, proto, addr{client.Hi, client.Lo, true}, addr{virtual.Hi, virtual.Lo, true}, clientPort)
 }
 
 // AimOut4 aims at the connection of an IPv4 packet from server to client.
 func (t *Table) AimOut4(p *Probe, proto uint8, server, client uint32, serverPort, clientPort uint16) {
-	t.aim(p, DirOut, proto, addr{lo: uint64(client)}, addr{lo: uint64(server)}, clientPort, serverPort)
+	p.meta, p.dir, p.port = meta(clientPort)<<48|meta(proto)<<24, DirOut, serverPort
+	t.aim4(p, proto, client, server, clientPort)
 }
 
 // AimOut6 is AimOut4 for IPv6.
 func (t *Table) AimOut6(p *Probe, proto uint8, server, client Words, serverPort, clientPort uint16) {
-	t.aim(p, DirOut, proto, addr{client.Hi, client.Lo, true}, addr{server.Hi, server.Lo, true}, clientPort, serverPort)
+	p.meta, p.dir, p.port = meta(clientPort)<<48|meta(proto)<<24, DirOut, serverPort
+	t.aim(p, proto, addr{client.Hi, client.Lo, true}, addr{server.Hi, server.Lo, true}, clientPort)
 }
 
-func (t *Table) aim(p *Probe, dir Dir, proto uint8, client, peer addr, clientPort, peerPort uint16) {
+func (t *Table) aim4(p *Probe, proto uint8, client, peer uint32, clientPort uint16) {
+	p.hash = t.seed.hash4(last4(client, clientPort, proto))
+	p.pair = uint64(peer)<<32 | uint64(client)
+	p.bucket = t.shard(p.hash).bucket(p.hash)
+	p.entry = nil
+}
+
+// aim is aim4 for addresses of any kind.
+func (t *Table) aim(p *Probe, proto uint8, client, peer addr, clientPort uint16) {
 	p.hash = t.seed.hash(client, clientPort, proto)
-	p.order = entryOrder(p.hash)
 	p.client, p.peer = client, peer
-	p.port, p.dir = peerPort, dir
-	p.meta = meta(clientPort)<<48 | meta(proto)<<24
+	p.pair = pairOf(peer, client)
 	if client.v6 {
 		p.meta |= metaClientV6
 	}
-	if dir == DirIn {
-		p.virtual = peer
-		p.meta |= meta(peerPort) << 32
-		if peer.v6 {
-			p.meta |= metaVirtV6
-		}
-	}
-	p.open, p.first = false, 0
+	p.bucket = t.shard(p.hash).bucket(p.hash)
+	p.entry = nil
 }
 
-// Touch begins the searches of probes that were aimed. No search waits for
-// another's memory: Touch decides nothing by what it reads, so that the processor
-// need not guess either.
+// Touch begins the searches of probes that were aimed: it looks at all their
+// buckets, and then at the entries that these most likely lead to. No search waits
+// for another's memory: Touch decides nothing by what it reads, so that the
+// processor need not guess, and where it waits it does nothing else, so that many
+// waits fit into what the processor looks ahead.
 func (t *Table) Touch(probes []Probe) {
 	for i := range probes {
-		p := &probes[i]
-		s := t.shard(p.hash)
-		b := s.bucketOf(p.hash)
-		if g := s.segment(b).Load(); g != nil {
-			p.first = g.at(b).Load()
-		}
-		if p.open = linked(p.first); !p.open {
-			p.first = s.peekParent(b)
-		}
+		probes[i].bucket.look()
 	}
-	for range touchedHops {
-		t.hop(probes)
-	}
-}
-
-// hop looks at the entries that searches have come to, and passes those that
-// stand before the one that is sought. The next ones are looked at in the next
-// round.
-func (t *Table) hop(probes []Probe) {
 	for i := range probes {
 		p := &probes[i]
-		n := uint32(p.first & linkNumber)
-		if n == 0 || n&bucketBit != 0 {
-			continue
+		n := p.bucket.pick(makeWord(p.hash, 0))
+		if n > wordNumber {
+			n = 0
 		}
-		e := t.entries.at(n)
-		if e == nil {
-			continue
+		p.number = uint32(n)
+		p.entry = t.entries.at(uint32(n))
+	}
+	for i := range probes {
+		if e := probes[i].entry; e != nil {
+			e.ctl.Load()
 		}
-		first, next := p.first, e.next.Load()
-		if place(e.place.Load()).order() < p.order {
-			first = next
-		}
-		p.first = first
 	}
 }
-
-// touchedHops is how many entries of a bucket Touch looks at: among as many
-// connections as buckets, all but one in 40 stand there.
-const touchedHops = 3
 
 // TouchFree begins to read the free entries and timer records that new
 // connections would get where probes aim. Like Touch it is of use to many at
@@ -159,77 +146,84 @@ func (p *pool[T]) touchFree(shard uint32, last *uint32) uint32 {
 	return *last
 }
 
-// peekParent reads the word from which the opening of bucket b will begin, most
-// likely.
-func (s *shard) peekParent(b uint32) link {
-	if b == 0 {
-		return 0
-	}
-	if g := s.segment(parent(b)).Load(); g != nil {
-		return g.at(parent(b)).Load()
-	}
-	return 0
-}
-
-// maxHops bounds how many entries Hit passes before it leaves the search to
-// others.
-const maxHops = 32
-
-// find returns the entry a probe meets. That its control word was the same
-// before and after it was compared proves that it was in the table, however
-// the search got there.
+// find returns the entry a probe meets.
 func (t *Table) find(p *Probe) (uint32, *entry, control) {
-	l := p.first
-	if !p.open {
+	if p.entry != nil && p.number != 0 && (p.dir == DirIn || !p.bucket.several(makeWord(p.hash, 0))) {
+		if ctl, ok := t.meet(p.entry, p); ok {
+			return p.number, p.entry, ctl
+		}
+	}
+	if p.number == 0 && p.bucket.alone() {
 		return 0, nil, 0
 	}
-	for range maxHops {
-		n := uint32(l & linkNumber)
-		if n == 0 || n&bucketBit != 0 {
-			break
+	q := t.search(t.shard(p.hash), p.hash)
+	return t.first(0, &q, p)
+}
+
+// first is the entry that a packet meets. Of several that one from a server might
+// be for, it is that which the order of their keys puts first.
+func (t *Table) first(now clock.Instant, q *search, p *Probe) (i uint32, e *entry, ctl control) {
+	for n := q.next(); n != 0; n = q.next() {
+		other := t.entries.at(n)
+		if other == nil {
+			continue
 		}
-		e := t.entries.at(n)
-		if e == nil {
-			break
+		octl, ok := t.meet(other, p)
+		if ok && !other.over(now, octl) && (e == nil || n != i && t.precedes(other, e)) {
+			i, e, ctl = n, other, octl
 		}
-		order := place(e.place.Load()).order()
-		if order > p.order {
-			break
-		}
-		if order == p.order {
-			ctl := control(e.ctl.Load())
-			step("probe: compare")
-			if t.meets(e, p) {
-				return n, e, ctl
-			}
-		}
-		l = e.next.Load()
 	}
-	return 0, nil, 0
+	return i, e, ctl
+}
+
+// meet reports whether an entry lives and the packet is its own. That its control
+// word was the same before and after it was compared proves that it was in the
+// table, however the search got there.
+func (t *Table) meet(e *entry, p *Probe) (control, bool) {
+	ctl := control(e.ctl.Load())
+	step("probe: compare")
+	if ctl.life() != alive || !t.meets(e, p) {
+		return 0, false
+	}
+	now := control(e.ctl.Load())
+	return now, now.is(ctl.gen())
 }
 
 // meets reports whether the packet is the entry's.
 func (t *Table) meets(e *entry, p *Probe) bool {
-	if p.dir == DirOut {
-		return t.answers(e, p)
+	m := meta(e.meta.Load())
+	switch {
+	case p.dir == DirOut:
+		return t.answers(e, m, p)
+	case (m^p.meta)>>metaKeyShift != 0:
+		return false
+	case m&(metaClientV6|metaVirtV6) == 0:
+		return t.pair(e, m) == p.pair
 	}
-	return t.compare(e, &p.key) == 0
+	client, virtual, _ := t.addrs(e, m)
+	return client == p.client && virtual == p.peer
 }
 
 // answers reports whether the packet, from a server to the entry's client, is
 // the entry's: the server is known by its own address under Masquerade and by
 // the virtual one otherwise (ipvs.md 2.2).
-func (t *Table) answers(e *entry, p *Probe) bool {
-	m := meta(e.meta.Load())
-	if m.clientPort() != p.meta.clientPort() || m.has(metaTemplate) ||
-		m.protocol() != p.meta.protocol() || m.has(metaClientV6) != p.client.v6 {
+func (t *Table) answers(e *entry, m meta, p *Probe) bool {
+	const client = 0xffff<<48 | 0xff<<24 | metaClientV6 | metaTemplate
+	if (m^p.meta)&client != 0 {
 		return false
 	}
-	client, virtual, real := t.addrs(e, m)
+	from, virtual, real := t.addrs(e, m)
+	at, port := virtual, m.virtualPort()
 	if m.method() == ipvs.Masquerade {
-		return client == p.client && m.realPort() == p.port && real == p.peer
+		at, port = real, m.realPort()
 	}
-	return client == p.client && m.virtualPort() == p.port && virtual == p.peer
+	if port != p.port || at.v6 != from.v6 {
+		return false
+	}
+	if from.v6 {
+		return from == p.client && at == p.peer
+	}
+	return pairOf(at, from) == p.pair
 }
 
 // Hit counts a packet of an established connection, gives the connection its
@@ -239,7 +233,7 @@ func (t *Table) answers(e *entry, p *Probe) bool {
 // controls others, has a helper, or its client's port is not known yet.
 func (t *Table) Hit(now clock.Instant, p *Probe, ev Event, h *Hot) bool {
 	i, e, ctl := t.find(p)
-	if e == nil || ctl.life() != alive || ctl.controls() || ctl.has(ctlNoCPort) {
+	if e == nil || ctl.controls() || ctl.has(ctlNoCPort) {
 		return false
 	}
 	m := meta(e.meta.Load())

@@ -93,7 +93,7 @@ func TestEngineTemplates(t *testing.T) {
 	require.Equal(t, Inserted, table.Insert(t0, callSpec(1, "ab", all[0]), &c))
 	require.True(t, table.Expire(t0, c.Ref))
 	require.False(t, table.FindTemplate(t0, callSpec(1, "ab", all[0]), &c))
-	checkLists(t, table)
+	checkIndex(t, table)
 	checkEmpty(t, table, at(time.Hour), all)
 }
 
@@ -137,7 +137,7 @@ func TestEngineModel(t *testing.T) {
 			delete(model, k)
 		}
 	}
-	checkLists(t, table)
+	checkIndex(t, table)
 	checkEmpty(t, table, at(time.Hour), all)
 }
 
@@ -381,7 +381,7 @@ func TestSideStress(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	checkLists(t, table)
+	checkIndex(t, table)
 	checkEmpty(t, table, at(time.Hour), all)
 	require.Zero(t, table.noCPort.Load())
 }

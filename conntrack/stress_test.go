@@ -141,7 +141,7 @@ func TestLinearizable(t *testing.T) {
 			state[k] = end
 		}
 	}
-	checkLists(t, table)
+	checkIndex(t, table)
 	checkEmpty(t, table, t0, all)
 }
 
@@ -221,7 +221,7 @@ func TestStress(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	checkLists(t, table)
+	checkIndex(t, table)
 	checkEmpty(t, table, clock.Instant(now.Load()), all)
 }
 
@@ -344,4 +344,85 @@ func (s *stressor) family(now clock.Instant) {
 	case 2:
 		s.table.Expire(now, c.Ref)
 	}
+}
+
+// TestUniqueWhileGrowing has goroutines fight over few keys while the table
+// doubles again and again, and looks for an explanation of what they saw.
+func TestUniqueWhileGrowing(t *testing.T) {
+	const keys, workers, perWorker = 2, 4, 10
+	rounds := 400
+	if testing.Short() {
+		rounds = 60
+	}
+	reg, all := servers(2, ipvs.DirectRoute)
+	for round := range rounds {
+		table := newTable(Config{Seed: uint64(round), Shards: 1, MaxEntries: 1 << 12, Servers: reg}, 1)
+		var stamp atomic.Int64
+		var mark atomic.Uint32
+		var events [keys][workers][]event
+		var wg sync.WaitGroup
+		for w := range workers {
+			rng := rand.New(rand.NewPCG(uint64(round), uint64(w)))
+			wg.Go(func() {
+				f := fighter{table: table, rng: rng, stamp: &stamp, mark: &mark, rs: all[0]}
+				for i := range perWorker {
+					k := rng.IntN(keys)
+					events[k][w] = append(events[k][w], f.act(k))
+					for n := range 16 {
+						var c Conn
+						require.Equal(t, Inserted, table.Insert(t0, tcpSpec(1000+(w*perWorker+i)*16+n, all[1]), &c))
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.Greater(t, table.Buckets(), 32)
+		for k := range keys {
+			_, ok := linearizable(slices.Concat(events[k][:]...), 0)
+			require.True(t, ok, "round %d key %d: %+v", round, k, events[k])
+		}
+		checkIndex(t, table)
+		checkEmpty(t, table, t0, all)
+	}
+}
+
+// TestOverflow has goroutines insert, find and end connections of few clients, so
+// that buckets overflow and are relieved all the time. What a goroutine does with
+// its own must look as if it were alone.
+func TestOverflow(t *testing.T) {
+	const workers, mine = 4, 20
+	steps := 20_000
+	if testing.Short() {
+		steps = 4000
+	}
+	reg, all := servers(1, ipvs.DirectRoute)
+	table := newTable(Config{Seed: 5, Shards: 2, MaxEntries: 1 << 12, Servers: reg}, 2)
+	var wg sync.WaitGroup
+	for w := range workers {
+		rng := rand.New(rand.NewPCG(11, uint64(w)))
+		wg.Go(func() {
+			var live [2][mine]Ref
+			for range steps {
+				n, i := rng.IntN(2), rng.IntN(mine)
+				spec, c := crowdSpec(n, w*mine+i, all[0]), Conn{}
+				found := table.LookupIn(t0, ipvs.TCP, spec.Client, spec.Virtual, &c)
+				if found != !live[n][i].IsZero() || found && c.Ref != live[n][i] {
+					t.Errorf("found %v, %v; put in %v", found, c.Ref, live[n][i])
+					return
+				}
+				if !found {
+					if r := table.Insert(t0, spec, &c); r != Inserted {
+						t.Error(r)
+						return
+					}
+					live[n][i] = c.Ref
+				} else if table.Expire(t0, c.Ref) {
+					live[n][i] = Ref{}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	checkIndex(t, table)
+	checkEmpty(t, table, t0, all)
 }

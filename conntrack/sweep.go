@@ -1,10 +1,6 @@
 package conntrack
 
-import (
-	"math/bits"
-
-	"usvs/clock"
-)
+import "usvs/clock"
 
 // Slots is the highest number that an entry ever had: Sweep goes from 1 to
 // there.
@@ -27,18 +23,22 @@ func (t *Table) Sweep(now clock.Instant, first, end uint32, c *Conn, yield func(
 // meanwhile.
 func (t *Table) Bucket(n uint32, refs []Ref) []Ref {
 	s := &t.shards[n&uint32(len(t.shards)-1)]
-	size := s.size.Load()
-	b := n >> s.bits & (size - 1)
-	from, width := s.order(b), uint64(1)<<(32-s.bits-bits.TrailingZeros32(size))
-	w := walk{t: t, s: s}
-	w.seek(t.bucket(s, uint64(n)), &key{order: from})
-	for most := len(refs) + maxRun; !w.atEnd() && uint64(w.order-from) < width && len(refs) < most; {
-		if w.e != nil && w.ctl.life() == alive {
-			refs = append(refs, makeRef(w.current(), w.ctl.gen()))
-		}
-		w.advance()
-		if !w.load() {
-			break
+	size := s.size()
+	b := s.bucketOf(uint64(n), size)
+	most := len(refs) + maxRun
+	if l := s.line(b); !l.look().whole() {
+		refs = t.refs(t.searchChain(s, s.line(parent(b)), b, size), refs, most)
+	}
+	return t.refs(t.searchChain(s, s.line(b), b, size), refs, most)
+}
+
+// refs appends those of the living entries that q finds, up to most.
+func (t *Table) refs(q search, refs []Ref, most int) []Ref {
+	for i := q.next(); i != 0 && len(refs) < most; i = q.next() {
+		if e := t.entries.at(i); e != nil {
+			if ctl := control(e.ctl.Load()); ctl.life() == alive {
+				refs = append(refs, makeRef(i, ctl.gen()))
+			}
 		}
 	}
 	return refs

@@ -44,6 +44,7 @@ type Table struct {
 	seed    sipKey
 	servers *ipvs.Registry
 	entries *pool[entry]
+	lines   *pool[line] // that buckets overflow into
 	wide    *pool[wide] // IPv6 addresses
 	kin     beside[kin]
 	bases   bases
@@ -78,6 +79,7 @@ func newTable(cfg Config, buckets int) *Table {
 		seed:    newSipKey(cfg.Seed),
 		servers: cfg.Servers,
 		entries: entries,
+		lines:   newPool[line](uint32(limit/2+chunkSize), shards, g),
 		wide:    newPool[wide](uint32(limit), shards, g),
 		kin:     newBeside[kin](entries.limit),
 		bases:   newBases(entries.limit),
@@ -94,7 +96,7 @@ func newTable(cfg Config, buckets int) *Table {
 	t.SetFTPPorts(cfg.FTPPorts)
 	buckets = max(buckets/shards, 1)
 	for i := range t.shards {
-		t.shards[i].init(uint32(i), shards, uint32(buckets), uint32(max(limit/shards, buckets)))
+		t.shards[i].init(uint32(i), shards, uint32(buckets), uint32(max(limit/shards/perLine, buckets)))
 	}
 	return t
 }
@@ -104,14 +106,6 @@ func shardCount(n int) int {
 		n = DefaultShards
 	}
 	return 1 << bits.Len(uint(min(n, maxShards)-1))
-}
-
-func (s *shard) init(id uint32, shards int, buckets, most uint32) {
-	s.id, s.bits = id, bits.TrailingZeros(uint(shards))
-	s.max = 1 << bits.Len32(most-1)
-	s.first = bits.Len32(buckets - 1)
-	s.size.Store(buckets)
-	s.slot(0).Store(linkLinked)
 }
 
 // Len is the number of connections and templates.
@@ -127,7 +121,7 @@ func (t *Table) Len() int {
 func (t *Table) Buckets() int {
 	n := 0
 	for i := range t.shards {
-		n += int(t.shards[i].size.Load())
+		n += int(t.shards[i].size())
 	}
 	return n
 }
@@ -135,13 +129,36 @@ func (t *Table) Buckets() int {
 // shard returns the shard of hash: by its lowest bits.
 func (t *Table) shard(hash uint64) *shard { return &t.shards[hash&uint64(len(t.shards)-1)] }
 
-func (t *Table) shardOf(e *entry) *shard { return t.shard(hashOf(place(e.place.Load()).order())) }
+func (t *Table) shardOf(e *entry) *shard { return t.shard(e.hash.Load()) }
 
 // LookupIn finds the connection of a packet from client to virtual, and copies
 // it to c. If there is none, c holds nothing of use, as with every lookup.
 func (t *Table) LookupIn(now clock.Instant, proto ipvs.Protocol, client, virtual netip.AddrPort, c *Conn) bool {
+	if client.Addr().Is4() && virtual.Addr().Is4() && t.lookup4(now, proto, client, virtual, c) {
+		return true
+	}
 	k := t.key(proto, client, virtual, false)
 	return t.lookup(now, &k, c) || t.noCPort.Load() > 0 && t.lookupExpected(now, proto, client.Addr(), virtual, c)
+}
+
+// lookup4 is LookupIn of IPv4 where the first guess is right: with as few
+// instructions as may be, so that the processor begins with the next search while
+// this one waits for memory.
+func (t *Table) lookup4(now clock.Instant, proto ipvs.Protocol, client, virtual netip.AddrPort, c *Conn) bool {
+	from, to := word4(client.Addr()), word4(virtual.Addr())
+	hash := t.seed.hash4(last4(from, client.Port(), uint8(proto)))
+	n := t.shard(hash).bucket(hash).pick(makeWord(hash, 0))
+	if n > wordNumber {
+		return false
+	}
+	e := t.entries.at(uint32(n))
+	if e == nil {
+		return false
+	}
+	ctl, m := control(e.ctl.Load()), meta(e.meta.Load())
+	k := meta(client.Port())<<48 | meta(virtual.Port())<<32 | meta(proto)<<24
+	return ctl.life() == alive && (m^k)>>metaKeyShift == 0 && !m.has(metaRealV6) &&
+		e.pair.Load() == uint64(to)<<32|uint64(from) && t.take(now, uint32(n), e, ctl, c) == taken
 }
 
 // LookupTemplate finds a persistence template. client is masked as the service
@@ -153,49 +170,70 @@ func (t *Table) LookupTemplate(now clock.Instant, proto ipvs.Protocol, client ne
 }
 
 func (t *Table) lookup(now clock.Instant, k *key, c *Conn) bool {
-	s := t.shard(k.hash)
-	from := t.bucket(s, k.hash)
-	for {
-		w := walk{t: t, s: s}
-		if !w.seek(from, k) {
-			return false
+	i, none := t.guess(t.shard(k.hash), k.hash)
+	if i != 0 {
+		if e, ctl := t.match(i, k); e != nil {
+			switch t.take(now, i, e, ctl, c) {
+			case taken:
+				return true
+			case expired:
+				return false
+			}
 		}
-		switch t.take(now, &w, c) {
+	}
+	return !none && t.lookupAll(now, k, c)
+}
+
+// lookupAll is lookup where the first guess is of no use.
+func (t *Table) lookupAll(now clock.Instant, k *key, c *Conn) bool {
+again:
+	q := t.search(t.shard(k.hash), k.hash)
+	for i := q.next(); i != 0; i = q.next() {
+		e, ctl := t.match(i, k)
+		if e == nil {
+			continue
+		}
+		switch t.take(now, i, e, ctl, c) {
 		case taken:
 			return true
 		case expired:
 			return false
 		}
+		goto again
 	}
+	if !q.complete() {
+		goto again
+	}
+	return false
 }
 
 // LookupOut finds the connection of a packet from server to client, and copies
 // it to c. The server is known by its own address under Masquerade and by the
 // virtual one otherwise (ipvs.md 2.2).
 func (t *Table) LookupOut(now clock.Instant, proto ipvs.Protocol, server, client netip.AddrPort, c *Conn) bool {
-	var p Probe
-	t.aim(&p, DirOut, uint8(proto), pack(client.Addr()), pack(server.Addr()), client.Port(), server.Port())
-	s := t.shard(p.hash)
-	from := t.bucket(s, p.hash)
-	first := key{order: p.order} // of the client's entries
-	w := walk{t: t, s: s}
-again:
-	for w.seek(from, &first); ; w.advance() {
-		if !w.load() {
-			goto again
+	if client.Addr().Is4() != server.Addr().Is4() {
+		return false
+	}
+	p := Probe{meta: meta(client.Port())<<48 | meta(proto)<<24, dir: DirOut, port: server.Port()}
+	t.aim(&p, uint8(proto), pack(client.Addr()), pack(server.Addr()), client.Port())
+	if n := p.bucket.pick(makeWord(p.hash, 0)); n <= wordNumber && !p.bucket.several(makeWord(p.hash, 0)) {
+		if e := t.entries.at(uint32(n)); e != nil {
+			if ctl, ok := t.meet(e, &p); ok && t.take(now, uint32(n), e, ctl, c) == taken {
+				return true
+			}
 		}
-		if w.e == nil || w.order != p.order {
-			return false
-		}
-		step("list: answers")
-		if !t.answers(w.e, &p) { // it may have read two incarnations in one; take tells
+	}
+	for {
+		q := t.search(t.shard(p.hash), p.hash)
+		i, e, ctl := t.first(now, &q, &p)
+		if !q.complete() {
 			continue
 		}
-		switch t.take(now, &w, c) {
-		case taken:
+		if e == nil {
+			return false
+		}
+		if t.take(now, i, e, ctl, c) == taken {
 			return true
-		case gone:
-			goto again
 		}
 	}
 }
@@ -209,25 +247,22 @@ const (
 	gone          // it died, or is another incarnation by now: search again
 )
 
-// take copies the entry a walk has found to c.
-func (t *Table) take(now clock.Instant, w *walk, c *Conn) found {
-	i, gen := w.current(), w.ctl.gen()
-	if w.ctl.life() == embryo {
-		t.publish(now, i, w.ctl)
-	}
+// take copies the entry that was found to c.
+func (t *Table) take(now clock.Instant, i uint32, e *entry, ctl control, c *Conn) found {
+	gen := ctl.gen()
 	step("conn: take")
-	x := expiry(w.e.ends.Load())
+	x := expiry(e.ends.Load())
 	if x.over(now) && x.of(gen) {
-		ctl := control(w.e.ctl.Load())
+		ctl := control(e.ctl.Load())
 		if !ctl.is(gen) {
 			return gone
 		}
 		if !ctl.controls() {
 			return expired
 		}
-		t.postpone(now, makeRef(i, gen), w.e, x)
+		t.postpone(now, makeRef(i, gen), e, x)
 	}
-	if !t.read(i, w.e, gen, c) {
+	if !t.read(i, e, gen, c) {
 		return gone
 	}
 	return taken
@@ -235,23 +270,26 @@ func (t *Table) take(now clock.Instant, w *walk, c *Conn) found {
 
 // read copies incarnation gen of entry i to c, and reports whether it lives.
 func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
-	m := meta(e.meta.Load())
-	client, virtual, real := t.addrs(e, m)
+	m, p := meta(e.meta.Load()), place(e.place.Load())
 	step("conn: copy")
-	p, x, u := place(e.place.Load()), expiry(e.ends.Load()), usage(e.usage.Load())
+	x, u := expiry(e.ends.Load()), usage(e.usage.Load())
 	c.Ref = makeRef(i, gen)
 	c.Protocol = ipvs.Protocol(m.protocol())
-	c.Family = ipvs.IPv4
-	if client.v6 {
-		c.Family = ipvs.IPv6
+	if m.has(metaWide) {
+		t.readWide(e, m, c)
+	} else {
+		pair := e.pair.Load()
+		c.Family = ipvs.IPv4
+		c.Client = netip.AddrPortFrom(addr4(uint32(pair)), m.clientPort())
+		c.Virtual = netip.AddrPortFrom(addr4(uint32(pair>>32)), m.virtualPort())
+		c.Real = netip.AddrPortFrom(addr4(p.real()), m.realPort())
 	}
-	c.Client = netip.AddrPortFrom(client.unpack(), m.clientPort())
-	c.Virtual = netip.AddrPortFrom(virtual.unpack(), m.virtualPort())
-	c.Real = netip.AddrPortFrom(real.unpack(), m.realPort())
 	c.Method = m.method()
 	c.Server = t.servers.Get(u.server())
-	c.Mark = t.markOf(i, p)
-	c.Control = t.controllerOf(i, p)
+	c.Mark, c.Control = 0, Ref{}
+	if k := t.kinOf(i, p); k != nil {
+		c.Mark, c.Control = k.mark.Load(), Ref{k.controller.Load()}
+	}
 	c.Expires = x.at()
 	c.Timeout = t.timeoutOf(i, x)
 	c.InPackets = u.packets()
@@ -265,22 +303,23 @@ func (t *Table) read(i uint32, e *entry, gen uint64, c *Conn) bool {
 	return ctl.is(gen)
 }
 
+// readWide copies addresses of which some are of IPv6.
+func (t *Table) readWide(e *entry, m meta, c *Conn) {
+	client, virtual, real := t.addrs(e, m)
+	c.Family = ipvs.IPv4
+	if client.v6 {
+		c.Family = ipvs.IPv6
+	}
+	c.Client = netip.AddrPortFrom(client.unpack(), m.clientPort())
+	c.Virtual = netip.AddrPortFrom(virtual.unpack(), m.virtualPort())
+	c.Real = netip.AddrPortFrom(real.unpack(), m.realPort())
+}
+
+// flags are the control word's, by their other values.
 func (c control) flags() Flags {
-	f := FlagHashed
-	if c.has(ctlInactive) {
-		f |= FlagInactive
-	}
-	if c.has(ctlNoOutput) {
-		f |= FlagNoOutput
-	}
-	if c.has(ctlTemplate) {
-		f |= FlagTemplate
-	}
-	if c.has(ctlNoCPort) {
-		f |= FlagNoCPort
-	}
-	if c.has(ctlSync) {
-		f |= FlagSync
-	}
-	return f
+	return FlagHashed | Flags(c&ctlInactive)*(FlagInactive/Flags(ctlInactive)) |
+		Flags(c&ctlNoOutput)*(FlagNoOutput/Flags(ctlNoOutput)) |
+		Flags(c&ctlTemplate)*(FlagTemplate/Flags(ctlTemplate)) |
+		Flags(c&ctlNoCPort)*(FlagNoCPort/Flags(ctlNoCPort)) |
+		Flags(c&ctlSync)/(Flags(ctlSync)/FlagSync)
 }

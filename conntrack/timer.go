@@ -204,6 +204,7 @@ func (w timerWord) doze(now clock.Instant, expires uint64) uint64 {
 // it at any time.
 func (t *Table) Tick(now clock.Instant, budget int) clock.Instant {
 	due := nowTick(now)
+	t.settle()
 	for {
 		next := t.next()
 		to := min(next, due)

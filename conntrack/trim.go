@@ -23,7 +23,7 @@ const (
 // handles at most budget items or so, and reports how many chunks it dropped
 // and whether it is worth while to call it again at once.
 func (t *Table) Trim(budget int) (dropped int, more bool) {
-	if n := t.Len(); !t.entries.roomy(n) && !t.records.roomy(n) && !t.wide.roomy(n) {
+	if n := t.Len(); !t.entries.roomy(n) && !t.records.roomy(n) && !t.wide.roomy(n) && !t.lines.roomy(n) {
 		return 0, false
 	}
 	return t.trim(&budget)
@@ -33,10 +33,12 @@ func (t *Table) trim(budget *int) (dropped int, more bool) {
 	t.entries.sendHome(budget)
 	t.records.sendHome(budget)
 	t.wide.sendHome(budget)
+	t.lines.sendHome(budget)
 	more = *budget <= 0
 	dropped = t.entries.drop(budget, t.idle, t.part)
 	dropped += t.records.drop(budget, nil, nil)
 	dropped += t.wide.drop(budget, nil, nil)
+	dropped += t.lines.drop(budget, nil, nil)
 	return dropped, more || dropped > 0
 }
 

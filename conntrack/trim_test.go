@@ -81,7 +81,7 @@ func TestTrim(t *testing.T) {
 		require.Equal(t, 10, table.Len())
 		stale = append(stale, refs...)
 	}
-	checkLists(t, table)
+	checkIndex(t, table)
 	checkEmpty(t, table, now, all)
 }
 

@@ -249,7 +249,7 @@ func (t *Table) foresee(stack *atomic.Uint64, hi uint64) int {
 // touchEnding begins to read what the removal of entries will need of those
 // whose time will be over at tick hi.
 func (t *Table) touchEnding(entries []uint32, hi uint64) {
-	var ends [foreseen]Probe
+	var buckets [foreseen]*line
 	k := 0
 	for _, i := range entries {
 		e, next := t.entries.at(i), t.entries.link(i)
@@ -257,10 +257,11 @@ func (t *Table) touchEnding(entries []uint32, hi uint64) {
 			continue
 		}
 		next.Load()
-		p := &ends[k]
-		p.order = place(e.place.Load()).order()
-		p.hash = hashOf(p.order)
+		hash := e.hash.Load()
+		buckets[k] = t.shard(hash).bucket(hash)
 		k++
 	}
-	t.Touch(ends[:k])
+	for _, l := range buckets[:k] {
+		l.look()
+	}
 }

@@ -64,5 +64,8 @@ var fastLane = []defect{
 	{"fast lane: MTU not judged", "director/lane.go", "if !y.leads(h) || n > y.mtu {", "if !y.leads(h) {"},
 	{"fast lane: way of an old snapshot", "director/way.go", "y.epoch == w.lane.epoch && ", ""},
 	{"fast lane: SYN does not end a connection", "director/lane.go", "case p.TCPFlags&wire.FlagSYN != 0:", "case p.V6 && !p.V6:"},
+	{"index: a moved word is lost", "conntrack/split.go", "		moved = w\n", "		moved = 0\n"},
+	{"index: what was not moved yet is not found", "conntrack/search.go", "if !q.lastly.whole() {", "if q.size == 0 {"},
+	{"index: two with one key live", "conntrack/insert.go", "if n != i && t.rival(", "if n == 0 && t.rival("},
 	{"counted for another server", "director/tally.go", "a.server == rs {", "a.server != nil {"},
 }

@@ -92,7 +92,7 @@ func (d *defect) test(dir string) (by string, took time.Duration, err error) {
 	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-o", tests, "-overlay", overlay, "./"+filepath.Dir(d.file)).CombinedOutput(); err != nil {
 		return "", 0, fmt.Errorf("%w\n%s", err, out)
 	}
-	run := exec.Command(tests, "-test.short")
+	run := exec.Command(tests, "-test.short", "-test.timeout="+patience.String())
 	run.Dir = filepath.Dir(d.file)
 	if run.Run() != nil {
 		by = "tests"

@@ -1,0 +1,249 @@
+package conntrack
+
+import "sync/atomic"
+
+// A word stands for an entry in the index: taken 1, moving 1, the low bits of
+// the entry's hash 36, its number 26. Those bits choose shard and bucket, so
+// words find their place without their entries.
+type word = uint64
+
+const (
+	wordTaken word = 1 << 63
+	// wordMoving marks a copy in the bucket a word moves to, while the word may
+	// still stand, without the mark, in the one it comes from.
+	wordMoving word = 1 << 62
+	// wordClosed is in the slots of a line that somebody is about to take off.
+	wordClosed word = 1
+
+	numberBits = 26
+	wordNumber = 1<<numberBits - 1
+	wordHash   = wordMoving - 1 - wordNumber
+)
+
+func makeWord(hash uint64, i uint32) word { return wordTaken | hash<<numberBits&wordHash | word(i) }
+
+// line is a bucket, or what a bucket overflows into: one cache line.
+type line struct {
+	slot [lineSlots]atomic.Uint64 // words; 0: free
+	meta atomic.Uint64            // lineMeta
+}
+
+const lineSlots = 7
+
+// lineMeta is a line's last word: whole 1, splitting 1, changes 30, the line
+// that it overflows into 32. Flags and changes are of buckets only: a line put on
+// or taken off always stands next to the bucket, so that one word tells of every
+// change of a chain.
+type lineMeta uint64
+
+const (
+	lineWhole     lineMeta = 1 << 63 // nothing is left to be moved here from the parent
+	lineSplitting lineMeta = 1 << 62 // somebody moves it
+	lineChange    lineMeta = 1 << 32
+	lineNext      lineMeta = lineChange - 1
+	lineChanges            = lineSplitting - lineChange
+)
+
+func (m lineMeta) next() uint32 { return uint32(m & lineNext) }
+func (m lineMeta) whole() bool  { return m&lineWhole != 0 }
+
+// relinked is what replaces m to lead to line n.
+func (m lineMeta) relinked(n uint32) lineMeta {
+	return m&^(lineChanges|lineNext) | (m+lineChange)&lineChanges | lineMeta(n)
+}
+
+func (l *line) look() lineMeta { return lineMeta(l.meta.Load()) }
+
+// pick is the smallest number among the words that differ from want in nothing
+// else; if there is none, more than any number. It decides nothing by what it
+// reads, so that the processor need not guess.
+func (l *line) pick(want word) uint64 {
+	return min(l.slot[0].Load()^want, l.slot[1].Load()^want, l.slot[2].Load()^want, l.slot[3].Load()^want,
+		l.slot[4].Load()^want, l.slot[5].Load()^want, l.slot[6].Load()^want)
+}
+
+// several reports whether the line may have more than one word that differs
+// from want in its number only, or its bucket others elsewhere.
+func (l *line) several(want word) bool {
+	n := uint64(0)
+	for i := range l.slot {
+		n += ((l.slot[i].Load()^want)>>numberBits - 1) >> 63
+	}
+	return n > 1 || !l.alone()
+}
+
+// alone reports whether a bucket's entries are all in this line.
+func (l *line) alone() bool { return l.look()&(lineWhole|lineNext) == lineWhole }
+
+// put puts a word into a free slot, and returns that, or nil if there is none.
+func (l *line) put(w word) *atomic.Uint64 {
+	for i := range l.slot {
+		if l.slot[i].Load() == 0 {
+			step("line: put")
+			if l.slot[i].CompareAndSwap(0, w) {
+				return &l.slot[i]
+			}
+		}
+	}
+	return nil
+}
+
+// remove takes a word out, and reports whether it was there.
+func (l *line) remove(w word) bool {
+	for i := range l.slot {
+		if l.slot[i].Load() == w {
+			step("line: remove")
+			if l.slot[i].CompareAndSwap(w, 0) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// close has nobody put anything into a line that is empty. It reports false, and
+// changes nothing, if it is not.
+func (l *line) close() bool {
+	for i := range l.slot {
+		step("line: close")
+		if !l.slot[i].CompareAndSwap(0, wordClosed) {
+			l.reopen(i)
+			return false
+		}
+	}
+	return true
+}
+
+// reopen undoes close for the first n slots.
+func (l *line) reopen(n int) {
+	for i := range l.slot[:n] {
+		step("line: reopen")
+		l.slot[i].Store(0)
+	}
+}
+
+// claimLines is how many lines of a bucket claim looks at before it puts a new
+// one on: those that were put on last.
+const claimLines = 8
+
+// claim puts a word into a bucket's chain, and returns where; nil: no room.
+func (t *Table) claim(s *shard, bucket *line, w word) *atomic.Uint64 {
+	const chain = lineChanges | lineNext
+	for {
+		m := bucket.look()
+		if slot := t.claimAmong(bucket, m, w); slot != nil {
+			step("line: claimed")
+			if bucket.look()&chain == m&chain {
+				return slot
+			}
+			t.unclaim(s, slot, w) // the line may have been another bucket's by then
+			continue
+		}
+		n, slot := t.spareLine(s, w)
+		if n == 0 || t.putOn(bucket, m, n) {
+			return slot
+		}
+		slot.Store(0)
+		t.lines.put(s.id, n)
+	}
+}
+
+// claimAmong puts a word into one of the bucket's lines.
+func (t *Table) claimAmong(bucket *line, m lineMeta, w word) *atomic.Uint64 {
+	if slot := bucket.put(w); slot != nil {
+		return slot
+	}
+	for n, i := m.next(), 0; n != 0 && i < claimLines; i++ {
+		l := t.lines.at(n)
+		if l == nil {
+			break
+		}
+		if slot := l.put(w); slot != nil {
+			return slot
+		}
+		n = l.look().next()
+	}
+	return nil
+}
+
+// spareLine gets a line with a word in it. Somebody who believes it to be where
+// it was before may hold its slots, then another one has to do.
+func (t *Table) spareLine(s *shard, w word) (uint32, *atomic.Uint64) {
+	n := t.lines.get(s.id)
+	if n == 0 {
+		return 0, nil
+	}
+	if slot := t.lines.at(n).put(w); slot != nil {
+		return n, slot
+	}
+	other, slot := t.spareLine(s, w)
+	t.lines.put(s.id, n)
+	return other, slot
+}
+
+// putOn has a bucket that was m overflow into line n.
+func (t *Table) putOn(bucket *line, m lineMeta, n uint32) bool {
+	t.lines.at(n).meta.Store(uint64(m.next()))
+	step("line: put on")
+	return bucket.meta.CompareAndSwap(uint64(m), uint64(m.relinked(n)))
+}
+
+// unclaim takes back what claim has put into slot. A word that was moved since
+// is looked for.
+func (t *Table) unclaim(s *shard, slot *atomic.Uint64, w word) {
+	step("line: unclaim")
+	if slot.CompareAndSwap(w, 0) {
+		t.takeOff(s, s.bucket(w>>numberBits))
+	} else if w&wordMoving == 0 {
+		t.clear(s, w)
+	}
+}
+
+// clear takes an entry's word out of the index, and copies of it. A copy alone
+// proves nothing: it may be that of an earlier entry of that number and hash, which
+// its mover is yet to take back.
+func (t *Table) clear(s *shard, w word) {
+	if l := s.bucket(w >> numberBits); l.remove(w) {
+		t.takeOff(s, l)
+		return
+	}
+	for {
+		q := t.search(s, w>>numberBits)
+		for i := q.next(); i != 0; i = q.next() {
+			if i != uint32(w&wordNumber) {
+				continue
+			}
+			slot := q.slot()
+			step("line: clear")
+			if !slot.CompareAndSwap(w|wordMoving, 0) && slot.CompareAndSwap(w, 0) {
+				t.takeOff(s, q.bucket)
+				return
+			}
+		}
+		if q.complete() {
+			return
+		}
+	}
+}
+
+// takeOff takes lines off a bucket that nobody needs any more.
+func (t *Table) takeOff(s *shard, bucket *line) {
+	for {
+		m := bucket.look()
+		if m.next() == 0 {
+			return
+		}
+		l := t.lines.at(m.next())
+		if l == nil || !l.close() {
+			return
+		}
+		next := l.look().next()
+		step("line: take off")
+		off := bucket.meta.CompareAndSwap(uint64(m), uint64(m.relinked(next)))
+		l.reopen(lineSlots)
+		if !off {
+			return
+		}
+		t.lines.put(s.id, m.next())
+	}
+}
