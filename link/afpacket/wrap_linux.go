@@ -60,8 +60,13 @@ func (d *Device) Wraps() bool {
 	return false
 }
 
-// attachLocked puts the program on the interface.
+// attachLocked puts the program on the interface, once: one that was asked for
+// before the interface came back may meet another that was asked for afterwards,
+// and the second of two programs would find no tunnel's headers to take off.
 func (w *wrapper) attachLocked(log *slog.Logger) {
+	if w.attached != nil {
+		return
+	}
 	err := w.home.Do(func() (err error) {
 		w.attached, err = wrap.Attach(w.index, w.fd)
 		return err

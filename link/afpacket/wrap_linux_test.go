@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	ebpflink "github.com/cilium/ebpf/link"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -167,6 +169,27 @@ func awaitWraps(t *testing.T, d *Device) {
 	}
 }
 
+// programs is how many are on the egress hook of a namespace's eth0.
+func programs(t *testing.T, ns *netnstest.Namespace) int {
+	t.Helper()
+	index := ns.Link("eth0").Attrs().Index
+	var list *ebpflink.QueryResult
+	var err error
+	ns.Do(func() {
+		list, err = ebpflink.QueryPrograms(ebpflink.QueryOptions{Target: index, Attach: ebpf.AttachTCXEgress})
+	})
+	require.NoError(t, err)
+	return len(list.Programs)
+}
+
+// attachAgain is what happens if a device is asked for super-frames within tunnels
+// before its interface comes back and again afterwards, and then finds time for both.
+func (d *Device) attachAgain() {
+	d.wrap.mu.Lock()
+	defer d.wrap.mu.Unlock()
+	d.wrap.attachLocked(d.log)
+}
+
 // next reads a frame of a tunnel.
 func next(t *testing.T, d *Device, what string) *link.Frame {
 	t.Helper()
@@ -250,6 +273,9 @@ func TestWrapsComesBack(t *testing.T) {
 			return !a.Down() && a.Index() == nsA.Link("eth0").Attrs().Index
 		})
 		awaitWraps(t, a)
+		require.Equal(t, 1, programs(t, nsA))
+		a.attachAgain()
+		require.Equal(t, 1, programs(t, nsA), "once is enough")
 		b := openIn(t, nsB, "eth0", Options{})
 		c := wrappings()[0]
 		linktest.Eventually(t, "a super-frame to leave", func() bool {
@@ -258,6 +284,7 @@ func TestWrapsComesBack(t *testing.T) {
 		})
 		require.Equal(t, c.super(wrapBytes).Len(), next(t, b, "a frame").Len())
 		require.NoError(t, a.Close())
+		require.Zero(t, programs(t, nsA))
 		require.False(t, openIn(t, nsA, "eth0", Options{}).Wraps(), "nobody asked for it")
 	})
 }
