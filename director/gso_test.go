@@ -135,6 +135,28 @@ func TestSuperFrameWrapped(t *testing.T) {
 	require.Len(t, b.handleFrame(super(0, data, 1440)).Tx, 10, "fragments of segments")
 }
 
+// A super-frame that may be fragmented takes an identification for each of its
+// segments, as the kernel's own tunnels do.
+func TestWrappedIdentifications(t *testing.T) {
+	b := newTestbed(t)
+	b.d.wraps = func(int) bool { return true }
+	b.service(tcpID(vip6, 80), ipvs.Tunnel, "10.2.0.11:80")
+	b.handle(0, segment(ap(cip6, 1), ap(vip6, 80), wire.FlagSYN, 0))
+	const size, segments = 1300, 5
+	data := segment(ap(cip6, 1), ap(vip6, 80), wire.FlagACK, segments*size)
+	var ids []uint16
+	for range 3 {
+		out := b.handleFrame(super(0, data, size))
+		require.Len(t, out.Tx, 1)
+		require.True(t, out.Tx[0].Wrapped)
+		outer := wire.IPv4(out.Tx[0].Bytes()[wire.EthernetLen:])
+		require.False(t, outer.DF())
+		ids = append(ids, outer.ID())
+	}
+	require.GreaterOrEqual(t, ids[1]-ids[0], uint16(segments))
+	require.GreaterOrEqual(t, ids[2]-ids[1], uint16(segments))
+}
+
 func TestWrappingAllocatesNothing(t *testing.T) {
 	b := newTestbed(t)
 	b.d.wraps = func(int) bool { return true }

@@ -167,6 +167,7 @@ func (w *Worker) wrapWhole(f *link.Frame, p *wire.Packet, mtu int) bool {
 		!forward.Encapsulate(f, p, &w.tun, w.snap.Sysctls.PMTUDisc != 0, w.nextID()) {
 		return false
 	}
+	w.ipID += uint32(f.Len() / int(f.GSOSize)) // segments count on from the first one's
 	w.emit(f, &w.hop)
 	return true
 }

@@ -134,7 +134,7 @@ func Encapsulate(f *wire.Frame, p *wire.Packet, t *Tunnel, pmtuDisc bool, id uin
 // its receiver must be able to tell, and not all tunnels' ends can.
 func Wrappable(f *wire.Frame, p *wire.Packet, t *Tunnel) bool {
 	return (f.GSO == wire.GSOTCP4 || f.GSO == wire.GSOTCP6) && segmentHeader(f, p) != 0 &&
-		f.Partial && int(f.CsumStart) == p.L4 && f.Medium == wire.Ethernet && p.L3 == wire.EthernetLen &&
+		f.Partial && int(f.CsumStart) == p.L4 && f.CsumOffset == tcpChecksum && f.Medium == wire.Ethernet && p.L3 == wire.EthernetLen &&
 		t.Params.Flags&(ipvs.TunnelCsum|ipvs.TunnelRemCsum) == 0
 }
 

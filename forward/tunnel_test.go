@@ -360,6 +360,7 @@ func TestNotWrappable(t *testing.T) {
 		{"no size", tcp, func(f *wire.Frame) { f.GSOSize = 0 }},
 		{"complete", tcp, func(f *wire.Frame) { f.Partial = false }},
 		{"another's checksum", tcp, func(f *wire.Frame) { f.CsumStart += 2 }},
+		{"its checksum elsewhere", tcp, func(f *wire.Frame) { f.CsumOffset = 18 }},
 	} {
 		f, p := super(t, c.r, 1400)
 		if c.change != nil {
