@@ -142,7 +142,7 @@ func (p *plan) server(w *wanted.VirtualServer, i int, rs *keepalived.RealServer)
 		if c.Type == "BFD_CHECK" {
 			continue // warned of
 		}
-		check, err := p.checker(w, c)
+		check, err := p.checker(w, rs, c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%v: %s: %w", c.At, c.Type, err))
 			continue
@@ -164,7 +164,7 @@ var kinds = map[string]health.Kind{
 	"MISC_CHECK": health.Misc, "UDP_CHECK": health.UDP, "PING_CHECK": health.Ping, "FILE_CHECK": health.File,
 }
 
-func (p *plan) checker(w *wanted.VirtualServer, c *keepalived.Checker) (*health.Check, error) {
+func (p *plan) checker(w *wanted.VirtualServer, rs *keepalived.RealServer, c *keepalived.Checker) (*health.Check, error) {
 	h := &health.Check{
 		Probe: health.Probe{
 			Kind: kinds[c.Type], Target: netip.AddrPortFrom(c.ConnectIP.V, c.ConnectPort.V),
@@ -174,7 +174,7 @@ func (p *plan) checker(w *wanted.VirtualServer, c *keepalived.Checker) (*health.
 		DelayLoop: c.DelayLoop.V, DelayBeforeRetry: c.DelayBeforeRetry.V, Warmup: c.Warmup.V, Retry: c.Retry.V,
 		Alpha: c.Alpha.V, LogAllFailures: c.LogAllFailures.V,
 	}
-	p.path(h, w, c)
+	p.path(h, w, rs, c)
 	switch {
 	case c.HTTP != nil:
 		return h, p.http(h, c)
@@ -192,13 +192,13 @@ func (p *plan) checker(w *wanted.VirtualServer, c *keepalived.Checker) (*health.
 }
 
 // path has the check go by the VIP, where it can.
-func (p *plan) path(h *health.Check, w *wanted.VirtualServer, c *keepalived.Checker) {
+func (p *plan) path(h *health.Check, w *wanted.VirtualServer, rs *keepalived.RealServer, c *keepalived.Checker) {
 	switch {
 	case c.CheckPath.V != "vip":
 	case w.Services[0].ID.Mark != 0:
 		p.warnings = append(p.warnings, fmt.Sprintf("%v: check_path vip: a mark has no address, the check goes to the server's own", c.CheckPath.At))
 	case !viaVIP(h.Probe.Kind):
-		if own := c.CheckPath.At; own.File == c.At.File && own.Line >= c.At.Line { // not inherited
+		if c.CheckPath.At != rs.CheckPath.At { // not inherited
 			p.warnings = append(p.warnings, fmt.Sprintf("%v: check_path vip has no meaning for %s", c.CheckPath.At, c.Type))
 		}
 	default:
