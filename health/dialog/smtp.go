@@ -57,7 +57,8 @@ func (m *mail) Take(b []byte) (next Move) {
 	for len(b) > 0 && !next.Done {
 		line, rest, complete := bytes.Cut(b, []byte("\n"))
 		if len(m.line)+len(line) >= smtpLine || m.lines == smtpLines {
-			return over(m.Fail(Reading, errLong))
+			next.Done, next.Result = true, m.Fail(Reading, errLong)
+			break
 		}
 		m.line, b = append(m.line, line...), rest
 		switch {

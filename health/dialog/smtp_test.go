@@ -29,6 +29,7 @@ func TestSMTP(t *testing.T) {
 		{name: "line of 513 bytes", text: "220 " + strings.Repeat("x", 508) + "\n", reason: "Read failure from server", cause: errLong.Error()},
 		{name: "64 lines", text: strings.Repeat("220-x\r\n", 63) + "220 x\n250 hi\n221 bye\n", said: helo + quit},
 		{name: "endless line", text: "220 " + strings.Repeat("x", 100000), reason: "Read failure from server", cause: errLong.Error()},
+		{name: "endless answer to what was said", text: "220 hello\r\n" + strings.Repeat("x", 1000), said: helo, reason: "Read failure from server", cause: errLong.Error()},
 		{name: "endless lines", text: strings.Repeat("220-x\r\n", 10000), reason: "Read failure from server", cause: errLong.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
