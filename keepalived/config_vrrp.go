@@ -65,6 +65,13 @@ type Entry struct {
 	At    Pos
 }
 
+// IPVLAN is what use_ipvlan says of the interface.
+type IPVLAN struct {
+	Interface string
+	Type      string // bridge, private or vepa
+	Address   netip.Addr
+}
+
 // Instance is a vrrp_instance.
 type Instance struct {
 	Name string
@@ -102,6 +109,9 @@ type Instance struct {
 	UseVMAC              Value[string] // the interface's name, may be empty
 	VMACAddress          Value[string] // five or six bytes in hexadecimal; VRRP fills in the last
 	VMACXmitBase         Value[bool]
+	IPVLAN               Value[IPVLAN]
+	VRF                  Value[string] // the interface's name
+	OldUnicastChecksum   Value[string] // never, or empty
 	UseVMACAddr          Value[bool]
 	DontTrackPrimary     Value[bool]
 	TrackSrcIP           Value[bool]

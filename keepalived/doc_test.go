@@ -90,7 +90,7 @@ func verb(k *keyword) string {
 	case k.support == Ignored && k.note == "":
 		return "always an error, as in Debian's keepalived"
 	case k.support == Ignored:
-		return "known and ignored, its value is not checked; a warning says so"
+		return "checked, but of no use to usvs; a warning says so"
 	case k.support == Inert:
 		return "checked, but has no effect; a warning says so"
 	}

@@ -35,10 +35,22 @@ func (p *parser) finishInstance(i *Instance) bool {
 	p.finishPreempt(i)
 	p.finishUnicast(i)
 	p.finishStrict(i)
-	if i.VMACXmitBase.V && !i.UseVMAC.Set() {
+	p.finishInterfaces(i)
+	return true
+}
+
+// finishInterfaces holds the interfaces that an instance may have of its own
+// against each other.
+func (p *parser) finishInterfaces(i *Instance) {
+	if i.VMACXmitBase.Set() && !i.UseVMAC.Set() {
 		p.lateInvalid(i.VMACXmitBase.At, "vmac_xmit_base without use_vmac")
 	}
-	return true
+	if i.IPVLAN.Set() && !i.IPv6() && !i.IPVLAN.V.Address.IsValid() {
+		p.lateInvalid(i.IPVLAN.At, "use_ipvlan without an address: IPv4 needs one")
+	}
+	if i.VRF.Set() && i.Interface.Set() {
+		p.lateInvalid(i.VRF.At, "vrf with interface: it is for instances without one")
+	}
 }
 
 // inherit takes over what global_defs says for all instances.
@@ -134,7 +146,7 @@ func (p *parser) finishUnicast(i *Instance) {
 	if len(i.UnicastPeers) > 0 {
 		return
 	}
-	for _, at := range []Pos{i.UnicastSrc.At, i.CheckUnicastSrc.At, i.peersAt} {
+	for _, at := range []Pos{i.UnicastSrc.At, i.CheckUnicastSrc.At, i.peersAt, i.OldUnicastChecksum.At} {
 		if at.Line > 0 && at != p.config.Global.CheckUnicastSrc.At {
 			p.lateInvalid(at, "a keyword about unicast without unicast_peer; keepalived uses multicast")
 			return

@@ -14,8 +14,8 @@ type Support int
 const (
 	// Typed keywords are checked and fill a field of Config.
 	Typed Support = iota
-	// Ignored keywords are known, their values are not looked at, and a
-	// warning says so.
+	// Ignored keywords are known and their values checked, but nothing of them
+	// is kept; a warning says so.
 	Ignored
 	// Inert keywords are checked and fill a field of Config, but usvs does not
 	// act on it when it runs by the configuration; a warning says so.
@@ -35,15 +35,14 @@ type keyword struct {
 	note    string // said wherever the keyword is used
 	ours    bool   // keepalived does not know it
 
-	do     func(*parser, statement)
-	block  *table                   // of statements
-	entry  func(*parser, statement) // for each line of a list
-	passes bool                     // has a block that is passed over
-	end    func(*parser, statement)
+	do    func(*parser, statement)
+	block *table                   // of statements
+	entry func(*parser, statement) // for each line of a list
+	end   func(*parser, statement)
 }
 
 // opens reports whether a block belongs to the keyword.
-func (k *keyword) opens() bool { return k.block != nil || k.entry != nil || k.passes }
+func (k *keyword) opens() bool { return k.block != nil || k.entry != nil }
 
 func (k *keyword) usage() string {
 	if k.valid == "" {
@@ -109,9 +108,6 @@ func (k *keyword) counting() *keyword { k.counts = true; return k }
 
 // optional makes the value optional.
 func (k *keyword) optional() *keyword { k.args = 0; return k }
-
-// noted adds a warning to every use.
-func (k *keyword) noted(note string) *keyword { k.note = note; return k }
 
 // inert marks a keyword that usvs does not act on.
 func (k *keyword) inert() *keyword { k.support = Inert; return k }
@@ -256,35 +252,6 @@ func checkPath(field func(*parser) *Value[string]) *keyword {
 			field(p).set(s.arg(1), s.at)
 		}
 	}).lenient().extension()
-}
-
-// ignored are keywords of which nothing is kept; optional values follow.
-func ignored(names ...string) []*keyword { return ignoring(0, Note, names) }
-
-// ignoredWith are such keywords that must have a value, without which
-// keepalived ends.
-func ignoredWith(names ...string) []*keyword { return ignoring(1, Fatal, names) }
-
-// ignoredLenient are such keywords whose missing value keepalived survives.
-func ignoredLenient(names ...string) []*keyword { return ignoring(1, Invalid, names) }
-
-func ignoring(args int, missing Class, names []string) (rows []*keyword) {
-	for _, name := range names {
-		k := &keyword{name: name, args: args, missing: missing, support: Ignored, free: true}
-		k.note = "known and ignored: usvs does not look at its value"
-		rows = append(rows, k)
-	}
-	return rows
-}
-
-// ignoredBlock is such a keyword with a block.
-func ignoredBlock(names ...string) []*keyword {
-	rows := ignored(names...)
-	for _, k := range rows {
-		k.passes = true
-		k.note = "known and ignored: usvs does not look at its block"
-	}
-	return rows
 }
 
 // Keyword is a row of the documentation: a keyword that usvs knows.

@@ -2,6 +2,8 @@ package keepalived
 
 import (
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,8 +11,9 @@ import (
 )
 
 // contexts are blocks with a place for one statement, by the letters of
-// testdata/numbers.values.
+// testdata/*.values.
 var contexts = map[string]string{
+	"T": "%\n",
 	"G": "global_defs {\n%\n}\n",
 	"I": "vrrp_instance V {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n1.2.3.4\n}\n%\n}\n",
 	"S": "vrrp_script c {\nscript \"</etc/passwd\"\n%\n}\nvrrp_instance V {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n1.2.3.4\n}\ntrack_script {\nc\n}\n}\n",
@@ -19,24 +22,34 @@ var contexts = map[string]string{
 	"C": "virtual_server 1.2.3.4 80 {\nlb_algo rr\nlb_kind DR\nprotocol TCP\nreal_server 1.2.3.5 80 {\nTCP_CHECK {\n%\n}\n}\n}\n",
 }
 
-// TestNumbers: a line of the recording is a block, a keyword, the values that
-// keepalived takes and those that it rejects.
-func TestNumbers(t *testing.T) {
-	data, err := os.ReadFile("testdata/numbers.values")
+// TestValues: a line of the recordings is a block, a keyword, the values that
+// keepalived takes, those that it rejects, and its status without a value.
+func TestValues(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.values")
 	require.NoError(t, err)
-	for line := range strings.Lines(string(data)) {
-		parts := strings.Split(line, "||")
-		head := strings.Fields(parts[0])
-		try := func(values []string, status int) {
-			for _, v := range values {
-				_, report := parseText(strings.Replace(contexts[head[0]], "%", head[1]+" "+v, 1))
-				require.Equal(t, status, report.Status(), "%s %s %s\n%s", head[0], head[1], v, explainReport(report))
-			}
-		}
-		try(head[2:], 0)
-		try(strings.Fields(parts[1]), 5)
-		if head[1] != "persistence_timeout" {
-			try([]string{""}, 2)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(data)) {
+			tryValues(t, line)
 		}
 	}
+}
+
+func tryValues(t *testing.T, line string) {
+	t.Helper()
+	parts := strings.Split(line, "||")
+	require.Len(t, parts, 3)
+	head := strings.Fields(parts[0])
+	try := func(status int, values ...string) {
+		for _, v := range values {
+			_, report := parseText(strings.Replace(contexts[head[0]], "%", head[1]+" "+v, 1))
+			require.Equal(t, status, report.Status(), "%s %s %s\n%s", head[0], head[1], v, explainReport(report))
+		}
+	}
+	missing, err := strconv.Atoi(strings.TrimPrefix(strings.TrimSpace(parts[2]), "!"))
+	require.NoError(t, err)
+	try(0, head[2:]...)
+	try(5, strings.Fields(parts[1])...)
+	try(missing, "")
 }

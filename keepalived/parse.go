@@ -32,6 +32,7 @@ type subject struct {
 	url      *URL
 
 	neighborLost bool
+	met          map[string]Pos // keywords of which nothing is kept
 	scripts      []mentioned
 	interfaces   map[string]bool
 }
@@ -66,7 +67,7 @@ func newParser(options Options) *parser {
 		reader: reader{options: options, report: new(Report), defs: map[string][]string{}},
 		config: new(Config),
 	}
-	p.interfaces = map[string]bool{}
+	p.interfaces, p.met = map[string]bool{}, map[string]Pos{}
 	return p
 }
 

@@ -167,7 +167,7 @@ func (p *parser) statement(t *table, l line) {
 		return
 	}
 	if k.note != "" {
-		p.unchecked(fmt.Sprintf("%s: %s", k.name, k.note))
+		p.note(k.name+": "+k.note, "")
 	}
 	p.remark(t, k)
 	enough := len(s.words) > k.args || k.raw && s.rest() != ""
@@ -201,9 +201,6 @@ func (p *parser) body(k *keyword, s statement, skip bool) {
 		p.pass()
 	case k.entry != nil:
 		p.list(k, s)
-	case k.block == nil: // parsed and ignored
-		p.pass()
-		return
 	case p.begins():
 		p.block(k.block, s.at)
 	}

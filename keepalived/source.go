@@ -17,6 +17,8 @@ type source struct {
 	line  int
 	r     *reader
 	over  string // what is left of a line that is too long
+
+	checks strictness // of every include, as include_check has it
 }
 
 // chunkBytes is how much of a file becomes a string at once: little, because
@@ -80,6 +82,7 @@ func (s *source) piece(text string) piece {
 // openFiles reads files in their order, before anything else.
 func (r *reader) openFiles(names []string) (read int) {
 	var sources []input
+	checks := r.current().checks
 	for _, name := range names {
 		if len(r.names) >= maxFiles {
 			r.problem(Invalid, fmt.Sprintf("more than %d files", maxFiles), "")
@@ -94,7 +97,7 @@ func (r *reader) openFiles(names []string) (read int) {
 			continue
 		}
 		r.names = append(r.names, name)
-		sources = append(sources, &source{name: name, dir: path.Dir(name), data: text, r: r})
+		sources = append(sources, &source{name: name, dir: path.Dir(name), data: text, r: r, checks: checks})
 	}
 	for i := range sources {
 		r.push(sources[len(sources)-1-i])
@@ -134,6 +137,52 @@ var includes = map[string]strictness{
 	"includea": {missing: true, unmatched: true, member: true},
 }
 
+// or is what either asks for.
+func (s strictness) or(t strictness) strictness {
+	return strictness{s.missing || t.missing, s.unmatched || t.unmatched, s.member || t.member}
+}
+
+// includeCheck is what every include asks for from here on, until the file
+// ends: all, one, or one more or less than before.
+func includeCheck() *keyword {
+	return custom("include_check", 0, "[[+|-]match] [[+|-]wildcard_match] [[+|-]brace_match]", func(p *parser, s statement) {
+		in := p.current()
+		if len(s.words) == 1 {
+			in.checks = includes["includea"]
+		}
+		for i, w := range s.words[1:] {
+			name := strings.TrimLeft(w[:min(1, len(w))], "+-") + w[min(1, len(w)):]
+			if i == 0 && name == w {
+				in.checks = strictness{}
+			}
+			check := in.checks.named(name)
+			switch {
+			case check == nil:
+				p.invalid("include_check "+shown(w), suggestion(name, []string{"match", "wildcard_match", "brace_match"}))
+			case name != w:
+				*check = w[0] == '+'
+			case i > 0:
+				p.invalid("include_check "+w+" after another check", "valid is +"+w)
+			default:
+				*check = true
+			}
+		}
+	}).counting()
+}
+
+// named is the part of a strictness that include_check has a name for.
+func (s *strictness) named(name string) *bool {
+	switch name {
+	case "match":
+		return &s.missing
+	case "wildcard_match":
+		return &s.unmatched
+	case "brace_match":
+		return &s.member
+	}
+	return nil
+}
+
 // include reads the files that an include line names, if it is one.
 func (r *reader) include(text string, at Pos) bool {
 	if !strings.HasPrefix(text, "include") {
@@ -144,6 +193,7 @@ func (r *reader) include(text string, at Pos) bool {
 		word, pattern = text[:tab], text[tab+1:]
 	}
 	strict, ok := includes[word]
+	strict = strict.or(r.current().checks)
 	pattern = trim(pattern)
 	if !ok || pattern == "" {
 		return false
@@ -187,7 +237,7 @@ func (r *reader) matches(pattern string, strict strictness) (names []string) {
 func missClass(pattern string, members, missing int, strict strictness) Class {
 	required := strict.missing && !strings.ContainsAny(pattern, "*?[{") ||
 		strict.unmatched && strings.ContainsAny(pattern, "*?[") ||
-		strict.member && members > 1
+		strict.member && members > 1 && !strings.ContainsAny(pattern, "*?[")
 	switch {
 	case required:
 		return Insecure

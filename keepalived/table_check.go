@@ -303,11 +303,15 @@ var urlTable = newTable("url", []*keyword{
 	word("virtualhost", "NAME", func(p *parser) *Value[string] { return &p.url.Virtualhost }).lenient(),
 	regexKeyword(),
 	present("regex_no_match", func(p *parser) *Value[bool] { return &p.url.RegexNot }),
-}, ignored("regex_options"), ignoredLenient("regex_min_offset", "regex_max_offset", "regex_stack"))
+}, ignored(anything, "regex_options", "regex_min_offset", "regex_max_offset", "regex_stack"))
 
 func regexKeyword() *keyword {
-	return word("regex", "REGULAR EXPRESSION", func(p *parser) *Value[string] { return &p.url.Regex }).lenient().
-		noted("the regular expression is not checked: keepalived's are Perl's")
+	k := custom("regex", 0, "REGULAR EXPRESSION", func(p *parser, s statement) {
+		p.unchecked("regex: the regular expression is not checked: keepalived's are Perl's")
+		p.url.Regex.set(s.arg(1), s.at)
+	})
+	k.free = true
+	return k
 }
 
 func statusCodes(p *parser, s statement) {

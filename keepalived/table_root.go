@@ -2,8 +2,10 @@ package keepalived
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,15 +40,34 @@ var rootTable = func() *table {
 			list("interface_up_down_delays", "lines of INTERFACE DOWN [UP], 0 to 255 seconds each", interfaceDelay),
 			word("net_namespace", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespace }).lenient().inert(),
 			word("net_namespace_ipvs", "NAME", func(p *parser) *Value[string] { return &p.config.Global.NetNamespaceIPVS }).optional().inert(),
-			word("instance", "NAME", func(p *parser) *Value[string] { return &p.config.Global.InstanceName }).lenient().inert(),
+			custom("instance", 1, "NAME", func(p *parser, s statement) {
+				if f := &p.config.Global.InstanceName; f.Set() {
+					p.invalid("instance again; the first counts", "it was set in line "+fmt.Sprint(f.At.Line))
+				} else {
+					f.set(s.arg(1), s.at)
+				}
+			}).lenient().inert(),
 		},
-		ignored("use_pid_dir", "namespace_with_ipsets", "linkbeat_use_polling"),
-		ignoredWith("child_wait_time"),
-		ignoredBlock("linkbeat_interfaces"),
+		ignored(anything, "use_pid_dir", "namespace_with_ipsets", "linkbeat_use_polling"),
+		ignored(between(0, math.MaxUint32).fatal(), "child_wait_time"),
+		[]*keyword{linkbeatInterfaces()},
 	)
 	t.root = true
 	return t
 }()
+
+// linkbeatInterfaces are interfaces that keepalived asks for their carrier.
+func linkbeatInterfaces() *keyword {
+	k := list("linkbeat_interfaces", "lines of INTERFACE [MII|ETHTOOL]", func(p *parser, s statement) {
+		p.onInterface(s.words[0])
+		if len(s.words) > 2 || len(s.words) == 2 && s.words[1] != "MII" && s.words[1] != "ETHTOOL" {
+			p.invalid("linkbeat_interfaces "+shown(strings.Join(s.words, " ")), "valid is INTERFACE [MII|ETHTOOL]")
+		}
+	})
+	k.support = Ignored
+	k.note = "known and ignored: usvs has no use for it"
+	return k
+}
 
 // interfaceDelay reads how long changes of an interface have to last; up is as
 // down unless it is given. The last line of an interface counts.

@@ -47,6 +47,13 @@ var instanceTable = newTable("vrrp_instance",
 		onoff("smtp_alert", func(p *parser) *Value[bool] { return &p.instance.SMTPAlert }),
 		custom("use_vmac", 0, "[INTERFACE] [MAC]", useVMAC),
 		present("vmac_xmit_base", func(p *parser) *Value[bool] { return &p.instance.VMACXmitBase }),
+		custom("use_ipvlan", 0, "[INTERFACE] [bridge|private|vepa] [ADDRESS]", useIPVLAN).counting().inert(),
+		custom("vrf", 1, "INTERFACE", instanceVRF).inert(),
+		custom("old_unicast_checksum", 0, "[never]", func(p *parser, s statement) {
+			if len(s.words) == 1 || p.oneOf(s, "never") {
+				p.instance.OldUnicastChecksum.set(s.arg(1), s.at)
+			}
+		}).inert(),
 		present("use_vmac_addr", func(p *parser) *Value[bool] { return &p.instance.UseVMACAddr }).inert(),
 		present("dont_track_primary", func(p *parser) *Value[bool] { return &p.instance.DontTrackPrimary }),
 		present("track_src_ip", func(p *parser) *Value[bool] { return &p.instance.TrackSrcIP }),
@@ -76,9 +83,9 @@ var instanceTable = newTable("vrrp_instance",
 	notifyRows(func(p *parser) *Notify { return &p.instance.Notify }),
 	garpRows("garp_", func(p *parser) *GARP { return &p.instance.GARP }),
 	trackRows(func(p *parser) *Tracks { return &p.instance.Tracks }),
-	ignored("old_unicast_checksum", "use_ipvlan"),
-	ignoredWith("vrf"),
-	ignoredLenient("kernel_rx_buf_size", "garp_extra_if", "vmac_garp_intvl"),
+	ignored(between(0, math.MaxUint32).needed().single(), "kernel_rx_buf_size"),
+	ignored(announced(0).needed(), "garp_extra_if"),
+	ignored(announced(0).needed().deprecated("write garp_extra_if"), "vmac_garp_intvl"),
 )
 
 var authenticationTable = newTable("authentication", []*keyword{
@@ -146,8 +153,10 @@ func endInstance(p *parser, s statement) {
 	if i.UnicastTTL.Set() && len(i.UnicastPeers) == 0 {
 		p.invalid(fmt.Sprintf("unicast_ttl in line %d without unicast_peer", i.UnicastTTL.At.Line), "")
 	}
-	if i.UseVMAC.Set() && len(i.UnicastPeers) > 0 && !i.VMACXmitBase.V {
-		p.invalid("use_vmac and unicast_peer without vmac_xmit_base; keepalived sets it", "")
+	if i.virtual() && len(i.UnicastPeers) > 0 && !i.Interface.Set() {
+		p.invalid("use_vmac or use_ipvlan and unicast_peer without interface", "")
+	} else if i.virtual() && len(i.UnicastPeers) > 0 && !i.VMACXmitBase.V {
+		p.invalid("use_vmac or use_ipvlan and unicast_peer without vmac_xmit_base; keepalived sets it", "")
 		i.VMACXmitBase.V = true
 	}
 }
@@ -166,13 +175,15 @@ func (i *Instance) IPv6() bool {
 		return i.UnicastSrc.V.Is6()
 	case i.McastSrc.Set():
 		return i.McastSrc.V.Is6()
+	case i.IPVLAN.Set():
+		return i.IPVLAN.V.Address.Is6()
 	}
 	return false
 }
 
 // familyKnown reports whether anything has named an address yet.
 func (i *Instance) familyKnown() bool {
-	return i.NativeIPv6.V || len(i.VirtualAddresses) > 0 || len(i.UnicastPeers) > 0 || i.UnicastSrc.Set() || i.McastSrc.Set()
+	return i.NativeIPv6.V || len(i.VirtualAddresses) > 0 || len(i.UnicastPeers) > 0 || i.UnicastSrc.Set() || i.McastSrc.Set() || i.IPVLAN.V.Address.IsValid()
 }
 
 func instanceState(p *parser, s statement) {
