@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -110,7 +112,7 @@ func TestLoggerOfAFullPipe(t *testing.T) {
 	} {
 		in, out, err := os.Pipe()
 		require.NoError(t, err)
-		log, flush, err := newLogger(runFlags{logLevel: "info", logFormat: format}, out)
+		log, queue, err := newLogger(runFlags{logLevel: "info", logFormat: format}, out)
 		require.NoError(t, err)
 		const lines = 3 * logLimit / 1000
 		for i := range lines {
@@ -121,9 +123,9 @@ func TestLoggerOfAFullPipe(t *testing.T) {
 			text, _ := io.ReadAll(in)
 			read <- string(text)
 		}()
-		flush()
+		queue.flush(logPatience)
 		log.Info("the last")
-		flush()
+		queue.flush(logPatience)
 		out.Close()
 		text := <-read
 		in.Close()
@@ -139,6 +141,27 @@ func TestLoggerOfAFullPipe(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A director that cannot go on ends, though nobody reads why.
+func TestEndOfAStalledReader(t *testing.T) {
+	in, out, err := os.Pipe()
+	require.NoError(t, err)
+	stderr, log := os.Stderr, slog.Default()
+	defer func() { os.Stderr = stderr; slog.SetDefault(log) }()
+	os.Stderr = out
+	require.NoError(t, out.SetWriteDeadline(time.Now().Add(10*time.Millisecond)))
+	for lines := strings.Repeat("\n", 4096); err == nil; {
+		_, err = out.WriteString(lines) // until it is full
+	}
+	require.NoError(t, out.SetWriteDeadline(time.Time{}))
+	require.Equal(t, exitStatus(1), runDirector(t.Context(), runFlags{logLevel: "info", logFormat: "text", own: "bad"}))
+	defer out.Close()
+	defer in.Close()
+	lines := bufio.NewScanner(in)
+	for lines.Scan() && lines.Text() == "" {
+	}
+	assert.Equal(t, `usvs: --own "bad": want services or host`, lines.Text())
 }
 
 func TestLoggerRefuses(t *testing.T) {

@@ -104,12 +104,22 @@ and root to run scripts as somebody else.`,
 }
 
 func runDirector(ctx context.Context, f runFlags) error {
-	log, flush, err := newLogger(f, os.Stderr)
+	log, queue, err := newLogger(f, os.Stderr)
 	if err != nil {
 		return err
 	}
+	flush := func() { queue.flush(logPatience) }
 	defer flush()        // at the end, and before what a panic says
 	slog.SetDefault(log) // which package host writes to
+	if err := direct(ctx, f, log, flush); err != nil {
+		fmt.Fprintln(queue, "usvs:", err) // main would wait for who reads it
+		return exitStatus(1)
+	}
+	return nil
+}
+
+// direct runs a director until it is to stop or cannot go on.
+func direct(ctx context.Context, f runFlags, log *slog.Logger, flush func()) error {
 	own, err := parseOwn(f.own)
 	if err != nil {
 		return err
@@ -214,8 +224,8 @@ func (f *runFlags) configure(log *slog.Logger) (conf *keepalived.Config, err err
 }
 
 // newLogger makes the log of a director. It writes to stderr whenever stderr
-// takes it; flush waits for that, within bounds.
-func newLogger(f runFlags, stderr io.Writer) (log *slog.Logger, flush func(), err error) {
+// takes it.
+func newLogger(f runFlags, stderr io.Writer) (*slog.Logger, *logQueue, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
 		return nil, nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", f.logLevel)
@@ -229,7 +239,7 @@ func newLogger(f runFlags, stderr io.Writer) (log *slog.Logger, flush func(), er
 		slog.New(handler(&line, level)).Warn("lines of the log are lost here: it was not read", "lines", lost)
 		return line.Bytes()
 	})
-	return slog.New(handler(queue, level)), func() { queue.flush(logPatience) }, nil
+	return slog.New(handler(queue, level)), queue, nil
 }
 
 // logFormats are the words of --log-format.
