@@ -137,11 +137,15 @@ func memoryFile(text []byte, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.MemfdCreate("usvs-guard", unix.MFD_CLOEXEC)
+	const name = "usvs-guard"
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL) // a must where vm.memfd_noexec is 2
+	if errors.Is(err, unix.EINVAL) {                                         // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	}
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "usvs-guard")
+	f := os.NewFile(uintptr(fd), name)
 	if _, err = f.Write(text); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
@@ -259,7 +263,7 @@ func RunGuard() error {
 }
 
 func runGuard(in io.Reader) error {
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
 	todo := learnAll(in)
 	var errs []error
 	for _, list := range todo.farewells {
