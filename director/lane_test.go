@@ -76,7 +76,7 @@ func (tw *twins) both(do func(b *testbed)) {
 func (tw *twins) event() {
 	r := tw.rng
 	svc := r.IntN(len(twinServices))
-	switch kind := r.IntN(16); kind {
+	switch kind := r.IntN(17); kind {
 	case 0: // a server goes, or comes back
 		i, up := r.IntN(8), r.IntN(3) > 0
 		tw.both(func(b *testbed) {
@@ -156,6 +156,9 @@ func (tw *twins) event() {
 			}
 			b.publish()
 		})
+	case 10: // an interface takes super-frames within tunnels, or no longer
+		able := r.IntN(3) > 0
+		tw.both(func(b *testbed) { b.d.wraps = func(int) bool { return able } })
 	default:
 		step := time.Duration(r.Int64N(int64(1) << (10 + r.IntN(28))))
 		tw.both(func(b *testbed) { b.now = b.now.Add(step) })
@@ -305,7 +308,7 @@ func (tw *twins) batch(n int) {
 	if tw.rng.IntN(4) > 0 {
 		require.Equal(tw.t, b.w.Tick(b.now, &b.out), a.w.Tick(a.now, &a.out))
 	}
-	a.w.p = wire.Packet{}
+	a.w.poison()
 	due, dueSlow := a.w.Handle(a.now, fast, &a.out), b.w.Handle(b.now, slow, &b.out)
 	if a.w.seen == Forwarded && n == 1 {
 		tw.sent++
@@ -339,8 +342,8 @@ func (tw *twins) same(what string, want, got []*link.Frame) {
 
 // described is all that a device is told of a frame.
 func described(f *link.Frame) string {
-	return fmt.Sprintf("%v %v %v %v %v %v %v %v %v %v %v % x", f.Medium, f.Port, f.Mark, f.Hidden, f.Partial, f.CsumStart,
-		f.CsumOffset, f.GSO, f.GSOSize, f.FragSize, f.FragID, f.Bytes())
+	return fmt.Sprintf("%v %v %v %v %v %v %v %v %v %v %v %v %v %v %v % x", f.Medium, f.Port, f.Mark, f.Hidden, f.Partial, f.CsumStart,
+		f.CsumOffset, f.GSO, f.GSOSize, f.ECN, f.Wrapped, f.FragSize, f.Pieces, f.PiecesDF, f.FragID, f.Bytes())
 }
 
 // state is everything about a director that anybody can see.
