@@ -65,15 +65,18 @@ func (l *line) pick(want word) uint64 {
 // several reports whether the line may have more than one word that differs
 // from want in its number only, or its bucket others elsewhere.
 func (l *line) several(want word) bool {
-	n := uint64(0)
+	m, n := l.look(), uint64(0)
+	step("line: several")
 	for i := range l.slot {
 		n += ((l.slot[i].Load()^want)>>numberBits - 1) >> 63
 	}
-	return n > 1 || !l.alone()
+	return n > 1 || !m.alone()
 }
 
-// alone reports whether a bucket's entries are all in this line.
-func (l *line) alone() bool { return l.look()&(lineWhole|lineNext) == lineWhole }
+// alone reports whether a bucket's entries are all in its own line, as long as
+// nothing is doubled. That must be known before the words are read: what is moved
+// to the bucket afterwards is missed, and makes it whole.
+func (m lineMeta) alone() bool { return m&(lineWhole|lineNext) == lineWhole }
 
 // put puts a word into a free slot, and returns that, or nil if there is none.
 func (l *line) put(w word) *atomic.Uint64 {

@@ -31,7 +31,8 @@ import (
 type actor struct {
 	stopped chan string // at which step; closed when it is done
 	resume  chan struct{}
-	skip    int // steps to pass before the next stop
+	skip    int    // steps to pass before the next stop
+	at      string // where it is stopped
 }
 
 // running is the actor whose steps count; nil while the test itself is at work.
@@ -65,8 +66,8 @@ func start(act func(), skip int) (*actor, bool) {
 		act()
 		close(a.stopped)
 	}()
-	_, ok := <-a.stopped
-	running = nil
+	at, ok := <-a.stopped
+	a.at, running = at, nil
 	return a, ok
 }
 
@@ -74,9 +75,20 @@ func start(act func(), skip int) (*actor, bool) {
 func (a *actor) next() bool {
 	running = a
 	a.resume <- struct{}{}
-	_, ok := <-a.stopped
-	running = nil
+	at, ok := <-a.stopped
+	a.at, running = at, nil
 	return ok
+}
+
+// until runs a until it stops at the step of that name.
+func (a *actor) until(tb testing.TB, name string) {
+	tb.Helper()
+	for a.next() {
+		if a.at == name {
+			return
+		}
+	}
+	tb.Fatalf("it came to its end without %q", name)
 }
 
 // finish lets a run to its end.

@@ -153,7 +153,7 @@ func (t *Table) find(p *Probe) (uint32, *entry, control) {
 			return p.number, p.entry, ctl
 		}
 	}
-	if p.number == 0 && p.bucket.alone() {
+	if p.number == 0 && p.bucket.look().alone() {
 		return 0, nil, 0
 	}
 	q := t.search(t.shard(p.hash), p.hash)

@@ -106,11 +106,12 @@ func (q *search) from() *line { return q.s.line(parent(q.s.bucketOf(q.want>>numb
 func (t *Table) guess(s *shard, hash uint64) (i uint32, none bool) {
 	size := s.size()
 	l := s.line(s.bucketOf(hash, size))
+	m := l.look()
+	step("search: guess")
 	if n := l.pick(makeWord(hash, 0)); n <= wordNumber {
 		return uint32(n), false
 	}
-	step("search: guess")
-	return 0, l.alone() && s.size() == size
+	return 0, m.alone() && s.size() == size
 }
 
 // match returns the entry with that number if it lives and has that key.
