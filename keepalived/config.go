@@ -24,7 +24,7 @@ type Config struct {
 	InterfaceDelays []InterfaceDelay
 
 	StaticAddresses []Address
-	StaticRoutes    []Entry
+	StaticRoutes    []Route
 	StaticRules     []Entry
 
 	SSL            *SSL

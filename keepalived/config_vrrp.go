@@ -3,6 +3,8 @@ package keepalived
 import (
 	"net/netip"
 	"time"
+
+	"usvs/iproute"
 )
 
 // Notify is the scripts of an instance or a sync group.
@@ -59,7 +61,15 @@ type InterfaceDelay struct {
 	At        Pos
 }
 
-// Entry is a route or rule in the words of ip(8).
+// Route is an entry of virtual_routes or static_routes.
+type Route struct {
+	iproute.Route
+	NoTrack    bool
+	TrackGroup string
+	At         Pos
+}
+
+// Entry is a rule in the words of ip(8).
 type Entry struct {
 	Words []string
 	At    Pos
@@ -89,7 +99,7 @@ type Instance struct {
 
 	VirtualAddresses  []Address
 	ExcludedAddresses []Address
-	VirtualRoutes     []Entry
+	VirtualRoutes     []Route
 	VirtualRules      []Entry
 
 	NoPreempt    Value[bool]

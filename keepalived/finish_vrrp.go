@@ -32,6 +32,7 @@ func (p *parser) finishInstance(i *Instance) bool {
 	p.inherit(i)
 	p.finishVersion(i)
 	p.finishPriority(i)
+	p.finishAccept(i)
 	p.finishPreempt(i)
 	p.finishUnicast(i)
 	p.finishStrict(i)
@@ -72,7 +73,6 @@ func (p *parser) inherit(i *Instance) {
 	i.GARP.LowerPrioDelay.orElse(g.GARP.LowerPrioDelay)
 	i.GARP.LowerPrioRepeat.orElse(g.GARP.LowerPrioRepeat)
 	i.AdvertInterval.orDefault(time.Second)
-	i.Accept.orDefault(true)
 	i.Version.orElse(g.Version)
 }
 
@@ -118,6 +118,19 @@ func (p *parser) finishPriority(i *Instance) {
 		state = "MASTER"
 	}
 	i.State.orDefault(state)
+}
+
+// finishAccept: the owner of the addresses accepts packets to them, others unless
+// the standard is to be followed (RFC 5798, 6.1), whose version 2 knows no accept.
+func (p *parser) finishAccept(i *Instance) {
+	if i.Strict.V && i.Version.V == 2 && i.Accept.V {
+		p.lateInvalid(i.Accept.At, "accept with strict_mode: VRRP version 2 does not have it")
+		i.Accept.V = false
+	}
+	i.Accept.orDefault(!i.Strict.V)
+	if i.Priority.V == 255 {
+		i.Accept.V = true
+	}
 }
 
 func (p *parser) finishPreempt(i *Instance) {

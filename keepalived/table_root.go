@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"usvs/iproute"
 )
 
 // rootTable is the keywords outside of blocks.
@@ -32,8 +34,8 @@ var rootTable = func() *table {
 				}
 			}),
 			list("static_routes", "lines of ip-route(8)", func(p *parser, s statement) {
-				p.entryOf(&p.config.StaticRoutes, s)
-			}).inert(),
+				p.route(&p.config.StaticRoutes, s, true)
+			}),
 			list("static_rules", "lines of ip-rule(8)", func(p *parser, s statement) {
 				p.entryOf(&p.config.StaticRules, s)
 			}).inert(),
@@ -90,10 +92,32 @@ func interfaceDelay(p *parser, s statement) {
 	p.config.InterfaceDelays = append(slices.DeleteFunc(p.config.InterfaceDelays, same), d)
 }
 
-// entryOf keeps a route or rule in the words of ip(8), which are not looked at.
+// entryOf keeps a rule in the words of ip(8), which are not looked at.
 func (p *parser) entryOf(to *[]Entry, s statement) {
 	*to = append(*to, Entry{s.words, s.at})
-	p.unchecked("the words of this route or rule are not checked")
+	p.unchecked("the words of this rule are not checked")
+}
+
+// route reads a line of virtual_routes or static_routes.
+func (p *parser) route(to *[]Route, s statement, static bool) {
+	e := iproute.Parse(s.words, static)
+	for _, f := range e.Problems {
+		switch f.Severity {
+		case iproute.Unsupported:
+			p.unchecked(f.Text)
+		case iproute.Missing:
+			p.problem(Fatal, f.Text, "")
+		default:
+			p.invalid(f.Text, "")
+		}
+	}
+	if !e.Usable {
+		return
+	}
+	for _, name := range e.Interfaces() {
+		p.onInterface(name)
+	}
+	*to = append(*to, Route{Route: e.Route, NoTrack: e.NoTrack, TrackGroup: e.TrackGroup, At: s.at})
 }
 
 func (p *parser) defineTwice(kind, name string, first Pos) {

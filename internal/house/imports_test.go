@@ -19,7 +19,8 @@ wire                       ->
 vrrp                       -> wire clock
 route                      -> wire
 trie                       ->
-keepalived                 ->
+iproute                    ->
+keepalived                 -> iproute
 script                     ->
 notify                     -> script
 keepalived/wanted          -> keepalived ipvs
@@ -92,7 +93,7 @@ link/internal/waiter       ->
 api                        -> control
 ipvsabi/seccomp            -> ipvsabi api procnet
 ipvsabi                    -> ipvsadm
-host                       -> control link link/afpacket link/tun
+host                       -> control link link/afpacket link/tun iproute
 node/machine               -> node host notify track health/probe health/via
 demo                       -> api host link/netlab
 cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan chaos node/machine
@@ -129,6 +130,7 @@ clock
 wire
 route
 trie
+iproute
 ipvs
 arp
 health
