@@ -23,7 +23,7 @@ func Pair(in Input) (Input, error) {
 	if c.Global.RouterID.V != "" {
 		c.Global.RouterID.V += "-peer"
 	}
-	c.StaticAddresses = nil // they are the first node's own
+	c.StaticAddresses, c.StaticRoutes = nil, nil // they are the first node's own
 	twins := map[*keepalived.Instance]*keepalived.Instance{}
 	c.Instances = nil
 	for _, i := range in.Config.Instances {

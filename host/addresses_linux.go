@@ -30,6 +30,9 @@ type Address struct {
 	// HomeAddress, ManageTemp, NoPrefixRoute and AutoJoin are the address flags
 	// of ip-address(8).
 	HomeAddress, ManageTemp, NoPrefixRoute, AutoJoin bool
+	// Refused has the host drop packets to and from the address, as long as usvs
+	// runs: see refuser.
+	Refused bool
 }
 
 // carried names an address of an interface. That is what the kernel knows
@@ -54,6 +57,8 @@ type Addresses struct {
 	held  map[carried]Address
 	duty  *duty  // as the guard knows it
 	guard *guard // nil: there is none
+
+	refused *refuser // nil while no address is
 }
 
 // NewAddresses returns an Addresses without any. lost is told, by a goroutine
@@ -80,7 +85,7 @@ func (a *Addresses) Close() error {
 	a.events.Close()
 	<-a.stopped
 	a.nl.Close()
-	return nil
+	return a.refused.close()
 }
 
 // Add gives an interface an address. One that it has is adopted.
@@ -91,10 +96,14 @@ func (a *Addresses) Add(addr Address) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.refuseLocked(addr); err != nil {
+		return fmt.Errorf("add address %v: %w", addr.Prefix, err)
+	}
 	a.tellGuardLocked(guardLine{Ours: true, Address: &addr})
 	err = a.nl.AddrAdd(byIndex(index), addr.netlink())
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		a.tellGuardLocked(guardLine{Address: &addr})
+		a.acceptLocked(addr)
 		return fmt.Errorf("add address %v to %s: %w", addr.Prefix, addr.Interface, err)
 	}
 	a.held[carried{index, addr.Prefix.Addr()}] = addr
@@ -115,6 +124,7 @@ func (a *Addresses) Remove(addr Address) (bool, error) {
 	defer a.mu.Unlock()
 	delete(a.held, carried{index, addr.Prefix.Addr()})
 	defer a.tellGuardLocked(guardLine{Address: &addr})
+	defer a.acceptLocked(addr)
 	err = a.nl.AddrDel(byIndex(index), addr.netlink())
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return false, nil
@@ -135,6 +145,7 @@ func (a *Addresses) forget(addr Address) {
 			delete(a.held, c)
 		}
 	}
+	a.acceptLocked(addr)
 	a.tellGuardLocked(guardLine{Address: &addr})
 }
 

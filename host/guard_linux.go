@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"usvs/iproute"
 	"usvs/wire"
 )
 
@@ -35,22 +36,26 @@ type Farewell struct {
 	Packet    []byte // complete; its destination says which socket it needs
 }
 
-// guardLine tells the guard that an address is ours from now on, or no longer,
+// guardLine tells the guard that an address or a route is ours from now on, or no longer,
 // or what is to be sent at the end instead of what had that name before.
 type guardLine struct {
-	Ours      bool       `json:",omitempty"`
-	Address   *Address   `json:",omitempty"`
-	Name      string     `json:",omitempty"`
-	Farewells []Farewell `json:",omitempty"`
+	Ours      bool           `json:",omitempty"`
+	Address   *Address       `json:",omitempty"`
+	Route     *iproute.Route `json:",omitempty"`
+	Name      string         `json:",omitempty"`
+	Farewells []Farewell     `json:",omitempty"`
 }
 
 // duty is what there is to do at the end.
 type duty struct {
 	ours      map[Address]bool
+	routes    map[string]iproute.Route // by their words
 	farewells map[string][]Farewell
 }
 
-func newDuty() *duty { return &duty{map[Address]bool{}, map[string][]Farewell{}} }
+func newDuty() *duty {
+	return &duty{map[Address]bool{}, map[string]iproute.Route{}, map[string][]Farewell{}}
+}
 
 func (d *duty) learn(line guardLine) {
 	switch {
@@ -58,6 +63,10 @@ func (d *duty) learn(line guardLine) {
 		d.ours[*line.Address] = true
 	case line.Address != nil:
 		delete(d.ours, *line.Address)
+	case line.Route != nil && line.Ours:
+		d.routes[line.Route.String()] = *line.Route
+	case line.Route != nil:
+		delete(d.routes, line.Route.String())
 	case len(line.Farewells) > 0:
 		d.farewells[line.Name] = line.Farewells
 	default:
@@ -73,6 +82,9 @@ func (d *duty) lines() (text []byte, err error) {
 	}
 	for a := range d.ours {
 		add(guardLine{Ours: true, Address: &a})
+	}
+	for _, r := range d.routes {
+		add(guardLine{Ours: true, Route: &r})
 	}
 	for name, list := range d.farewells {
 		add(guardLine{Name: name, Farewells: list})
@@ -271,7 +283,7 @@ func runGuard(in io.Reader) error {
 			errs = append(errs, f.send())
 		}
 	}
-	return errors.Join(append(errs, takeOff(todo.ours))...)
+	return errors.Join(append(errs, takeOff(todo))...)
 }
 
 func (f *Farewell) send() error {
@@ -296,8 +308,9 @@ func (f *Farewell) send() error {
 	return errors.Join(sockets.Set([]VRRPEndpoint{e}), sockets.Send(f.Interface, f.Packet, wire.MAC{}))
 }
 
-func takeOff(ours map[Address]bool) error {
-	if len(ours) == 0 {
+// takeOff removes routes before the addresses that they may need.
+func takeOff(todo *duty) error {
+	if len(todo.ours)+len(todo.routes) == 0 {
 		return nil
 	}
 	addresses, err := NewAddresses(func(Address) {})
@@ -306,7 +319,11 @@ func takeOff(ours map[Address]bool) error {
 	}
 	defer addresses.Close()
 	var errs []error
-	for a := range ours {
+	for _, r := range todo.routes {
+		_, err := addresses.RemoveRoute(r)
+		errs = append(errs, err)
+	}
+	for a := range todo.ours {
 		_, err := addresses.Remove(a)
 		errs = append(errs, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"usvs/iproute"
 	"usvs/link/netnstest"
 )
 
@@ -38,6 +39,14 @@ func helpGuarded() error {
 		}
 	}
 	_, err = a.Remove(Address{Interface: "eth0", Prefix: netip.MustParsePrefix("10.9.0.100/32")})
+	for _, dst := range []string{"10.50.0.0/16", "10.51.0.0/16"} {
+		if err := a.AddRoute(iproute.Route{Dst: netip.MustParsePrefix(dst), Hops: []iproute.Hop{{Interface: "eth0"}}}); err != nil {
+			return err
+		}
+	}
+	if _, err := a.RemoveRoute(iproute.Route{Dst: netip.MustParsePrefix("10.50.0.0/16"), Hops: []iproute.Hop{{Interface: "eth0"}}}); err != nil {
+		return err
+	}
 	packet, _ := hex.DecodeString(farewellText)
 	a.Farewell("one", []Farewell{{Interface: "eth0", Packet: []byte("replaced")}})
 	a.Farewell("one", []Farewell{{Interface: "eth0", Packet: packet}})
@@ -73,9 +82,12 @@ func testGuard(t *testing.T, lab *netnstest.Lab, killed bool) {
 		require.Eventually(t, func() bool { is := guardOf(p.Pid()); return is != 0 && is != first }, 10*time.Second, time.Millisecond)
 	}
 	assert.Contains(t, addrs(), "10.9.0.101/32")
+	routes := func() string { return lab.Home.Run("ip", "route") }
+	assert.Contains(t, routes(), "10.51.0.0/16")
 	lab.Home.Run("kill", "-9", strconv.Itoa(p.Pid()))
 	require.Eventually(t, func() bool { return !strings.Contains(addrs(), "10.9.0.101") }, 10*time.Second, time.Millisecond)
 	assert.Contains(t, addrs(), "10.9.0.100/32")
+	assert.NotContains(t, routes(), "10.51.0.0/16")
 	assert.Equal(t, farewellText, hex.EncodeToString(receive(t, "the farewell", other.got).packet))
 	assert.Empty(t, other.got, "only what was not withdrawn")
 }

@@ -93,10 +93,8 @@ func TestRefused(t *testing.T) {
 func TestInterfaces(t *testing.T) {
 	e := parse("10.5.0.0/16 nexthop dev a nexthop dev b nexthop dev a")
 	require.Equal(t, []string{"a", "b"}, e.Interfaces())
-	require.Empty(t, e.Interface())
-	e = parse("10.5.0.0/16 dev a")
-	require.Equal(t, "a", e.Interface())
-	require.False(t, e.IPv6())
+	e = parse("blackhole 10.5.0.0/16 dev a")
+	require.Empty(t, e.Interfaces())
 }
 
 // FuzzParse: nothing panics, and what is usable is read again as it was.

@@ -41,17 +41,6 @@ type Metric struct {
 	Text  string // of congctl
 }
 
-// IPv6 reports of which family the route is.
-func (r *Route) IPv6() bool { return r.Dst.Addr().Is6() }
-
-// Interface is that of the only hop, if it names one.
-func (r *Route) Interface() string {
-	if len(r.Hops) != 1 {
-		return ""
-	}
-	return r.Hops[0].Interface
-}
-
 // Interfaces are those that the route names.
 func (r *Route) Interfaces() (names []string) {
 	for _, h := range r.Hops {

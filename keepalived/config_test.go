@@ -176,6 +176,28 @@ real_server 10.0.0.3 80 {
 	require.Equal(t, []int{8, 8, 11}, early, explainReport(report))
 }
 
+// What keepalived 2.2.7 makes rules of the firewall for.
+func TestAccept(t *testing.T) {
+	for lines, want := range map[string]bool{
+		"": true, "no_accept": false, "no_accept\npriority 255": true, "strict_mode on": false, "strict_mode on\npriority 255": true,
+		"strict_mode on\nversion 3\naccept": true, "strict_mode on\nversion 2\naccept": false, "version 3\nno_accept": false,
+	} {
+		c, _ := parseText("vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n1.2.3.4\n}\n" + lines + "\n}\n")
+		require.Equal(t, want, c.Instances[0].Accept.V, lines)
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	c, report := parseText("static_routes {\n10.1.0.0/16 dev eth0 track_group g\n10.2.0.0/16 dev eth0 realms 1/2\n}\n" +
+		"vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n1.2.3.4\n}\nvirtual_routes {\nblackhole 10.3.0.0/16 no_track\n10.4.0.0/16 via x\n10.5.0.0/16 via\n}\n}\n")
+	require.Equal(t, 2, report.Status())
+	require.Len(t, c.StaticRoutes, 1)
+	require.Equal(t, "g", c.StaticRoutes[0].TrackGroup)
+	require.Len(t, c.Instances[0].VirtualRoutes, 1)
+	require.Equal(t, "blackhole 10.3.0.0/16", c.Instances[0].VirtualRoutes[0].String())
+	require.Contains(t, explainReport(report), "realms: usvs cannot make")
+}
+
 func TestConfigGroup(t *testing.T) {
 	c, _ := parseText("virtual_server_group g {\n1.2.3.4-9 80\n10.0.0.0/24\n2001:db8::1-ff 443\nfwmark 7 inet6\n}\n")
 	a := netip.MustParseAddr

@@ -14,6 +14,8 @@ const DefaultMTU = 1500
 // Host is a host with an IP stack: interfaces, ARP and neighbour discovery,
 // ICMP, UDP and TCP. With forwarding on it is a router.
 type Host struct {
+	refused map[netip.Addr]bool // addresses that it takes no packets to: no_accept
+
 	net  *Net
 	name string
 	self Node // the host, or the director around it
@@ -164,3 +166,15 @@ func (h *Host) Counters() map[string]uint64 {
 // count notes what became of a packet that was dropped, and is not for the
 // common case.
 func (h *Host) count(what string) { h.counts[what]++ }
+
+// setRefused has the host take no packets to an address, or take them again.
+func (h *Host) setRefused(a netip.Addr, on bool) {
+	if !on {
+		delete(h.refused, a)
+		return
+	}
+	if h.refused == nil {
+		h.refused = map[netip.Addr]bool{}
+	}
+	h.refused[a] = true
+}

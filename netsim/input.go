@@ -65,6 +65,10 @@ func (h *Host) inputIP(p *Port, f *frame) {
 		h.net.release(f)
 		return
 	}
+	if h.refused[pk.Dst] {
+		h.drop(f, "no_accept")
+		return
+	}
 	if h.table.Lookup(pk.Dst).Kind == route.Local {
 		h.local(p, f)
 		return

@@ -313,6 +313,27 @@ func TestIPv6Instances(t *testing.T) {
 	require.Equal(t, "2001:db8::100", answered())
 }
 
+// TestNoAccept: the services work, the director's host does not answer by the VIP.
+func TestNoAccept(t *testing.T) {
+	d := newDuo(t, 13)
+	more := "no_accept\nvirtual_routes {\n10.5.0.0/16 via 10.0.0.9 no_track\n}\nvirtual_ipaddress"
+	for dir, k := range map[*Director]Keepalived{d.a: tutorial("MASTER", "150"), d.b: tutorial("BACKUP", "100")} {
+		k.Text = strings.Replace(k.Text, "virtual_ipaddress", more, 1)
+		require.NoError(t, dir.StartKeepalived(k))
+	}
+	d.Run(5 * time.Second)
+	require.Equal(t, "rs", d.get(t)[:2])
+	require.Contains(t, d.LogText(), "adds route 10.5.0.0/16 via 10.0.0.9")
+	for _, addr := range []string{"10.0.0.100", "10.0.0.1"} {
+		answered := false
+		require.NoError(t, d.client.Ping(addrPort(addr+":0").Addr(), PingOptions{}, func(PingReply) { answered = true }))
+		d.Run(2 * time.Second)
+		require.Equal(t, addr != "10.0.0.100", answered, addr)
+	}
+	d.a.StopKeepalived()
+	require.Contains(t, d.LogText(), "removes route 10.5.0.0/16 via 10.0.0.9")
+}
+
 // TestWhatIsTold: scripts, FIFOs and mail are lines of the log; what is tracked
 // is what the test says.
 func TestWhatIsTold(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"usvs/arp"
 	"usvs/clock"
 	"usvs/health"
+	"usvs/iproute"
 	"usvs/node"
 	"usvs/vrrp"
 	"usvs/wire"
@@ -88,6 +89,7 @@ func (w *world) AddAddress(a node.Address) {
 		return
 	}
 	_ = w.d.addAddr(p, a.Prefix)
+	w.d.setRefused(a.Prefix.Addr(), a.Refused)
 	w.mine = append(w.mine, placed{p, a.Prefix})
 	w.d.reroute()
 }
@@ -99,8 +101,19 @@ func (w *world) RemoveAddress(a node.Address) {
 		return
 	}
 	_ = w.d.delAddr(p, a.Prefix)
+	w.d.setRefused(a.Prefix.Addr(), false)
 	w.mine = slices.DeleteFunc(w.mine, func(m placed) bool { return m == placed{p, a.Prefix} })
 	w.d.reroute()
+}
+
+// AddRoute says that a route is made: a simulated host's own stay as they are.
+func (w *world) AddRoute(r iproute.Route) {
+	w.d.net.logf(w.d.name, "adds route %v", r)
+}
+
+// RemoveRoute says that it is taken away.
+func (w *world) RemoveRoute(r iproute.Route) {
+	w.d.net.logf(w.d.name, "removes route %v", r)
 }
 
 // lost takes note of addresses that somebody else took off interfaces.
@@ -121,6 +134,7 @@ func (w *world) vanish() {
 	for _, m := range w.mine {
 		_ = w.d.delAddr(m.port, m.addr)
 	}
+	w.d.refused = nil
 	w.mine = nil
 	w.d.reroute()
 }

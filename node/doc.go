@@ -7,6 +7,7 @@
 //   - plan.go: a configuration in the words of vrrp, health and the World, by
 //     plan_vrrp.go, plan_health.go and plan_world.go
 //   - router.go: what the Router wants done; which addresses are ours
+//   - static.go: static addresses, and routes
 //   - monitor.go: what the Monitor wants done
 //   - table.go: global settings of IPVS, and its synchronisation daemons
 //   - notify.go: events as scripts, lines for FIFOs and mail

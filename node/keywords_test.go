@@ -152,7 +152,7 @@ var used = map[string]string{
 	"virtual_ipaddress_excluded": "virtual_ipaddress_excluded { 10.0.0.102 }", "nopreempt": "nopreempt", "preempt": "nopreempt|preempt",
 	"preempt_delay": "preempt_delay 9", "unicast_src_ip": "unicast_peer { 10.0.0.2 }|unicast_src_ip 10.0.0.1", "mcast_src_ip": "mcast_src_ip 10.0.0.1",
 	"unicast_peer": "unicast_peer { 10.0.0.2 }", "use_vmac": "use_vmac", "vmac_xmit_base": "use_vmac|vmac_xmit_base",
-	"dont_track_primary": "dont_track_primary", "track_src_ip": "track_src_ip", "mcast_dst_ip": "mcast_dst_ip 224.0.0.20",
+	"dont_track_primary": "dont_track_primary", "track_src_ip": "track_src_ip", "virtual_routes": "virtual_routes { 10.5.0.0/16 dev eth0 }", "no_accept": "no_accept", "accept": "strict_mode on\nversion 3|accept", "mcast_dst_ip": "mcast_dst_ip 224.0.0.20",
 	"unicast_ttl": "unicast_peer { 10.0.0.2 }|unicast_ttl 9", "check_unicast_src": "check_unicast_src", "unicast_fault_no_peer": "unicast_fault_no_peer",
 	"skip_check_adv_addr": "skip_check_adv_addr on", "strict_mode": "strict_mode on", "lower_prio_no_advert": "lower_prio_no_advert on",
 	"higher_prio_send_advert": "higher_prio_send_advert on", "down_timer_adverts": "down_timer_adverts 9",

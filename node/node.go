@@ -38,6 +38,7 @@ type Node struct {
 	old *plan // the one before, during Reload
 
 	placed  map[placing]placed
+	routes  map[string]heldRoute
 	carried map[netip.Addr]int // interfaces that have an address, for ha_suspend
 	ifaces  map[string]vrrp.Interface
 	table   table
@@ -55,6 +56,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		ctl: cfg.Control, world: cfg.World, hostname: cfg.Hostname, plan: p,
 		placed:  map[placing]placed{},
+		routes:  map[string]heldRoute{},
 		carried: map[netip.Addr]int{}, ifaces: map[string]vrrp.Interface{},
 	}
 	n.router = vrrp.New(&p.vrrp, (*routerEffects)(n))
@@ -163,6 +165,9 @@ func (n *Node) SetInterface(now clock.Instant, i vrrp.Interface) {
 	old := n.ifaces[i.Name]
 	n.ifaces[i.Name] = i
 	n.router.SetInterface(now, i)
+	if i.Up && !old.Up && n.running {
+		n.restoreRoutes(i.Name)
+	}
 	for _, p := range i.Addrs {
 		n.carry(p.Addr(), 1)
 	}

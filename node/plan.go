@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"usvs/health"
+	"usvs/iproute"
 	"usvs/ipvs"
 	"usvs/keepalived"
 	"usvs/vrrp"
@@ -22,11 +23,14 @@ type plan struct {
 	instances map[string]*vrrp.Instance
 	tellers   map[teller]*notices // whom to tell of an instance or a group
 	static    []Address
-	managed   []netip.Addr // addresses of instances, sorted
-	sync      *syncPlan    // lvs_sync_daemon, or nil
-	timeouts  *keepalived.Timeouts
-	flush     bool // lvs_flush
-	flushStop bool // lvs_flush_on_stop, of everything
+	// staticRoutes and routes are static_routes and, by their words, virtual_routes.
+	staticRoutes []iproute.Route
+	routes       map[string]iproute.Route
+	managed      []netip.Addr // addresses of instances, sorted
+	sync         *syncPlan    // lvs_sync_daemon, or nil
+	timeouts     *keepalived.Timeouts
+	flush        bool // lvs_flush
+	flushStop    bool // lvs_flush_on_stop, of everything
 
 	tls *health.TLS // of SSL, or nil
 	// known are the virtual servers that mean the same wherever their text
@@ -43,7 +47,7 @@ type plan struct {
 // newPlan translates a configuration; of what the one before knows, if there is
 // one, the translation is taken over. The error says what cannot be done.
 func newPlan(c *keepalived.Config, hostname string, before *plan) (*plan, error) {
-	p := &plan{conf: c, instances: map[string]*vrrp.Instance{}, tellers: map[teller]*notices{}, routerID: hostname}
+	p := &plan{conf: c, instances: map[string]*vrrp.Instance{}, tellers: map[teller]*notices{}, routes: map[string]iproute.Route{}, routerID: hostname}
 	if c.Global.RouterID.Set() {
 		p.routerID = c.Global.RouterID.V
 	}

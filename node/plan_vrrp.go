@@ -93,6 +93,12 @@ func (p *plan) instance(i *keepalived.Instance) vrrp.Instance {
 		v.VMAC = &vrrp.VMAC{Name: i.UseVMAC.V, MAC: vmac(i), XmitBase: i.VMACXmitBase.V}
 	}
 	v.Addresses, v.Excluded = addresses(i, i.VirtualAddresses), addresses(i, i.ExcludedAddresses)
+	v.NoAccept = !i.Accept.V
+	for _, r := range i.VirtualRoutes {
+		words := r.String()
+		p.routes[words] = r.Route
+		v.Routes = append(v.Routes, words)
+	}
 	return v
 }
 

@@ -29,6 +29,13 @@ func (p *plan) planWorld() {
 	for _, a := range p.conf.StaticAddresses {
 		p.static = append(p.static, staticAddress(a, g.DefaultInterface.V))
 	}
+	for _, r := range p.conf.StaticRoutes {
+		p.staticRoutes = append(p.staticRoutes, r.Route)
+	}
+	s.LeftoverRoutes = slices.Clone(p.staticRoutes)
+	for _, words := range slices.Sorted(maps.Keys(p.routes)) {
+		s.LeftoverRoutes = append(s.LeftoverRoutes, p.routes[words])
+	}
 	for i := range p.vrrp.Instances {
 		v := &p.vrrp.Instances[i]
 		if v.VMAC != nil {
@@ -54,7 +61,7 @@ func staticAddress(a keepalived.Address, fallback string) Address {
 func virtualAddress(a vrrp.Address) Address {
 	return Address{
 		Prefix: a.Prefix, Interface: a.Interface, Broadcast: a.Broadcast, Scope: a.Scope,
-		Label: a.Label, Peer: a.Peer, Flags: a.Flags, Preferred: a.Preferred, Virtual: true,
+		Label: a.Label, Peer: a.Peer, Flags: a.Flags, Preferred: a.Preferred, Virtual: true, Refused: a.Refused,
 	}
 }
 

@@ -93,6 +93,32 @@ func TestStaticAddresses(t *testing.T) {
 	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("192.168.1.1/24")}, a.addrs)
 }
 
+// TestRoutes are the host's while the instance is master, and static ones as long
+// as the node runs.
+func TestRoutes(t *testing.T) {
+	const routes = "virtual_routes {\n10.50.0.0/16 via 192.168.1.9 dev eth0\nblackhole 10.51.0.0/16 no_track\n}\nno_accept\n"
+	const static = "static_routes {\n10.60.0.0/16 dev eth0\n}\n"
+	l, a, _ := tutorialPair(t)
+	a.text = static + strings.Replace(tutorial, "virtual_ipaddress", routes+"virtual_ipaddress", 1)
+	a.boot()
+	require.Equal(t, []string{"10.60.0.0/16 dev eth0"}, a.routes)
+	require.Len(t, a.setup.LeftoverRoutes, 3)
+	l.run(10 * time.Second)
+	require.True(t, a.refused)
+	require.Equal(t, []string{"10.60.0.0/16 dev eth0", "10.50.0.0/16 via 192.168.1.9 dev eth0", "blackhole 10.51.0.0/16"}, a.routes)
+	a.reload(strings.Replace(a.text, "10.51.0.0", "10.52.0.0", 1))
+	require.Equal(t, []string{"10.60.0.0/16 dev eth0", "10.50.0.0/16 via 192.168.1.9 dev eth0", "blackhole 10.52.0.0/16"}, a.routes)
+	a.reload(strings.Replace(a.text, "10.60.0.0", "10.61.0.0", 1))
+	require.Contains(t, a.routes, "10.61.0.0/16 dev eth0")
+	a.link(false)
+	require.Equal(t, []string{"10.61.0.0/16 dev eth0"}, a.routes)
+	a.routes = nil // the kernel takes routes away with their interface
+	a.link(true)
+	require.Equal(t, []string{"10.61.0.0/16 dev eth0"}, a.routes)
+	a.node.Stop(l.now)
+	require.Empty(t, a.routes)
+}
+
 // TestRandomReloads: after any number of reloads the services are those of a
 // node that has just started with the last configuration.
 func TestRandomReloads(t *testing.T) {

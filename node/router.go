@@ -3,7 +3,6 @@ package node
 import (
 	"maps"
 	"net/netip"
-	"reflect"
 	"slices"
 
 	"usvs/director"
@@ -144,26 +143,4 @@ func (n *Node) interfaceOf(instance string, a vrrp.Address) string {
 		}
 	}
 	return ""
-}
-
-// addStatic adds the static addresses that are not in the old plan.
-func (n *Node) addStatic(old *plan) {
-	for _, a := range n.plan.static {
-		if old == nil || !hasAddress(old.static, a) {
-			n.world.AddAddress(a)
-		}
-	}
-}
-
-// removeStatic removes the static addresses that are not in the next plan.
-func (n *Node) removeStatic(next *plan) {
-	for _, a := range n.plan.static {
-		if next == nil || !hasAddress(next.static, a) {
-			n.world.RemoveAddress(a)
-		}
-	}
-}
-
-func hasAddress(list []Address, a Address) bool {
-	return slices.ContainsFunc(list, func(o Address) bool { return reflect.DeepEqual(o, a) })
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"usvs/health"
+	"usvs/iproute"
 	"usvs/vrrp"
 	"usvs/wire"
 )
@@ -36,6 +37,11 @@ type World interface {
 	AddAddress(Address)
 	// RemoveAddress takes an address away; one that is not there is no error.
 	RemoveAddress(Address)
+
+	// AddRoute makes a route of the host, or adopts the identical one.
+	AddRoute(iproute.Route)
+	// RemoveRoute takes a route away; one that is not there is no error.
+	RemoveRoute(iproute.Route)
 
 	// StartProbe begins one attempt of a check; Node.ProbeDone is to be called
 	// once with its outcome.
@@ -80,6 +86,8 @@ type Setup struct {
 	// Leftovers are the addresses that a node that was killed may have left on
 	// the host; those not of an instance that is master are removed at start.
 	Leftovers []Address
+	// LeftoverRoutes are the routes that such a node may have left.
+	LeftoverRoutes []iproute.Route
 }
 
 // Socket is where VRRP packets of some instances are received: protocol 112,
@@ -107,6 +115,9 @@ type Address struct {
 	// Virtual: of an instance; an IPv6 one is added without duplicate address
 	// detection and, with the default prefix, as deprecated.
 	Virtual bool
+	// Refused: the host's own stack neither takes packets to the address nor sends
+	// any from it, but for those that ask whose it is. The director does.
+	Refused bool
 }
 
 // Script is a command with its arguments, who runs it and for how long at most.

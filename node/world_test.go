@@ -16,6 +16,7 @@ import (
 	"usvs/control"
 	"usvs/director"
 	"usvs/health"
+	"usvs/iproute"
 	"usvs/ipvs"
 	"usvs/keepalived"
 	"usvs/vrrp"
@@ -42,8 +43,10 @@ type machine struct {
 	node      *Node
 	ctl       *control.Control
 	addrs     []netip.Prefix // of eth0
-	batches   int            // snapshots published
-	tick      int            // of the event that is to call Tick
+	routes    []string
+	refused   bool // the last address was
+	batches   int  // snapshots published
+	tick      int  // of the event that is to call Tick
 	dead, up  bool
 	setup     *Setup
 	log       []string
@@ -192,6 +195,7 @@ func (m *machine) Announce(iface string, addr netip.Addr, mac wire.MAC) {
 }
 
 func (m *machine) AddAddress(a Address) {
+	m.refused = a.Refused
 	if !slices.Contains(m.addrs, a.Prefix) {
 		m.addrs = append(m.addrs, a.Prefix)
 	}
@@ -201,6 +205,16 @@ func (m *machine) AddAddress(a Address) {
 func (m *machine) RemoveAddress(a Address) {
 	m.addrs = slices.DeleteFunc(m.addrs, func(p netip.Prefix) bool { return p == a.Prefix })
 	m.told(0, func(clock.Instant) { m.link(m.up) })
+}
+
+func (m *machine) AddRoute(r iproute.Route) {
+	if !slices.Contains(m.routes, r.String()) {
+		m.routes = append(m.routes, r.String())
+	}
+}
+
+func (m *machine) RemoveRoute(r iproute.Route) {
+	m.routes = slices.DeleteFunc(m.routes, func(s string) bool { return s == r.String() })
 }
 
 // StartProbe answers as a server's kernel would: in a moment.

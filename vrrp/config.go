@@ -42,6 +42,12 @@ type Instance struct {
 	Addresses []Address // advertised
 	Excluded  []Address // come and go with Addresses, not advertised
 
+	// Routes come and go with the addresses. What they say does not matter here.
+	Routes []string
+	// NoAccept is no_accept: who is not the owner does not take packets to the
+	// addresses (RFC 5798, 6.1, Accept_Mode).
+	NoAccept bool
+
 	NoPreempt    bool
 	PreemptDelay time.Duration
 
@@ -107,6 +113,8 @@ type Address struct {
 	// VMAC is the virtual MAC the address is answered with; zero for the
 	// interface's. New sets it for instances with VMAC.
 	VMAC wire.MAC
+	// Refused is set by New: the host is to drop packets to the address.
+	Refused bool
 }
 
 // GARP is when and how often an instance's addresses are announced. New takes

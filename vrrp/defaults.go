@@ -78,6 +78,7 @@ func (i *Instance) fill() {
 	if i.Strict {
 		i.fillStrict()
 	}
+	i.NoAccept = i.NoAccept && i.Priority != ownerPriority
 	i.fillVMAC()
 	i.Addresses = i.fillAddresses(i.Addresses)
 	i.Excluded = i.fillAddresses(i.Excluded)
@@ -130,6 +131,7 @@ func (i *Instance) fillAddresses(in []Address) []Address {
 	out := slices.Clone(in)
 	for k := range out {
 		orDefault(&out[k].Interface, i.Interface)
+		out[k].Refused = i.NoAccept
 		if i.VMAC != nil && out[k].Interface == i.Interface {
 			orDefault(&out[k].VMAC, i.virtualMAC())
 		}

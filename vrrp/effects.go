@@ -23,6 +23,12 @@ type Effects interface {
 	AddAddresses(instance string, addrs []Address)
 	// RemoveAddresses says that the instance owns addrs no longer.
 	RemoveAddresses(instance string, addrs []Address)
+	// AddRoutes says that the instance wants routes from now on, in the words of
+	// the configuration. Its addresses are there.
+	AddRoutes(instance string, routes []string)
+	// RemoveRoutes says that it wants routes no longer. Its addresses are there
+	// still.
+	RemoveRoutes(instance string, routes []string)
 	// Announce sends one gratuitous ARP request or unsolicited neighbour
 	// advertisement for addr now: see GratuitousARP and UnsolicitedNA. A zero
 	// mac is the interface's own.

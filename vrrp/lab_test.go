@@ -79,6 +79,18 @@ func (r *recorder) RemoveAddresses(instance string, addrs []Address) {
 	}
 }
 
+func (r *recorder) AddRoutes(_ string, routes []string) {
+	for _, route := range routes {
+		r.say("add route %s", route)
+	}
+}
+
+func (r *recorder) RemoveRoutes(_ string, routes []string) {
+	for _, route := range routes {
+		r.say("remove route %s", route)
+	}
+}
+
 func (r *recorder) Announce(iface string, addr netip.Addr, mac wire.MAC) {
 	r.say("announce %s on %s", addr, iface)
 }

@@ -176,18 +176,24 @@ func (i *instance) adapt(now clock.Instant, o *instance) {
 	}
 }
 
-// exchange gives up the addresses of o that are not i's, and takes the new.
-// Whose they are is told by name.
+// exchange gives up the addresses and routes of o that are not i's, and takes the
+// new. Whose they are is told by name.
 func (i *instance) exchange(now clock.Instant, o *instance) {
 	gone, added := without(o.addresses(), i.addresses()), without(i.addresses(), o.addresses())
+	goneRoutes, addedRoutes := withoutRoutes(o.Routes, i.Routes), withoutRoutes(i.Routes, o.Routes)
 	if o.Name != i.Name {
 		gone, added = o.addresses(), i.addresses()
+		goneRoutes, addedRoutes = o.Routes, i.Routes
 	}
+	o.removeRoutes(goneRoutes)
 	if len(gone) > 0 {
 		o.removeAddresses(gone)
 	}
 	if len(added) > 0 {
 		i.addAddresses(added)
+	}
+	i.addRoutes(addedRoutes)
+	if len(added) > 0 {
 		i.burst(now, i.GARP.Repeat)
 	}
 }
@@ -196,9 +202,14 @@ func (i *instance) exchange(now clock.Instant, o *instance) {
 func without(a, b []Address) []Address {
 	return slices.DeleteFunc(slices.Clone(a), func(x Address) bool {
 		return slices.ContainsFunc(b, func(y Address) bool {
-			return x.Prefix == y.Prefix && x.Interface == y.Interface && x.Label == y.Label && x.VMAC == y.VMAC
+			return x.Prefix == y.Prefix && x.Interface == y.Interface && x.Label == y.Label && x.VMAC == y.VMAC && x.Refused == y.Refused
 		})
 	})
+}
+
+// withoutRoutes is those of a that b does not have.
+func withoutRoutes(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(r string) bool { return slices.Contains(b, r) })
 }
 
 // keepWaiting has announcements go on waiting, if who has the address is kept

@@ -16,6 +16,7 @@ func (i *instance) enter(now clock.Instant, state State) {
 
 // clean removes addresses that an earlier run of the daemon left behind.
 func (i *instance) clean() {
+	i.removeRoutes(i.Routes)
 	if addrs := i.addresses(); len(addrs) > 0 {
 		i.removeAddresses(addrs)
 	}
@@ -102,6 +103,7 @@ func (i *instance) toMaster(now clock.Instant) {
 		i.interval = i.AdvertInterval
 	}
 	i.addAddresses(i.addresses())
+	i.addRoutes(i.Routes)
 	i.burst(now, i.GARP.Repeat)
 	i.cancelBursts()
 	if i.GARP.Delay > 0 {
@@ -131,6 +133,7 @@ func (i *instance) leaveMaster(now clock.Instant, state State, zero bool) {
 	i.leaveFarewell(nil)
 	i.cancelBursts()
 	i.r.forget(i)
+	i.removeRoutes(i.Routes)
 	i.removeAddresses(i.addresses())
 	i.stats.ReleasedMaster++
 	i.deadline = clock.Never
@@ -184,6 +187,9 @@ func (i *instance) next() clock.Instant {
 }
 
 func (i *instance) addAddresses(addrs []Address) {
+	if i.NoAccept {
+		i.logf(Detail, "setting firewall drop rule")
+	}
 	if len(i.Addresses) > 0 {
 		i.logf(Detail, "setting VIPs.")
 	}
@@ -208,5 +214,22 @@ func (i *instance) logRemoving() {
 	}
 	if len(i.Excluded) > 0 {
 		i.logf(Detail, "removing E-VIPs.")
+	}
+	if i.NoAccept {
+		i.logf(Detail, "removing firewall drop rule")
+	}
+}
+
+func (i *instance) addRoutes(routes []string) {
+	if len(routes) > 0 {
+		i.logf(Detail, "setting Virtual Routes")
+		i.r.fx.AddRoutes(i.Name, routes)
+	}
+}
+
+func (i *instance) removeRoutes(routes []string) {
+	if len(routes) > 0 {
+		i.logf(Detail, "removing Virtual Routes")
+		i.r.fx.RemoveRoutes(i.Name, routes)
 	}
 }

@@ -31,6 +31,8 @@ type InstanceStatus struct {
 	Source    netip.Addr   `json:"source"`
 	Addresses []Address    `json:"addresses"`
 	Excluded  []Address    `json:"excluded,omitempty"`
+	Routes    []string     `json:"routes,omitempty"`
+	NoAccept  bool         `json:"no_accept,omitempty"`
 	Peers     []netip.Addr `json:"peers,omitempty"`
 
 	AdvertInterval time.Duration `json:"advert_interval"`
@@ -130,7 +132,7 @@ func (i *instance) status() InstanceStatus {
 	s := InstanceStatus{
 		Name: i.Name, Interface: i.Interface, VRID: i.VRID, IPv6: i.IPv6, Version: i.Version,
 		State: i.state, Wanted: i.want, Base: i.base, Priority: i.prio, Source: i.source,
-		Addresses: i.Addresses, Excluded: i.Excluded, AdvertInterval: i.AdvertInterval,
+		Addresses: i.Addresses, Excluded: i.Excluded, Routes: i.Routes, NoAccept: i.NoAccept, AdvertInterval: i.AdvertInterval,
 		Master: i.master, MasterPriority: i.masterPrio, MasterInterval: i.interval,
 		Deadline: i.deadline, Since: i.since, Faults: i.faults, Stats: i.stats,
 	}

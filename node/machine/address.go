@@ -17,7 +17,7 @@ var scopes = map[string]uint8{"": 0, "global": 0, "site": 200, "link": 253, "hos
 func hostAddress(a node.Address) (host.Address, error) {
 	has := func(flag string) bool { return slices.Contains(a.Flags, flag) }
 	out := host.Address{
-		Interface: a.Interface, Prefix: a.Prefix, Peer: a.Peer, Label: a.Label,
+		Refused: a.Refused, Interface: a.Interface, Prefix: a.Prefix, Peer: a.Peer, Label: a.Label,
 		HomeAddress: has("home"), ManageTemp: has("mngtmpaddr"), NoPrefixRoute: has("noprefixroute"), AutoJoin: has("autojoin"),
 	}
 	var err error

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -104,7 +105,9 @@ func TestMachine(t *testing.T) {
 		lab.Home.AddAddr("eth0", "10.9.0.1/24")
 		lab.Home.Run("ip", "address", "add", "10.9.0.100/32", "dev", "eth0") // left over
 		addrs := func() string { return lab.Home.Run("ip", "-4", "-o", "address", "show", "dev", "eth0") }
-		m, log, stop := start(t, aloneConf)
+		routes := func() string { return lab.Home.Run("ip", "route") }
+		m, log, stop := start(t, "static_routes {\n10.60.0.0/16 dev eth0\n}\n"+strings.Replace(aloneConf, "virtual_ipaddress",
+			"virtual_routes {\n10.50.0.0/16 via 10.9.0.9 dev eth0 src 10.9.0.100\n}\nvirtual_ipaddress", 1))
 		require.Eventually(t, func() bool {
 			var s node.Status
 			err := m.Do(context.Background(), func(now clock.Instant, n *node.Node) { s = n.Status(now) })
@@ -115,8 +118,11 @@ func TestMachine(t *testing.T) {
 		require.Eventually(t, func() bool { return bytes.Contains([]byte(log.String()), []byte("Entering FAULT STATE")) }, 10*time.Second, time.Millisecond)
 		lab.Home.SetUp("eth0")
 		require.Eventually(t, func() bool { return bytes.Contains([]byte(addrs()), []byte("10.9.0.100")) }, 10*time.Second, time.Millisecond)
+		assert.Contains(t, routes(), "10.50.0.0/16 via 10.9.0.9 dev eth0 proto keepalived src 10.9.0.100")
+		assert.Contains(t, routes(), "10.60.0.0/16 dev eth0", "made again with its interface")
 		stop()
 		assert.NotContains(t, addrs(), "10.9.0.100")
+		assert.NotContains(t, routes(), "keepalived")
 		assert.Error(t, m.Do(context.Background(), func(clock.Instant, *node.Node) {}), "it has stopped")
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"usvs/host"
+	"usvs/iproute"
 	"usvs/node"
 	"usvs/notify"
 	"usvs/script"
@@ -28,6 +29,7 @@ func (w *world) Configure(s *node.Setup) {
 	reload := old != nil
 	if !reload {
 		old = &node.Setup{}
+		w.clearRoutes(s.LeftoverRoutes)
 		w.clear(s.Leftovers)
 	}
 	w.setSockets()
@@ -51,6 +53,19 @@ func (w *world) clear(leftovers []node.Address) {
 			w.log.Warn("cannot remove an address", "address", a.Prefix, "interface", a.Interface, "err", err)
 		case there:
 			w.log.Info("removed an address that was left over", "address", a.Prefix, "interface", a.Interface)
+		}
+	}
+}
+
+// clearRoutes takes such routes off.
+func (w *world) clearRoutes(leftovers []iproute.Route) {
+	for _, r := range leftovers {
+		there, err := w.addresses.RemoveRoute(r)
+		switch {
+		case err != nil:
+			w.log.Warn("cannot remove a route", "err", err)
+		case there:
+			w.log.Info("removed a route that was left over", "route", r)
 		}
 	}
 }

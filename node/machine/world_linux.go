@@ -12,6 +12,7 @@ import (
 	"usvs/health"
 	"usvs/health/probe"
 	"usvs/host"
+	"usvs/iproute"
 	"usvs/node"
 	"usvs/notify"
 	"usvs/script"
@@ -267,6 +268,20 @@ func (w *world) remove(a node.Address) (bool, error) {
 		return false, err
 	}
 	return w.addresses.Remove(addr)
+}
+
+// AddRoute implements node.World.
+func (w *world) AddRoute(r iproute.Route) {
+	if err := w.addresses.AddRoute(r); err != nil {
+		w.log.Error("cannot add a route", "err", err)
+	}
+}
+
+// RemoveRoute implements node.World.
+func (w *world) RemoveRoute(r iproute.Route) {
+	if _, err := w.addresses.RemoveRoute(r); err != nil {
+		w.log.Error("cannot remove a route", "err", err)
+	}
 }
 
 // StartProbe implements node.World.
