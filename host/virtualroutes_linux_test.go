@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -108,13 +109,13 @@ func TestRefused(t *testing.T) {
 			host := addr.Prefix.Addr().String()
 			assert.False(t, answers(host), vip)
 			assert.Contains(t, peer.Run("ip", "neighbour", "show", "to", host), "lladdr", "it is found")
-			assert.True(t, answers("10.9.0.1") && answers("2001:db8::1"), "other addresses answer")
+			require.Eventually(t, func() bool { return answers("10.9.0.1") && answers("2001:db8::1") }, 20*time.Second, time.Millisecond, "other addresses answer")
 			_, err := a.Remove(addr)
 			require.NoError(t, err)
 			assert.NotContains(t, lab.Home.Run("nft", "list", "ruleset"), "no-accept")
 			addr.Refused = false
 			require.NoError(t, a.Add(addr))
-			assert.True(t, answers(host), vip)
+			require.Eventually(t, func() bool { return answers(host) }, 20*time.Second, time.Millisecond, vip)
 			_, err = a.Remove(addr)
 			require.NoError(t, err)
 		}
