@@ -193,6 +193,7 @@ var used = map[string]string{
 var elsewhere = map[string]string{
 	"nat_mask":           "does nothing in keepalived 2 either",
 	"dynamic_interfaces": "interfaces may always be missing",
+	"include_check":      "it decides which missing files are errors",
 	"hashed":             "every service is, in keepalived too",
 	"host/":              "its keywords are those of SMTP_CHECK, which is tried",
 }
