@@ -142,7 +142,6 @@ func TestFindPartial(t *testing.T) {
 	}
 }
 
-// FuzzUnpack: whatever arrives, an accepted packet is a whole IP packet to a VIP.
 // Segments that a kernel merged, or has not cut yet, go on as they came.
 func TestFindSuper(t *testing.T) {
 	for _, tc := range []struct {
@@ -176,6 +175,7 @@ func TestFindSuper(t *testing.T) {
 	}
 }
 
+// FuzzUnpack: whatever arrives, an accepted packet is a whole IP packet to a VIP.
 func FuzzUnpack(f *testing.F) {
 	good := packet{src: other4, dst: vip4, proto: wire.ProtoTCP, dport: 80}.ip()
 	for kind := range byte(4) {

@@ -318,7 +318,6 @@ func TestFrame(t *testing.T) {
 	require.Equal(t, []any{0, uint32(0), false, Headroom}, []any{g.Len(), g.Mark, g.Partial, g.Room()})
 }
 
-// A device's own header comes to stand right in front of the packet.
 // Whatever a frame was used for, nothing of it is left.
 func TestFrameReset(t *testing.T) {
 	f := NewFrame(100)
@@ -346,6 +345,7 @@ func TestFrameReset(t *testing.T) {
 	require.Equal(t, NewFrame(100), f)
 }
 
+// A device's own header comes to stand right in front of the packet.
 func TestFrameBehindHeader(t *testing.T) {
 	f := NewFrame(20)
 	copy(f.SpaceBehind(3), "hdrpayload")
