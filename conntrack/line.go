@@ -54,6 +54,17 @@ func (m lineMeta) relinked(n uint32) lineMeta {
 
 func (l *line) look() lineMeta { return lineMeta(l.meta.Load()) }
 
+// change makes those search a bucket again who are at it.
+func (l *line) change() {
+	for {
+		m := l.look()
+		step("line: change")
+		if l.meta.CompareAndSwap(uint64(m), uint64(m.relinked(m.next()))) {
+			return
+		}
+	}
+}
+
 // pick is the smallest number among the words that differ from want in nothing
 // else; if there is none, more than any number. It decides nothing by what it
 // reads, so that the processor need not guess.
@@ -125,11 +136,9 @@ func (l *line) reopen(n int) {
 	}
 }
 
-// claimLines is how many lines of a bucket claim looks at before it puts a new
-// one on: those that were put on last.
-const claimLines = 8
-
-// claim puts a word into a bucket's chain, and returns where; nil: no room.
+// claim puts a word into a bucket's chain, and returns where; nil: no room. It
+// puts a line on only where all are full: else who keeps the last ones full, and
+// lets go what is in the others, makes a chain as long as he likes.
 func (t *Table) claim(s *shard, bucket *line, w word) *atomic.Uint64 {
 	const chain = lineChanges | lineNext
 	for {
@@ -146,7 +155,7 @@ func (t *Table) claim(s *shard, bucket *line, w word) *atomic.Uint64 {
 		if n == 0 || t.putOn(bucket, m, n) {
 			return slot
 		}
-		slot.Store(0)
+		t.unclaim(s, slot, w)
 		t.lines.put(s.id, n)
 	}
 }
@@ -156,7 +165,7 @@ func (t *Table) claimAmong(bucket *line, m lineMeta, w word) *atomic.Uint64 {
 	if slot := bucket.put(w); slot != nil {
 		return slot
 	}
-	for n, i := m.next(), 0; n != 0 && i < claimLines; i++ {
+	for n := m.next(); n != 0; {
 		l := t.lines.at(n)
 		if l == nil {
 			break

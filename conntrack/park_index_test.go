@@ -77,3 +77,65 @@ func TestParkMovedTwin(t *testing.T) {
 		s.check()
 	}
 }
+
+// astray stops a splitter at a step before it moves the only word in a line of a
+// bucket that overflows, and fills the bucket that it moves to, with others. n is
+// the client of that word, old what it stands for.
+func (s *scene) astray(step string) (splitter *actor, n int, old Conn, others []Conn) {
+	for range lineSlots {
+		s.add(s.stranger(3, 8), Ref{})
+	}
+	n = s.stranger(7, 8)
+	old = s.add(n, Ref{})
+	for range 4*perLine - lineSlots {
+		s.add(s.stranger(0, 4), Ref{})
+	}
+	require.EqualValues(s.tb, 8, s.table.shards[0].size())
+	splitter, _ = start(func() { s.table.split(&s.table.shards[0], 7) }, 0)
+	splitter.until(s.tb, step)
+	for range lineSlots {
+		others = append(others, s.add(s.stranger(7, 8), Ref{}))
+	}
+	return splitter, n, old, others
+}
+
+// TestParkStray: somebody searches a bucket while a word moves from one of its
+// lines to another, because its splitter believes it to be elsewhere.
+func TestParkStray(t *testing.T) {
+	for k := 0; ; k++ {
+		s := newScene(t)
+		splitter, n, old, others := s.astray("line: put")
+		require.True(t, s.table.Expire(s.now, old.Ref)) // its line goes to the other bucket
+		require.Equal(t, old.Ref.index(), s.add(n, Ref{}).Ref.index())
+		require.True(t, s.table.Expire(s.now, others[0].Ref))
+		splitter.until(t, "line: unclaim")
+		splitter.until(t, "line: put")
+		found := false
+		searcher, stopped := start(func() { found = s.look(n) }, k)
+		splitter.until(t, "split: moved")
+		if stopped {
+			searcher.finish()
+		}
+		splitter.finish()
+		require.True(t, found, "step %d", k)
+		s.check()
+		if !stopped {
+			return
+		}
+	}
+}
+
+// TestParkStrayTwice: a splitter moves a word out of a line that is not put on
+// after all.
+func TestParkStrayTwice(t *testing.T) {
+	s := newScene(t)
+	splitter, n, old, _ := s.astray("search: line")
+	require.True(t, s.table.Expire(s.now, old.Ref))
+	inserter, _ := start(func() { s.insertMaybe(tcpSpec(n, s.servers[0])) }, 0)
+	inserter.until(t, "line: put on")
+	splitter.until(t, "split: moved")
+	splitter.finish()
+	inserter.finish()
+	require.True(t, s.look(n))
+	s.check()
+}

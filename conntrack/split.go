@@ -1,7 +1,5 @@
 package conntrack
 
-import "sync/atomic"
-
 // A shard doubles its buckets when it has more than perLine entries in each, on
 // average. That adds buckets, which are empty, and says so; what belongs to them
 // is moved later, bucket by bucket. Who inserts an entry moves what belongs to
@@ -88,7 +86,7 @@ func (t *Table) moveAll(s *shard, from, to *line, b, size uint32) bool {
 	for {
 		q := t.searchChain(s, from, b, size)
 		for i := q.next(); i != 0; i = q.next() {
-			if !t.move(s, q.slot(), q.word, to) {
+			if !t.move(s, &q, to) {
 				return false
 			}
 		}
@@ -99,16 +97,20 @@ func (t *Table) moveAll(s *shard, from, to *line, b, size uint32) bool {
 	}
 }
 
-// move moves a word to another bucket, unless somebody takes it away meanwhile.
-// He may take the copy along, or leave it to us.
-func (t *Table) move(s *shard, slot *atomic.Uint64, w word, to *line) bool {
+// move moves the word that q has found to another bucket, unless somebody takes it
+// away meanwhile. He may take the copy along, or leave it to us.
+func (t *Table) move(s *shard, q *search, to *line) bool {
+	w := q.word
 	at := t.claim(s, to, w|wordMoving)
 	if at == nil {
 		return false
 	}
+	if q.at != q.bucket {
+		to.change() // that line may be one of to's by now, and a search of it on its way there
+	}
 	step("split: move")
 	moved := word(0)
-	if slot.CompareAndSwap(w, 0) {
+	if q.slot().CompareAndSwap(w, 0) {
 		moved = w
 	}
 	step("split: moved")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -544,4 +545,26 @@ func TestTimeouts(t *testing.T) {
 	expect(tcpFIN, time.Minute)
 	expect(tcpRST, 10*time.Second)
 	require.True(t, table.Expire(now, c.Ref))
+}
+
+// TestChainBound: whoever keeps his latest connections, and lets older ones go,
+// does not make a bucket's chain longer and longer.
+func TestChainBound(t *testing.T) {
+	const keep, most = 10 * lineSlots, maxRun / 2
+	reg, all := servers(1, ipvs.DirectRoute)
+	table := newTable(Config{Seed: 5, Shards: 1, MaxEntries: 1 << 15, Servers: reg}, 4)
+	var refs []Ref
+	for i := range 20_000 {
+		var c Conn
+		require.Equal(t, Inserted, table.Insert(t0, crowdSpec(1, i, all[0]), &c))
+		if refs = append(refs, c.Ref); len(refs) == most {
+			for _, r := range refs[:most-keep] {
+				require.True(t, table.Expire(t0, r))
+			}
+			refs = slices.Delete(refs, 0, most-keep)
+		}
+	}
+	require.LessOrEqual(t, attached(table), most/lineSlots+1)
+	checkIndex(t, table)
+	checkEmpty(t, table, t0, all)
 }
