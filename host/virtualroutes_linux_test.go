@@ -108,7 +108,9 @@ func TestRefused(t *testing.T) {
 			require.NoError(t, a.Add(addr), "it is adopted")
 			host := addr.Prefix.Addr().String()
 			assert.False(t, answers(host), vip)
-			assert.Contains(t, peer.Run("ip", "neighbour", "show", "to", host), "lladdr", "it is found")
+			require.Eventually(t, func() bool {
+				return !answers(host) && strings.Contains(peer.Run("ip", "neighbour", "show", "to", host), "lladdr")
+			}, 20*time.Second, time.Millisecond, "it is found")
 			require.Eventually(t, func() bool { return answers("10.9.0.1") && answers("2001:db8::1") }, 20*time.Second, time.Millisecond, "other addresses answer")
 			_, err := a.Remove(addr)
 			require.NoError(t, err)
