@@ -56,13 +56,13 @@ var defects = []defect{
 // fastLane are mistakes in what the simulation never takes, because it asks for
 // the reason of every decision. The tests of the file's package notice them.
 var fastLane = []defect{
-	{"fast lane: wrong next-hop MAC", "director/way.go", "SetStations(mac, y.src)", "SetStations(mac^1<<40, y.src)"},
+	{"fast lane: wrong next-hop MAC", "director/way.go", "SetStations(y.mac, y.src)", "SetStations(y.mac^1<<40, y.src)"},
 	{"fast lane: stale TTL checksum", "forward/plain.go", "put16(h[10:], ^uint16(sum+sum>>16))", "_ = sum"},
 	{"fast lane: NAT pseudo-header", "forward/plain.go",
 		"sum := patched(be16(field), diff+uint64", "sum := patched(be16(field), uint64"},
 	{"fast lane: TTL 1 forwarded", "director/lane.go", "case p.TTL <= 1:", "case p.TTL < 1:"},
-	{"fast lane: MTU not judged", "director/lane.go", "if !y.leads(h) || n > y.mtu {", "if !y.leads(h) {"},
-	{"fast lane: way of an old snapshot", "director/way.go", "y.epoch == w.lane.epoch && ", ""},
+	{"fast lane: MTU not judged", "director/lane.go", " || p.IPLen() > int(y.mtu) {", " {"},
+	{"fast lane: way of an old snapshot", "director/way.go", "|| y.epoch != w.lane.epoch ", ""},
 	{"fast lane: SYN does not end a connection", "director/lane.go", "case p.TCPFlags&wire.FlagSYN != 0:", "case p.V6 && !p.V6:"},
 	{"index: a moved word is lost", "conntrack/split.go", "		moved = w\n", "		moved = 0\n"},
 	{"index: what was not moved yet is not found", "conntrack/search.go", "if !q.lastly.whole() {", "if q.size == 0 {"},

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,7 +13,7 @@ import (
 func TestDefectsFitTheSources(t *testing.T) {
 	t.Chdir("../..")
 	names := map[string]bool{}
-	for _, d := range defects {
+	for _, d := range slices.Concat(defects, fastLane) {
 		dir := t.TempDir()
 		name, err := d.overlay(dir)
 		require.NoError(t, err, d.name)
