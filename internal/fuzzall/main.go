@@ -56,7 +56,7 @@ func outOfTime(output string) bool {
 }
 
 func run(pkg, target, length string) bool {
-	cmd := exec.Command("go", "test", "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", length, "-fuzzminimizetime", "10x", pkg)
+	cmd := exec.Command("go", "test", "-pgo=off", "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", length, "-fuzzminimizetime", "10x", pkg)
 	var buf bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &buf, &buf
 	if err := cmd.Run(); err != nil && !outOfTime(buf.String()) {
