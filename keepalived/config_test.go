@@ -232,3 +232,21 @@ func TestSyncGroup(t *testing.T) {
 	require.Equal(t, []*Instance{c.Instances[0], c.Instances[1]}, c.SyncGroups[0].Instances)
 	require.Equal(t, c.SyncGroups[0], c.Instances[1].SyncGroup)
 }
+
+// The old way to name the synchronisation daemon's interface holds unless
+// global_defs name one, wherever they stand.
+func TestSyncDaemonOfInstance(t *testing.T) {
+	const instance = "vrrp_instance V { interface eth0\n virtual_router_id 1\n lvs_sync_daemon_interface eth1\n }\n"
+	const global = "global_defs { lvs_sync_daemon eth2 id 3\n }\n"
+	old := SyncDaemon{Interface: "eth1", Instance: "V"}
+	for text, want := range map[string]SyncDaemon{
+		instance:          old,
+		global + instance: {Interface: "eth2", ID: 3},
+		instance + global: {Interface: "eth2", ID: 3},
+		instance + "vrrp_instance W { interface eth0\n virtual_router_id 2\n lvs_sync_daemon_interface eth4\n }\n": old,
+	} {
+		conf, report := parseText(text)
+		require.Equal(t, want, conf.Global.LVSSyncDaemon.V, text)
+		require.NotEmpty(t, report.Problems, text)
+	}
+}

@@ -179,6 +179,15 @@ func syncDaemon(p *parser, s statement) {
 	p.config.Global.LVSSyncDaemon.set(d, s.at)
 }
 
+// syncDaemonOfInstance is the old way to say it, in an instance. What
+// global_defs say comes first, wherever they stand.
+func syncDaemonOfInstance(p *parser, s statement) {
+	p.onInterface(s.arg(1))
+	if !p.config.Global.LVSSyncDaemon.Set() {
+		p.config.Global.LVSSyncDaemon.set(SyncDaemon{Interface: s.arg(1), Instance: p.instance.Name}, s.at)
+	}
+}
+
 func isSyncOption(word string) bool {
 	switch word {
 	case "id", "maxlen", "port", "ttl", "group":

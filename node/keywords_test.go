@@ -140,7 +140,7 @@ var used = map[string]string{
 	"vrrp_min_garp": "vrrp_min_garp on", "vrrp_lower_prio_no_advert": "vrrp_lower_prio_no_advert on",
 	"vrrp_higher_prio_send_advert": "vrrp_higher_prio_send_advert on", "vrrp_down_timer_adverts": "vrrp_down_timer_adverts 5",
 	"vrrp_version": "vrrp_version 3", "vrrp_check_unicast_src": "vrrp_check_unicast_src", "vrrp_notify_priority_changes": "vrrp_notify_priority_changes on",
-	"vrrp_startup_delay": "vrrp_startup_delay 3", "lvs_sync_daemon": "lvs_sync_daemon eth0 V", "lvs_timeouts": "lvs_timeouts tcp 7", "log_unknown_vrids": "log_unknown_vrids",
+	"vrrp_startup_delay": "vrrp_startup_delay 3", "lvs_sync_daemon": "lvs_sync_daemon eth0 V", "lvs_sync_daemon_interface": "lvs_sync_daemon_interface eth0", "lvs_timeouts": "lvs_timeouts tcp 7", "log_unknown_vrids": "log_unknown_vrids",
 	"lvs_flush": "lvs_flush", "lvs_flush_on_stop": "lvs_flush_on_stop VS", "lvs_flush_onstop": "lvs_flush_onstop",
 	"checker_log_all_failures": "checker_log_all_failures on", "rs_init_notifies": "rs_init_notifies on",
 	"vrrp_garp_master_delay": "vrrp_garp_master_delay 9", "vrrp_garp_master_repeat": "vrrp_garp_master_repeat 9",
