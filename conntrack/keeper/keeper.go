@@ -10,19 +10,48 @@ import (
 )
 
 // Prepare has memory made for a table, now and whenever it has grown, then by a
-// goroutine that lasts only as long as that takes.
+// goroutine that lasts until the table has not grown for a while.
 func Prepare(t *conntrack.Table) {
 	t.Prepare(provide)
-	var busy atomic.Bool
-	prepare := func() {
-		t.Prepare(provide)
-		busy.Store(false)
+	p := &preparer{table: t, wanted: make(chan struct{}, 1)}
+	t.OnGrowth(p.want)
+}
+
+// linger is how long a preparer waits for more growth: to make a goroutine and
+// its stack anew for each step would take the packet that asks for it longer than
+// all else.
+const linger = time.Second
+
+// preparer makes memory for a table that grows.
+type preparer struct {
+	table   *conntrack.Table
+	wanted  chan struct{}
+	running atomic.Bool
+}
+
+// want has memory made, soon.
+func (p *preparer) want() {
+	select {
+	case p.wanted <- struct{}{}:
+	default: // it has not begun with what was wanted before
 	}
-	t.OnGrowth(func() {
-		if busy.CompareAndSwap(false, true) {
-			go prepare()
+	if !p.running.Load() && p.running.CompareAndSwap(false, true) {
+		go p.run()
+	}
+}
+
+func (p *preparer) run() {
+	for {
+		select {
+		case <-p.wanted:
+			p.table.Prepare(provide)
+		case <-time.After(linger):
+			p.running.Store(false)
+			if len(p.wanted) == 0 || !p.running.CompareAndSwap(false, true) {
+				return
+			}
 		}
-	})
+	}
 }
 
 const (

@@ -42,6 +42,25 @@ func TestProvide(t *testing.T) {
 	}
 }
 
+// TestPreparer: its goroutine ends when nothing is wanted any more, and comes back.
+func TestPreparer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &preparer{table: conntrack.New(conntrack.Config{}), wanted: make(chan struct{}, 1)}
+		for range 2 {
+			for range 3 {
+				p.want()
+				p.want()
+				time.Sleep(linger / 2)
+				require.True(t, p.running.Load())
+				require.Empty(t, p.wanted)
+			}
+			time.Sleep(linger)
+			synctest.Wait()
+			require.False(t, p.running.Load())
+		}
+	})
+}
+
 // TestKeeper: a table grows with memory made ahead, and what a flood took is
 // given back.
 func TestKeeper(t *testing.T) {
