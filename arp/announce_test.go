@@ -20,10 +20,10 @@ func TestAnnounceIPv4(t *testing.T) {
 	c.Announce(start, 0, vip)
 	require.Equal(t, start, c.Deadline(), "at once")
 	var times []time.Duration
-	for now := start; now != clock.Never; {
-		next := c.Tick(now, out)
+	for at := start; at != clock.Never; {
+		next := c.Tick(at, out)
 		for _, f := range out.take() {
-			times = append(times, now.Sub(start))
+			times = append(times, at.Sub(start))
 			eth, a := parseARP(t, f)
 			require.Equal(t, wire.Broadcast[:], []byte(eth.DstMAC))
 			require.EqualValues(t, layers.ARPRequest, a.Operation)
@@ -32,7 +32,7 @@ func TestAnnounceIPv4(t *testing.T) {
 			require.Equal(t, make([]byte, 6), a.DstHwAddress)
 			require.Equal(t, vip.AsSlice(), a.DstProtAddress)
 		}
-		now = next
+		at = next
 	}
 	require.EqualValues(t, 3, c.Count(Announcements))
 	require.Equal(t, []time.Duration{0, 2 * time.Second, 4 * time.Second}, times)
@@ -102,16 +102,16 @@ func TestManyAnnouncementsComeInBurstsAndOrder(t *testing.T) {
 		c.Announce(start, 0, a)
 	}
 	var got []netip.Addr
-	now := start
-	for now != clock.Never {
-		next := c.Tick(now, out)
+	at := start
+	for at != clock.Never {
+		next := c.Tick(at, out)
 		sent := out.take()
 		require.LessOrEqual(t, len(sent), burst)
 		for _, f := range sent {
 			got = append(got, wire.ARPHeader(f.Bytes()[14:]).SenderIP())
 		}
-		require.Greater(t, next, now)
-		now = next
+		require.Greater(t, next, at)
+		at = next
 	}
 	require.Equal(t, want, got)
 }
@@ -209,8 +209,8 @@ func TestAnnounceWhileOthersTick(t *testing.T) {
 	for range workers {
 		ticking.Go(func() {
 			out := new(sink)
-			for now := start; !done.Load(); now = now.Add(burstGap) {
-				c.Tick(now, out)
+			for at := start; !done.Load(); at = at.Add(burstGap) {
+				c.Tick(at, out)
 				out.take()
 			}
 		})
@@ -226,8 +226,8 @@ func TestAnnounceWhileOthersTick(t *testing.T) {
 	done.Store(true)
 	ticking.Wait()
 	out := new(sink)
-	for now := start.Add(time.Hour); c.announcing.Load() != nil; now = now.Add(burstGap) {
-		c.Tick(now, out)
+	for at := start.Add(time.Hour); c.announcing.Load() != nil; at = at.Add(burstGap) {
+		c.Tick(at, out)
 	}
 	require.EqualValues(t, 2*announcers*each, c.Count(Announcements), "none lost, none said twice too often")
 }

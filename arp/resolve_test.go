@@ -102,8 +102,8 @@ func TestThreeTriesThenUnreachable(t *testing.T) {
 	c, out, _ := newCache(t, Config{})
 	c.Resolve(start, 0, rip, payload(1), out)
 	requests := len(out.take())
-	for now := start; now < start.Add(3*time.Second); {
-		now = c.Tick(now, out)
+	for at := start; at < start.Add(3*time.Second); {
+		at = c.Tick(at, out)
 		for _, f := range out.take() {
 			requireRequest(t, f, wire.Broadcast)
 			requests++
@@ -194,11 +194,11 @@ func TestConfirmByTraffic(t *testing.T) {
 	require.Empty(t, c.Entries(start), "traffic teaches nothing")
 
 	learnRIP(c, start, out)
-	for now := start; now < start.Add(5*time.Minute); now = now.Add(time.Second) {
-		c.Confirm(now, 0, rip, peerMAC)
-		c.Lookup(now, 0, rip)
-		c.Tick(now, out)
-		require.Equal(t, Reachable, state(c, now, rip))
+	for at := start; at < start.Add(5*time.Minute); at = at.Add(time.Second) {
+		c.Confirm(at, 0, rip, peerMAC)
+		c.Lookup(at, 0, rip)
+		c.Tick(at, out)
+		require.Equal(t, Reachable, state(c, at, rip))
 	}
 	require.Empty(t, out.take(), "confirmed traffic makes probes needless")
 
@@ -214,13 +214,13 @@ func TestConfirmByTraffic(t *testing.T) {
 func TestUnusedIsForgotten(t *testing.T) {
 	c, out, _ := newCache(t, Config{})
 	learnRIP(c, start, out)
-	now := start
-	for now < start.Add(59*time.Second) {
-		require.Len(t, c.Entries(now), 1)
-		now = c.Tick(now, out)
+	at := start
+	for at < start.Add(59*time.Second) {
+		require.Len(t, c.Entries(at), 1)
+		at = c.Tick(at, out)
 	}
-	c.Tick(now, out)
-	require.Empty(t, c.Entries(now))
+	c.Tick(at, out)
+	require.Empty(t, c.Entries(at))
 }
 
 func TestStaticStays(t *testing.T) {

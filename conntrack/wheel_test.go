@@ -232,13 +232,13 @@ func TestTimersCostLittle(t *testing.T) {
 	for i := range conns {
 		require.Equal(t, Inserted, table.Insert(t0, tcpSpec(i, all[0]), &conns[i]))
 	}
-	fired, now := 0, t0
-	for now < at(time.Hour) {
+	fired, moment := 0, t0
+	for moment < at(time.Hour) {
 		for i := range conns {
-			require.True(t, table.Packet(now, &conns[i], DirIn, tcpACK))
+			require.True(t, table.Packet(moment, &conns[i], DirIn, tcpACK))
 		}
-		now = now.Add(time.Second)
-		fired += fires(table, now)
+		moment = moment.Add(time.Second)
+		fired += fires(table, moment)
 	}
 	assert.Equal(t, n, table.Len())
 	// At 3 s, some 128 s, 512 s, and once per 900 s; each wake may take a

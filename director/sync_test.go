@@ -25,8 +25,8 @@ func (b *testbed) master() *connsync.Master {
 
 // told is what a master says by now and three seconds later.
 func (b *testbed) told(m *connsync.Master) (entries []connsync.Entry) {
-	for now := b.now; now < b.now.Add(4*time.Second); now = now.Add(time.Second) {
-		m.Tick(now, func(_ int, message []byte) {
+	for at := b.now; at < b.now.Add(4*time.Second); at = at.Add(time.Second) {
+		m.Tick(at, func(_ int, message []byte) {
 			connsync.Decode(message, 0, func(e *connsync.Entry) { entries = append(entries, *e) }, func(p connsync.Problem) {
 				b.tb.Errorf("problem %v", p)
 			})
@@ -174,8 +174,8 @@ func TestTwoDirectors(t *testing.T) {
 		_, p := a.parsed(a.handle(0, segment(ap(cip, 40000), ap(vip, 80), flags, 10)))
 		real = p.Dst
 	}
-	for now := a.now; now < a.now.Add(5*time.Second); now = now.Add(time.Second) {
-		m.Tick(now, func(_ int, message []byte) { backup.Receive(clock.Instant(now), slices.Clone(message), 3) })
+	for at := a.now; at < a.now.Add(5*time.Second); at = at.Add(time.Second) {
+		m.Tick(at, func(_ int, message []byte) { backup.Receive(clock.Instant(at), slices.Clone(message), 3) })
 	}
 	_, p := b.parsed(b.handle(0, segment(ap(cip, 40000), ap(vip, 80), wire.FlagACK, 10)))
 	require.Equal(t, real, p.Dst, "the same server, without a SYN")

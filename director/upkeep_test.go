@@ -33,7 +33,7 @@ func (b *testbed) conns(n int, rs *ipvs.RealServer, change func(i int, s *conntr
 	return list
 }
 
-// ticks calls Tick until it wants to be left alone for now.
+// ticks calls Tick until it wants nothing more at this instant.
 func (b *testbed) ticks() (calls int) {
 	for calls = 1; calls < 10_000; calls++ {
 		b.out.Reset()

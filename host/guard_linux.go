@@ -94,13 +94,13 @@ func (d *duty) lines() (text []byte, err error) {
 
 // learnAll learns lines until there are no more.
 func learnAll(in io.Reader) *duty {
-	todo := newDuty()
+	owed := newDuty()
 	for d := json.NewDecoder(in); ; {
 		var line guardLine
 		if err := d.Decode(&line); err != nil {
-			return todo
+			return owed
 		}
-		todo.learn(line)
+		owed.learn(line)
 	}
 }
 
@@ -276,14 +276,14 @@ func RunGuard() error {
 
 func runGuard(in io.Reader) error {
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
-	todo := learnAll(in)
+	owed := learnAll(in)
 	var errs []error
-	for _, list := range todo.farewells {
+	for _, list := range owed.farewells {
 		for _, f := range list {
 			errs = append(errs, f.send())
 		}
 	}
-	return errors.Join(append(errs, takeOff(todo))...)
+	return errors.Join(append(errs, takeOff(owed))...)
 }
 
 func (f *Farewell) send() error {
@@ -309,8 +309,8 @@ func (f *Farewell) send() error {
 }
 
 // takeOff removes routes before the addresses that they may need.
-func takeOff(todo *duty) error {
-	if len(todo.ours)+len(todo.routes) == 0 {
+func takeOff(owed *duty) error {
+	if len(owed.ours)+len(owed.routes) == 0 {
 		return nil
 	}
 	addresses, err := NewAddresses(func(Address) {})
@@ -319,11 +319,11 @@ func takeOff(todo *duty) error {
 	}
 	defer addresses.Close()
 	var errs []error
-	for _, r := range todo.routes {
+	for _, r := range owed.routes {
 		_, err := addresses.RemoveRoute(r)
 		errs = append(errs, err)
 	}
-	for a := range todo.ours {
+	for a := range owed.ours {
 		_, err := addresses.Remove(a)
 		errs = append(errs, err)
 	}

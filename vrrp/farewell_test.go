@@ -100,8 +100,8 @@ func TestFarewellIsKeepaliveds(t *testing.T) {
 	router := New(&cfg, r)
 	router.SetInterface(second, faceOf(1))
 	router.Start(second)
-	for now := second; len(r.farewells) == 0; {
-		now = router.Tick(now)
+	for at := second; len(r.farewells) == 0; {
+		at = router.Tick(at)
 	}
 	for _, packets := range r.farewells {
 		require.Len(t, packets, 1)

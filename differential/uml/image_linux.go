@@ -64,7 +64,7 @@ func prepare(in Install, dir string) (image, error) {
 }
 
 // patch puts the two calls' replacements behind the kernel's text, in the rest
-// of its last page, and makes the calls' stubs jump there. size is the host's
+// of its last page, and makes the calls' linkage entries jump there. size is the host's
 // size of a processor's state.
 func patch(f *elf.File, data []byte, size uint32) (ahead uint64, err error) {
 	if f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC {
@@ -91,11 +91,11 @@ func patch(f *elf.File, data []byte, size uint32) (ahead uint64, err error) {
 	w.put(trace, traceCode, traceSlot, slot)
 	binary.LittleEndian.PutUint32(data[trace+w.shift+traceSize:], size)
 	for name, target := range map[string]uint64{"clock_gettime": clock, "ptrace": trace} {
-		stub, err := stubOf(f, name)
+		entry, err := linkageOf(f, name)
 		if err != nil {
 			return 0, err
 		}
-		w.put(stub, []byte{0xe9, 0, 0, 0, 0}, 1, target) // jmp target
+		w.put(entry, []byte{0xe9, 0, 0, 0, 0}, 1, target) // jmp target
 	}
 	return ahead, nil
 }
@@ -167,8 +167,8 @@ func textSegment(f *elf.File) (*elf.Prog, error) {
 	return nil, errors.New("no segment has its .text")
 }
 
-// stubOf is the address that calls of a library function go to.
-func stubOf(f *elf.File, name string) (uint64, error) {
+// linkageOf is the address that calls of a library function go to.
+func linkageOf(f *elf.File, name string) (uint64, error) {
 	symbols, err := f.DynamicSymbols()
 	if err != nil {
 		return 0, err
@@ -178,7 +178,7 @@ func stubOf(f *elf.File, name string) (uint64, error) {
 			return s.Value, nil
 		}
 	}
-	return 0, fmt.Errorf("it has no stub of %s", name)
+	return 0, fmt.Errorf("it has no linkage entry of %s", name)
 }
 
 // jumpSlot is where the linker puts the address of a library function.
