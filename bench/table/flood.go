@@ -40,7 +40,7 @@ type flood struct {
 	GCEmpty, GCFull    time.Duration // of a whole collection; GCEmpty is without connections
 	Handle             longest       // calls while growing
 	Tick               longest       // while shrinking
-	Pause              longest       // rounds of multiplications, as many as pauses
+	Walk               longest       // walks through memory
 }
 
 // longest is the longest of many calls: by the thread's own time, and by the
@@ -56,25 +56,27 @@ func (l *longest) time(call func()) {
 	l.Wall = max(l.Wall, wall)
 }
 
-// pauses is how many rounds of multiplications the longest is taken of, and
-// multiplications how many one has, about 10 us: whatever a round takes beyond
-// that, somebody else's work took, or the machine's owner.
-const (
-	pauses          = 300_000
-	multiplications = 10_000
-)
+// walkSteps is how many words a walk through memory reads, each after the other:
+// about as long as a batch takes. Whatever a walk takes beyond that, somebody
+// else's work took, or the machine's owner.
+const walkSteps = 160
 
-// multiply times rounds that do nothing but multiply.
-func (l *longest) multiply(rounds int) {
-	x := uint64(1)
-	for range rounds {
+// walk times walks that do nothing but read.
+func (l *longest) walk(walks, size int) {
+	words := make([]uint64, size)
+	for i := range words {
+		words[i] = uint64(i)
+	}
+	at := uint64(1)
+	for range walks {
 		l.time(func() {
-			for range multiplications {
-				x = x*6364136223846793005 + 1442695040888963407
+			for range walkSteps {
+				at = words[at%uint64(size)]*6364136223846793005 + 1442695040888963407
+				at ^= at >> 32
 			}
 		})
 	}
-	runtime.KeepAlive(x)
+	runtime.KeepAlive(at)
 }
 
 func (f *floodOrder) run() (*flood, error) {
@@ -99,7 +101,7 @@ func (f *floodOrder) run() (*flood, error) {
 	b.Trim()
 	_, got.After = collect()
 	runtime.KeepAlive(b)
-	got.Pause.multiply(min(pauses, f.Conns))
+	got.Walk.walk(2*f.Conns/link.BatchSize, 8*f.Conns) // as often as Handle was called, in about as much memory
 	return &got, nil
 }
 
