@@ -103,6 +103,7 @@ func (k *talk) assertSilent() {
 }
 
 func TestChangesUnderTraffic(t *testing.T) {
+	t.Parallel()
 	for _, m := range bulkModes {
 		t.Run(m.name, func(t *testing.T) {
 			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) { testChanges(t, lab, &m) })

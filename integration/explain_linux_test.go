@@ -12,6 +12,7 @@ import (
 // A running director foretells whom the next connection goes to, and asking
 // changes nothing.
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := masquerade(t, lab)

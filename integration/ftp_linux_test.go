@@ -78,6 +78,7 @@ var ftpModes = []struct {
 // TestFTP moves files through a virtual service with a real server and a real
 // client, in every mode, both ways.
 func TestFTP(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "vsftpd", "curl", "nstat")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := masquerade(t, lab)
@@ -89,6 +90,7 @@ func TestFTP(t *testing.T) {
 
 // TestFTPIPv6 likewise: PASV and PORT do not exist there.
 func TestFTPIPv6(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "vsftpd", "curl", "nstat")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := newSite(t, lab, "lan0", "lan1")
@@ -148,6 +150,7 @@ func hashFile(t *testing.T, path string) string {
 
 // TestFTPWithout: no helper, no data connections.
 func TestFTPWithout(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "vsftpd", "curl")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := masquerade(t, lab)

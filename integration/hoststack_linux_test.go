@@ -17,6 +17,7 @@ import (
 // Whatever the host is set to, its own stack adds nothing to what the director
 // does: no reset, no ICMP, no second copy of a packet.
 func TestHostStackKeepsQuiet(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl", "tcpdump")
 	if receives == "xdp" {
 		t.Skip("tcpdump does not see what an XDP socket sends")

@@ -38,6 +38,7 @@ func hasXDP(ns *netnstest.Namespace) bool { return ns.Link("eth0").Attrs().Xdp.A
 
 // What was chosen is said, and nothing of it is left behind.
 func TestIO(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ words, says string }{
 		{"", `io=ring workers=1 why="fastest`},
 		{"--io auto", `io=ring workers=1 why="fastest`},
@@ -89,6 +90,7 @@ func TestXDPCapabilities(t *testing.T) {
 
 // What is impossible is said, with what would help.
 func TestIOImpossible(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "setpriv")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		ns := ioLab(lab)

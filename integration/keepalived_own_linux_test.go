@@ -140,6 +140,7 @@ var ownCases = []struct {
 // A VIP comes to the host, goes and returns: the director forwards while it is
 // there and not a frame while it is not, and forgets nothing in between.
 func TestOwnHostComesAndGoes(t *testing.T) {
+	t.Parallel()
 	for _, tc := range ownCases {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -188,6 +189,7 @@ func testComesAndGoes(t *testing.T, s *site, addr string, commands []string) {
 // The host takes an address over, or loses it, at moments when its director
 // cannot hear of it: its own stack does not reset a connection.
 func TestOwnHostLateDirector(t *testing.T) {
+	t.Parallel()
 	for _, tc := range ownCases {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -235,6 +237,7 @@ func testLateDirector(t *testing.T, s *site, addr string, commands []string) {
 // Two directors, between which a VIP moves: each forwards what comes while the
 // VIP is its host's, wherever the client sends it, and what they know lasts.
 func TestOwnHostPair(t *testing.T) {
+	t.Parallel()
 	for _, tc := range ownCases[:3] {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -62,6 +62,7 @@ func TestPersistence(t *testing.T) {
 // A mark binds ports 80 and 443 together: with persistence a client gets the
 // same server on both.
 func TestFirewallMark(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "nginx", "curl")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := directRoute(t, lab)

@@ -274,6 +274,7 @@ func TestNodeSync(t *testing.T) {
 
 // A director without a node says so.
 func TestNoNode(t *testing.T) {
+	t.Parallel()
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := directRoute(t, lab)
 		startDirector(t, s.director, "-i eth0")
@@ -287,6 +288,7 @@ func TestNoNode(t *testing.T) {
 
 // A second director touches nothing of the first one's.
 func TestASecondDirectorInTheNamespace(t *testing.T) {
+	t.Parallel()
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		lab.Veth(lab.Home, "eth0", lab.Namespace("peer"), "eth0")
 		startDirector(t, lab.Home, "-i eth0")

@@ -134,6 +134,7 @@ track_file load {
 // Checks by way of the VIP find servers that answer on their own address only, and
 // say why; with keepalived they would stay in the table.
 func TestNodeChecksByTheVIP(t *testing.T) {
+	t.Parallel()
 	byVIP := func(conf string) string {
 		return strings.Replace(conf, "delay_loop", "check_path vip\n\tdelay_loop", 1)
 	}

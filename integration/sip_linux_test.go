@@ -18,6 +18,7 @@ const sipCalls = 40
 // TestSIPCalls has sipp make calls to two sipp servers. Every datagram is
 // scheduled by its Call-ID: a call whose messages went to both would fail.
 func TestSIPCalls(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "sipp")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		s := masquerade(t, lab)
@@ -57,6 +58,7 @@ func tail(s string) string { return s[max(0, len(s)-2000):] }
 // port, with and without one-packet scheduling, and a server's own call comes
 // from the virtual service.
 func TestSIPMoves(t *testing.T) {
+	t.Parallel()
 	for _, options := range []string{"", "-o"} {
 		t.Run("options"+options, func(t *testing.T) {
 			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {

@@ -27,7 +27,7 @@ func iperfSecs() string {
 	if os.Getenv("USVS_LONG") == "1" {
 		return "10"
 	}
-	return "2"
+	return "1"
 }
 
 func TestThroughput(t *testing.T) {

@@ -104,6 +104,7 @@ vrrp_instance web {
 // A pair of usvs and keepalived fails over and back, whichever is the master,
 // and however that ends.
 func TestVRRPInterop(t *testing.T) {
+	t.Parallel()
 	for _, d := range dialects {
 		for _, pair := range [][2]string{{"usvs", "keepalived"}, {"keepalived", "usvs"}} {
 			t.Run(d.name+", "+pair[0]+" is the master", func(t *testing.T) {

@@ -83,6 +83,7 @@ func testWorkers(t *testing.T, lab *netnstest.Lab, m *bulkMode, io string) {
 }
 
 func TestWorkersImpossible(t *testing.T) {
+	t.Parallel()
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		ns := ioLab(lab)
 		for words, reason := range map[string]string{
@@ -103,6 +104,7 @@ func TestWorkersImpossible(t *testing.T) {
 
 // Profiles are served while the director works, if that is wanted.
 func TestPprof(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "curl")
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
 		ns := ioLab(lab)
