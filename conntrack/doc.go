@@ -49,8 +49,8 @@
 //
 // # Hostile clients
 //
-// The hash is keyed (SipHash-1-3), so nobody without the key can aim at a
-// bucket. Connections of one client address and port do share a place; there
+// The hash is keyed (hash.go says what that promises), so nobody without the key
+// can aim at a bucket. Connections of one client address and port do share a place; there
 // may be maxRun of them. The table as a whole has a limit, and Insert says Full
 // at either. One call does a bounded amount of work: a bucket's handful of
 // entries, at most maxRun of them, the splitting of a few buckets, or Tick's

@@ -67,18 +67,16 @@ func (n *Spec) engine() bool { return n.Template && n.PEName != "" }
 // hashData hashes an engine's data along with the hash of the client. Without
 // the client, templates of one Call-ID from many forged addresses would share a
 // place.
-func (k sipKey) hashData(client uint64, data []byte) uint64 {
-	s := k.start()
-	s.word(client)
+func (k *hashKey) hashData(client uint64, data []byte) uint64 {
+	h := k.word(k.mask, client)
 	length := uint64(len(data) + 8)
 	for len(data) >= 8 {
-		s.word(binary.LittleEndian.Uint64(data))
+		h = k.word(h, binary.LittleEndian.Uint64(data))
 		data = data[8:]
 	}
 	var last [8]byte
 	copy(last[:], data)
-	s.word(length<<56 | binary.LittleEndian.Uint64(last[:]))
-	return s.sum()
+	return k.sum(k.word(h, length<<56|binary.LittleEndian.Uint64(last[:])))
 }
 
 // sameEngine goes on where compare found an entry, the template i, equal to a

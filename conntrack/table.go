@@ -41,7 +41,7 @@ type Config struct {
 // Table is a connection table. Its methods may be called by anyone at any
 // time; none of them waits.
 type Table struct {
-	seed    sipKey
+	seed    hashKey
 	servers *ipvs.Registry
 	entries *pool[entry]
 	lines   *pool[line] // that buckets overflow into
@@ -76,7 +76,7 @@ func newTable(cfg Config, buckets int) *Table {
 	g := new(growth)
 	entries := newPool[entry](uint32(limit), shards, g)
 	t := &Table{
-		seed:    newSipKey(cfg.Seed),
+		seed:    newHashKey(cfg.Seed),
 		servers: cfg.Servers,
 		entries: entries,
 		lines:   newPool[line](uint32(limit/2+chunkSize), shards, g),
