@@ -116,6 +116,6 @@
 // Everything is made in chunks when needed, or ahead of need if somebody calls
 // Prepare (prepare.go): that shows in nothing but in how long calls take, and up
 // to a tenth more memory. What is free is used again. Trim gives chunks back that
-// a flood has left empty (trim.go); buckets stay, in segments that double, but not
+// a flood has left empty (trim.go); buckets stay, but not
 // what they overflowed into.
 package conntrack

@@ -109,7 +109,7 @@ func (t *Table) enter(now clock.Instant, s *shard, i uint32, k *key, c *Conn, wa
 		e.ctl.Store(uint64(begin))
 	}
 	size := s.size()
-	b := s.bucketOf(k.hash, size)
+	b := bucketOf(k.hash, size)
 	t.split(s, b)
 	slot := t.claim(s, s.line(b), w)
 	if slot == nil {
@@ -135,7 +135,7 @@ func (t *Table) enter(now clock.Instant, s *shard, i uint32, k *key, c *Conn, wa
 // rivaled reports whether i has to make way for another entry with that key, and
 // kills those that are about to live and need not be made way for.
 func (t *Table) rivaled(s *shard, size, i uint32, k *key, wait *waiting) bool {
-	l := s.line(s.bucketOf(k.hash, size))
+	l := s.line(bucketOf(k.hash, size))
 	if several := l.several(makeWord(k.hash, 0)); !several && s.size() == size {
 		return false // only i itself
 	}

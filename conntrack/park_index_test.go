@@ -17,7 +17,7 @@ func (s *scene) stranger(b, size uint32) int {
 	for {
 		n := s.next
 		s.next++
-		if s.table.shards[0].bucketOf(s.hash(n), size) == b {
+		if bucketOf(s.hash(n), size) == b {
 			return n
 		}
 	}

@@ -107,35 +107,39 @@ func (p *pool[T]) chunk() *chunk[T] {
 	}
 }
 
-// prepareBuckets makes the segments of shards that will soon double.
+// prepareBuckets makes the racks of shards that will soon double.
 func (t *Table) prepareBuckets(provide func([]byte)) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		if n := s.size(); s.count.Load() > perLine*int64(n/2+n/4) && s.lacks(n) {
-			t.addSegments(n, provide)
+			t.prepareRacks(n, provide)
 		}
 	}
 }
 
-// lacks reports whether the shard, which has n buckets, has no place for more.
+// lacks reports whether the shard, which has n buckets, has no place for as many
+// more.
 func (s *shard) lacks(n uint32) bool {
-	return n < s.max && s.size() == n && s.segment(n).Load() == nil
+	return n < s.max && s.size() == n && s.racks[racksOf(2*n)-1].Load() == nil
 }
 
-// addSegments makes those of all shards that lack one after their n buckets, as
-// shards double at about the same time.
-func (t *Table) addSegments(n uint32, provide func([]byte)) {
+// prepareRacks makes those of all shards that lack some after their n buckets, as
+// shards double at about the same time, in one piece.
+func (t *Table) prepareRacks(n uint32, provide func([]byte)) {
 	var to []*shard
 	for i := range t.shards {
 		if s := &t.shards[i]; s.lacks(n) {
 			to = append(to, s)
 		}
 	}
-	block := make(segment, len(to)*int(n))
+	from, end := racksOf(n), racksOf(2*n)
+	block := make([]rack, len(to)*int(end-from))
 	provide(bytesOf(block))
-	for i, s := range to {
-		g := block[i*int(n) : (i+1)*int(n) : (i+1)*int(n)]
-		step("bucket: segment ahead")
-		s.segment(n).CompareAndSwap(nil, &g)
+	for _, s := range to {
+		for i := from; i < end; i++ {
+			step("shard: rack ahead")
+			s.racks[i].CompareAndSwap(nil, &block[0])
+			block = block[1:]
+		}
 	}
 }

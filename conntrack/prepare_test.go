@@ -67,9 +67,9 @@ func TestPrepare(t *testing.T) {
 	checkEmpty(t, table, t0.Add(newTimeout), all)
 }
 
-// TestPrepareSegments: buckets that a doubling adds are there before it, in one
+// TestPrepareRacks: buckets that a doubling adds are there before it, in one
 // piece for all shards.
-func TestPrepareSegments(t *testing.T) {
+func TestPrepareRacks(t *testing.T) {
 	reg, all := servers(1, ipvs.DirectRoute)
 	table := New(Config{Seed: 1, Servers: reg})
 	flood(t, table, all[0], t0, 0, perLine*firstBuckets*9/10)
@@ -79,7 +79,7 @@ func TestPrepareSegments(t *testing.T) {
 	require.Equal(t, firstBuckets*64, p.bytes)
 	for i := range table.shards {
 		s := &table.shards[i]
-		require.Len(t, *s.segment(s.size()).Load(), int(s.size()))
+		require.False(t, s.lacks(s.size()))
 	}
 	flood(t, table, all[0], t0, 100_000, perLine*firstBuckets)
 	require.GreaterOrEqual(t, table.Buckets(), 2*firstBuckets)

@@ -26,7 +26,7 @@ type search struct {
 
 func (t *Table) search(s *shard, hash uint64) search {
 	q := search{t: t, s: s, want: makeWord(hash, 0), care: ^wordMoving, size: s.size()}
-	b := s.bucketOf(hash, q.size)
+	b := bucketOf(hash, q.size)
 	q.last = s.line(b)
 	q.lastly = q.last.look()
 	q.bucket = q.last
@@ -41,8 +41,8 @@ func (t *Table) search(s *shard, hash uint64) search {
 // searchChain goes through the words in one chain only that belong to bucket b
 // among size and do not move.
 func (t *Table) searchChain(s *shard, bucket *line, b, size uint32) search {
-	low := uint64(size)<<s.bits - 1
-	q := search{t: t, s: s, want: makeWord(uint64(b)<<s.bits|uint64(s.id), 0), care: wordTaken | wordMoving | low<<numberBits | wordNumber}
+	low := uint64(size - 1)
+	q := search{t: t, s: s, want: makeWord(uint64(b), 0), care: wordTaken | wordMoving | low<<numberBits | wordNumber}
 	q.last, q.bucket, q.parent = bucket, bucket, bucket.look()
 	q.enter(q.parent)
 	return q
@@ -98,14 +98,14 @@ func (q *search) complete() bool {
 }
 
 // from is the bucket that the sought one was split from.
-func (q *search) from() *line { return q.s.line(parent(q.s.bucketOf(q.want>>numberBits, q.size))) }
+func (q *search) from() *line { return q.s.line(parent(bucketOf(q.want>>numberBits, q.size))) }
 
 // guess is the number of the entry that most likely is the one sought, or 0: of
 // the only word in the bucket's own line, mostly. It is sure to be none if none
 // is true.
 func (t *Table) guess(s *shard, hash uint64) (i uint32, none bool) {
 	size := s.size()
-	l := s.line(s.bucketOf(hash, size))
+	l := s.line(bucketOf(hash, size))
 	m := l.look()
 	step("search: guess")
 	if n := l.pick(makeWord(hash, 0)); n <= wordNumber {

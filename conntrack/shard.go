@@ -5,20 +5,20 @@ import (
 	"sync/atomic"
 )
 
-// segment is a part of a shard's buckets: the first ones, or those that a
-// doubling added.
-type segment []line
+// rack is a piece of a shard's buckets. All are of one size, so that finding a
+// bucket's takes few instructions.
+type rack [rackLines]line
 
-// maxSegments is enough for whatever bits.Len32 says.
-const maxSegments = 33
+const (
+	rackBits  = 8
+	rackLines = 1 << rackBits
+)
 
 // shard is a part of the index, and of the timers.
 type shard struct {
-	id       uint32
-	bits     int    // of a hash that choose the shard
-	first    int    // how many bits a number in the first segment has
-	max      uint32 // buckets
-	segments [maxSegments]atomic.Pointer[segment]
+	id    uint32
+	max   uint32                 // buckets
+	racks []atomic.Pointer[rack] // room for that many
 
 	_      [64]byte
 	growth atomic.Uint64 // extent
@@ -41,37 +41,43 @@ func (s *shard) extent() extent { return extent(s.growth.Load()) }
 func (s *shard) size() uint32   { return s.extent().size() }
 
 // init gives the shard its first buckets.
-func (s *shard) init(id uint32, shards int, buckets, most uint32) {
-	s.id, s.bits = id, bits.TrailingZeros(uint(shards))
+func (s *shard) init(id, buckets, most uint32) {
+	s.id = id
 	s.max = 1 << bits.Len32(most-1)
-	s.first = bits.Len32(buckets - 1)
-	g := make(segment, buckets)
-	for i := range g {
-		g[i].meta.Store(uint64(lineWhole))
+	s.racks = make([]atomic.Pointer[rack], racksOf(s.max))
+	s.addRacks(buckets)
+	for b := range buckets {
+		s.line(b).meta.Store(uint64(lineWhole))
 	}
-	s.segments[0].Store(&g)
 	s.growth.Store(uint64(makeExtent(buckets, buckets/2)))
 }
 
-// segment is where bucket b's segment hangs.
-func (s *shard) segment(b uint32) *atomic.Pointer[segment] {
-	return &s.segments[bits.Len32(b>>(s.first&31))]
+// racksOf is how many racks so many buckets take.
+func racksOf(buckets uint32) uint32 { return (buckets + rackLines - 1) / rackLines }
+
+// addRacks makes those of the racks for so many buckets that are not there.
+func (s *shard) addRacks(buckets uint32) {
+	for i := range s.racks[:racksOf(buckets)] {
+		if s.racks[i].Load() == nil {
+			step("shard: rack")
+			s.racks[i].CompareAndSwap(nil, new(rack))
+		}
+	}
 }
 
-// line is bucket b. A segment's length is a power of two, as is the number of
-// its first bucket.
+// line is bucket b.
 func (s *shard) line(b uint32) *line {
-	g := *s.segment(b).Load()
-	return &g[b&uint32(len(g)-1)]
+	r := s.racks[b>>rackBits].Load()
+	if r == nil {
+		panic("conntrack: bucket without a rack")
+	}
+	return &r[b&(rackLines-1)]
 }
 
-// bucketOf is the number of hash's bucket among size, by bits above those that
-// choose the shard.
-func (s *shard) bucketOf(hash uint64, size uint32) uint32 {
-	return uint32(hash) >> (s.bits & 31) & (size - 1)
-}
+// bucketOf is the number of hash's bucket among size.
+func bucketOf(hash uint64, size uint32) uint32 { return uint32(hash) & (size - 1) }
 
-func (s *shard) bucket(hash uint64) *line { return s.line(s.bucketOf(hash, s.size())) }
+func (s *shard) bucket(hash uint64) *line { return s.line(bucketOf(hash, s.size())) }
 
 // parent is the bucket from which b, which is not 0, was split.
 func parent(b uint32) uint32 { return b &^ (1 << (bits.Len32(b) - 1)) }

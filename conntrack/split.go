@@ -24,12 +24,7 @@ func (t *Table) grow(s *shard) {
 	if n >= s.max || s.count.Load() <= perLine*int64(n) {
 		return
 	}
-	at := s.segment(n)
-	if at.Load() == nil {
-		made := make(segment, n)
-		step("split: segment")
-		at.CompareAndSwap(nil, &made)
-	}
+	s.addRacks(2 * n)
 	step("split: double")
 	s.growth.CompareAndSwap(uint64(x), uint64(makeExtent(2*n, 0)))
 }

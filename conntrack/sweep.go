@@ -24,7 +24,7 @@ func (t *Table) Sweep(now clock.Instant, first, end uint32, c *Conn, yield func(
 func (t *Table) Bucket(n uint32, refs []Ref) []Ref {
 	s := &t.shards[n&uint32(len(t.shards)-1)]
 	size := s.size()
-	b := s.bucketOf(uint64(n), size)
+	b := bucketOf(uint64(n)/uint64(len(t.shards)), size)
 	most := len(refs) + maxRun
 	if l := s.line(b); !l.look().whole() {
 		refs = t.refs(t.searchChain(s, s.line(parent(b)), b, size), refs, most)

@@ -17,6 +17,7 @@ const (
 	DefaultMaxEntries = 1 << 22
 
 	maxShards    = 256
+	shardShift   = 56
 	firstBuckets = 4096 // over all shards: the kernel's default, conn_tab_bits 12
 
 	// maxRun bounds how many connections of one protocol a single client address
@@ -96,7 +97,7 @@ func newTable(cfg Config, buckets int) *Table {
 	t.SetFTPPorts(cfg.FTPPorts)
 	buckets = max(buckets/shards, 1)
 	for i := range t.shards {
-		t.shards[i].init(uint32(i), shards, uint32(buckets), uint32(max(limit/shards/perLine, buckets)))
+		t.shards[i].init(uint32(i), uint32(buckets), uint32(max(limit/shards/perLine, buckets)))
 	}
 	return t
 }
@@ -126,8 +127,9 @@ func (t *Table) Buckets() int {
 	return n
 }
 
-// shard returns the shard of hash: by its lowest bits.
-func (t *Table) shard(hash uint64) *shard { return &t.shards[hash&uint64(len(t.shards)-1)] }
+// shard returns the shard of hash: by its highest bits, for the lowest choose the
+// bucket.
+func (t *Table) shard(hash uint64) *shard { return &t.shards[hash>>shardShift&uint64(len(t.shards)-1)] }
 
 func (t *Table) shardOf(e *entry) *shard { return t.shard(e.hash.Load()) }
 

@@ -19,7 +19,7 @@ import (
 // detector must see every access, so slabs hold nothing but atomic words.
 func TestNoPointers(t *testing.T) {
 	for _, typ := range []reflect.Type{
-		reflect.TypeFor[chunk[entry]](), reflect.TypeFor[chunk[wide]](), reflect.TypeFor[kin](), reflect.TypeFor[segment]().Elem(), reflect.TypeFor[wheel](),
+		reflect.TypeFor[chunk[entry]](), reflect.TypeFor[chunk[wide]](), reflect.TypeFor[kin](), reflect.TypeFor[rack](), reflect.TypeFor[wheel](),
 	} {
 		assert.False(t, hasPointers(typ), typ)
 	}
