@@ -25,10 +25,7 @@ const (
 
 // announcement is an address that still has to be announced.
 type announcement struct {
-	below  *announcement // in the stack
-	member member
-	due    clock.Instant
-	left   int
+	left   int  // times
 	report bool // only an MLD report, in answer to a query
 }
 
@@ -53,19 +50,11 @@ func (c *Cache) Announce(now clock.Instant, port int, addr netip.Addr) {
 	if addr.Is6() {
 		c.join(m)
 	}
-	c.schedule(&announcement{member: m, due: now, left: c.cfg.AnnounceCount})
+	c.schedule(m, now, announcement{left: c.cfg.AnnounceCount})
 }
 
-// schedule puts a on the stack. From then on a belongs to whoever takes it off.
-func (c *Cache) schedule(a *announcement) {
-	due := a.due
-	for {
-		a.below = c.announcing.Load()
-		if c.announcing.CompareAndSwap(a.below, a) {
-			c.wakeAt(due)
-			return
-		}
-	}
+func (c *Cache) schedule(m member, due clock.Instant, a announcement) {
+	c.wakeAt(c.announcing.add(&item[announcement]{member: m, due: due, what: a}))
 }
 
 // join remembers an address whose group queries are answered for.
@@ -99,42 +88,33 @@ func (c *Cache) joined() *membership {
 // announce sends what is due.
 func (c *Cache) announce(now clock.Instant, out Sink) {
 	budget := burst
-	for next := reverse(c.announcing.Swap(nil)); next != nil; {
+	for next := reverse(c.announcing.take()); next != nil; {
 		a := next
 		next = a.below
-		if !c.local.Owned(a.member.port, a.member.addr) {
+		if !c.local.Owned(a.port, a.addr) {
 			continue
 		}
 		if !now.Before(a.due) {
-			if budget == 0 || !c.say(a, out) {
+			if budget == 0 || !c.say(a.member, a.what.report, out) {
 				a.due, budget = now.Add(burstGap), 0
 			} else {
 				a.due = now.Add(c.cfg.AnnounceInterval)
-				a.left--
+				a.what.left--
 				budget--
 			}
 		}
-		if a.left > 0 {
-			c.schedule(a)
+		if a.what.left > 0 {
+			c.wakeAt(c.announcing.add(a))
 		}
 	}
 }
 
-// reverse turns a stack into the order in which it was filled.
-func reverse(a *announcement) *announcement {
-	var first *announcement
-	for a != nil {
-		a.below, first, a = first, a, a.below
-	}
-	return first
-}
-
 // say sends one announcement and reports whether the sink had frames for it.
-func (c *Cache) say(a *announcement, out Sink) bool {
-	port, addr := a.member.port, a.member.addr
+func (c *Cache) say(m member, report bool, out Sink) bool {
+	port, addr := m.port, m.addr
 	sent := false
 	switch {
-	case a.report:
+	case report:
 		sent = c.sendReport(port, addr, modeIsExclude, out)
 	case addr.Is4():
 		mac := c.local.MAC(port, addr)
@@ -176,7 +156,7 @@ func (c *Cache) handleQuery(now clock.Instant, port int, p *wire.Packet, m []byt
 			continue
 		}
 		delay := time.Duration(c.hash(o.port, o.addr) % uint64(within))
-		c.schedule(&announcement{member: o.member, due: now.Add(delay), left: 1, report: true})
+		c.schedule(o.member, now.Add(delay), announcement{left: 1, report: true})
 	}
 }
 

@@ -226,7 +226,7 @@ func TestAnnounceWhileOthersTick(t *testing.T) {
 	done.Store(true)
 	ticking.Wait()
 	out := new(sink)
-	for at := start.Add(time.Hour); c.announcing.Load() != nil; at = at.Add(burstGap) {
+	for at := start.Add(time.Hour); !c.announcing.empty(); at = at.Add(burstGap) {
 		c.Tick(at, out)
 	}
 	require.EqualValues(t, 2*announcers*each, c.Count(Announcements), "none lost, none said twice too often")

@@ -106,12 +106,12 @@ type Cache struct {
 	next   atomic.Int64 // when Tick has work
 	queued atomic.Int64 // bytes waiting
 
-	announcing atomic.Pointer[announcement] // stack of those under way
-	members    atomic.Pointer[membership]   // stack of IPv6 addresses whose groups we joined
-	queries    spacing                      // of MLD queries heard
-	conflicts  spacing                      // of conflicts reported
-	suspects   atomic.Pointer[suspicion]    // stack of conflicts that may be settled yet
-	asked      spacing                      // until when an answer settles one
+	announcing agenda[announcement]
+	members    atomic.Pointer[membership] // stack of IPv6 addresses whose groups we joined
+	queries    spacing                    // of MLD queries heard
+	conflicts  spacing                    // of conflicts reported
+	suspects   agenda[suspicion]
+	asked      spacing // until when an answer settles one
 
 	counts [numCounters]atomic.Uint64
 }

@@ -111,38 +111,54 @@ func TestLinearizableChecker(t *testing.T) {
 // TestLinearizable has goroutines fight over few keys of one bucket, in rounds,
 // and looks for an explanation of what they saw.
 func TestLinearizable(t *testing.T) {
-	const keys, workers, perWorker = 2, 4, 10
 	rounds := 1500
 	if testing.Short() {
 		rounds = 200
 	}
 	reg, all := servers(1, ipvs.DirectRoute)
 	table := newTable(Config{Seed: 3, Shards: 1, MaxEntries: 1 << 12, Servers: reg}, 1)
-	var stamp atomic.Int64
-	var mark atomic.Uint32
-	var state [keys]uint32
+	f := fight{table: table, rs: all[0]}
 	for round := range rounds {
-		var events [keys][workers][]event
-		var wg sync.WaitGroup
-		for w := range workers {
-			rng := rand.New(rand.NewPCG(uint64(round), uint64(w)))
-			wg.Go(func() {
-				f := fighter{table: table, rng: rng, stamp: &stamp, mark: &mark, rs: all[0]}
-				for range perWorker {
-					k := rng.IntN(keys)
-					events[k][w] = append(events[k][w], f.act(k))
-				}
-			})
-		}
-		wg.Wait()
-		for k := range keys {
-			end, ok := linearizable(slices.Concat(events[k][:]...), state[k])
-			require.True(t, ok, "round %d key %d: %+v", round, k, events[k])
-			state[k] = end
-		}
+		f.round(t, round, func(int) {})
 	}
 	checkIndex(t, table)
 	checkEmpty(t, table, t0, all)
+}
+
+// fight is one of fighters over few keys.
+type fight struct {
+	table *Table
+	rs    *ipvs.RealServer
+	stamp atomic.Int64
+	mark  atomic.Uint32
+	state [foughtOver]uint32
+}
+
+const foughtOver, fighters, blows = 2, 4, 10
+
+// round has the fighters act, follows each act with after, which is told apart by
+// a number, and looks for an explanation of what they saw.
+func (f *fight) round(t *testing.T, number int, after func(blow int)) {
+	t.Helper()
+	var events [foughtOver][fighters][]event
+	var wg sync.WaitGroup
+	for w := range fighters {
+		rng := rand.New(rand.NewPCG(uint64(number), uint64(w)))
+		wg.Go(func() {
+			one := fighter{table: f.table, rng: rng, stamp: &f.stamp, mark: &f.mark, rs: f.rs}
+			for i := range blows {
+				k := rng.IntN(foughtOver)
+				events[k][w] = append(events[k][w], one.act(k))
+				after(w*blows + i)
+			}
+		})
+	}
+	wg.Wait()
+	for k := range events {
+		end, ok := linearizable(slices.Concat(events[k][:]...), f.state[k])
+		require.True(t, ok, "round %d key %d: %+v", number, k, events[k])
+		f.state[k] = end
+	}
 }
 
 // fighter does random things to a key and notes what it saw.
@@ -349,7 +365,6 @@ func (s *stressor) family(now clock.Instant) {
 // TestUniqueWhileGrowing has goroutines fight over few keys while the table
 // doubles again and again, and looks for an explanation of what they saw.
 func TestUniqueWhileGrowing(t *testing.T) {
-	const keys, workers, perWorker = 2, 4, 10
 	rounds := 400
 	if testing.Short() {
 		rounds = 60
@@ -357,30 +372,14 @@ func TestUniqueWhileGrowing(t *testing.T) {
 	reg, all := servers(2, ipvs.DirectRoute)
 	for round := range rounds {
 		table := newTable(Config{Seed: uint64(round), Shards: 1, MaxEntries: 1 << 12, Servers: reg}, 1)
-		var stamp atomic.Int64
-		var mark atomic.Uint32
-		var events [keys][workers][]event
-		var wg sync.WaitGroup
-		for w := range workers {
-			rng := rand.New(rand.NewPCG(uint64(round), uint64(w)))
-			wg.Go(func() {
-				f := fighter{table: table, rng: rng, stamp: &stamp, mark: &mark, rs: all[0]}
-				for i := range perWorker {
-					k := rng.IntN(keys)
-					events[k][w] = append(events[k][w], f.act(k))
-					for n := range 16 {
-						var c Conn
-						require.Equal(t, Inserted, table.Insert(t0, tcpSpec(1000+(w*perWorker+i)*16+n, all[1]), &c))
-					}
-				}
-			})
-		}
-		wg.Wait()
+		f := fight{table: table, rs: all[0]}
+		f.round(t, round, func(blow int) {
+			for n := range 16 {
+				var c Conn
+				require.Equal(t, Inserted, table.Insert(t0, tcpSpec(1000+blow*16+n, all[1]), &c))
+			}
+		})
 		require.Greater(t, table.Buckets(), 32)
-		for k := range keys {
-			_, ok := linearizable(slices.Concat(events[k][:]...), 0)
-			require.True(t, ok, "round %d key %d: %+v", round, k, events[k])
-		}
 		checkIndex(t, table)
 		checkEmpty(t, table, t0, all)
 	}

@@ -16,13 +16,7 @@ import (
 func TestFarewellOfAKilledMaster(t *testing.T) {
 	for _, c := range pairs {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLAN(t)
-			for n, prio := range []int{150, 100} {
-				i := basic(prio)
-				c.set(&i, n+1)
-				l.add(one(i))
-			}
-			killed, other := l.nodes[0], l.nodes[1]
+			l, killed, other := pairLAN(t, c.set)
 			l.run(5500 * time.Millisecond)
 			require.Len(t, killed.farewells, 1)
 			require.Empty(t, other.farewells)

@@ -101,16 +101,21 @@ var pairs = []struct {
 	{name: "another group", set: func(i *Instance, _ int) { i.Multicast = netip.MustParseAddr("224.0.0.99") }},
 }
 
+// pairLAN has a master and a backup, of an instance changed by set.
+func pairLAN(t *testing.T, set func(i *Instance, n int)) (l *lan, master, backup *node) {
+	l = newLAN(t)
+	for n, prio := range []int{150, 100} {
+		i := basic(prio)
+		set(&i, n+1)
+		l.add(one(i))
+	}
+	return l, l.nodes[0], l.nodes[1]
+}
+
 func TestPairsOfEveryKind(t *testing.T) {
 	for _, c := range pairs {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLAN(t)
-			for n, prio := range []int{150, 100} {
-				i := basic(prio)
-				c.set(&i, n+1)
-				l.add(one(i))
-			}
-			a, b := l.nodes[0], l.nodes[1]
+			l, a, b := pairLAN(t, c.set)
 			l.run(5 * time.Second)
 			require.Equal(t, []State{Master, Backup}, []State{a.state(), b.state()})
 			require.Equal(t, c.mac, a.sent[0].mac)
