@@ -41,10 +41,12 @@ lint:
 parkpoints:
 	$(GO) test -tags parkpoints -run Park ./conntrack
 
-# Without tests that mostly wait for other programs: make test has them, and
-# others of their kind stay. Without the profile, which would have everything
-# compiled once more.
-RACE_SKIP = ^(TestKeepalived.+|TestThroughput|TestExecKills|TestExecLargeTable|TestBytes|TestFlood|TestShares|TestPersistence|TestOwnHost.+|TestSIPCalls|TestVRRPInterop|TestNodePair)$$
+# Without tests that mostly wait for other programs, and long ones of a single
+# goroutine, at which there is nothing to detect: make test has them, and others of
+# their kind stay. Without the profile, which would have everything compiled once
+# more.
+RACE_SINGLE = TestTrim|TestTrimKeepsTheLimit|TestGrowth|TestChainBound|TestHitIsLookupAndPacket|TestTimersCostLittle|TestPrepare|TestRecordsAreFew
+RACE_SKIP = ^($(RACE_SINGLE)|TestBench(IO|TCP|Threaded)|TestKeepalived.+|TestThroughput|TestExecKills|TestExecLargeTable|TestBytes|TestFlood|TestShares|TestPersistence|TestOwnHost.+|TestSIPCalls|TestVRRPInterop|TestNodePair)$$
 RACE_PKGS ?= ./...
 race:
 	$(GO) test -race -pgo=off -short -timeout 20m -parallel $(PARALLEL) -skip '$(RACE_SKIP)' $(RACE_PKGS)
