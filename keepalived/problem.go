@@ -76,8 +76,9 @@ type Report struct {
 
 	classes [Fatal + 1]bool
 
-	// unchecked are the places of what is not looked at and may be rejected by
-	// keepalived: ignored values, scripts, interfaces, users.
+	// unchecked are the places of what keepalived may reject by what it finds on
+	// its host: scripts, interfaces, users, names, numbers of CPUs; and of rules and
+	// regular expressions, the words of which are not looked at.
 	unchecked []Pos
 }
 
