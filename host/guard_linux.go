@@ -27,8 +27,12 @@ const guardPatience = 50 * time.Millisecond
 // guardGrace is how long a guard may take to end.
 const guardGrace = 2 * time.Second
 
-// guardPause is how long a guard that ended stays away.
-const guardPause = time.Second
+// guardPause is how long a guard that ended stays away: longer and longer, up to
+// guardPauseMost, while none lives for that long.
+const (
+	guardPause     = time.Second
+	guardPauseMost = time.Minute
+)
 
 // Farewell is a packet that tells the other directors that this one is gone.
 type Farewell struct {
@@ -213,26 +217,45 @@ func (a *Addresses) Guard() error {
 	return nil
 }
 
-// keepGuard replaces the guard whenever it ends.
+// keepGuard replaces the guard whenever it ends. A guard that cannot be started is
+// one that ends at once.
 func (a *Addresses) keepGuard(g *guard) {
-	for {
+	var next guardReturn
+	failing := false
+	for began := time.Now(); ; {
 		select {
 		case <-g.done:
 		case <-a.stop:
 			return
 		}
-		slog.Warn("host: the guard of the virtual addresses has ended; another one is started")
-		for again := true; again; {
-			if sleep(a.stop, guardPause) {
-				return
-			}
-			var err error
-			if g, err = a.replaceGuard(g); err != nil {
-				slog.Warn("host: virtual addresses stay on the interfaces if usvs is killed", "err", err)
-			}
-			again = err != nil
+		pause, news := next.after(time.Since(began))
+		if news {
+			slog.Warn("host: the guard of the virtual addresses has ended; another one is started, and later if that ends soon, too")
 		}
+		if sleep(a.stop, pause) {
+			return
+		}
+		began = time.Now()
+		var err error
+		if g, err = a.replaceGuard(g); err != nil && !failing {
+			slog.Warn("host: virtual addresses stay on the interfaces if usvs is killed", "err", err)
+		}
+		failing = err != nil
 	}
+}
+
+// guardReturn is how long the next guard waits.
+type guardReturn struct{ pause time.Duration }
+
+// after is the pause after a guard that lived so long, and whether its end is news:
+// not if the one before had ended as soon.
+func (r *guardReturn) after(lived time.Duration) (pause time.Duration, news bool) {
+	news = r.pause == 0 || lived >= guardPauseMost
+	r.pause = min(2*r.pause, guardPauseMost)
+	if news {
+		r.pause = guardPause
+	}
+	return r.pause, news
 }
 
 // replaceGuard returns the new guard, or the old one.

@@ -140,3 +140,18 @@ func TestRunGuardBadInput(t *testing.T) {
 	}
 	assert.True(t, signal.Ignored(unix.SIGPIPE), "whoever read what it says may be gone with the director")
 }
+
+// Guards that end at once return ever later, and are spoken of once.
+func TestGuardsReturn(t *testing.T) {
+	var r guardReturn
+	var pauses []time.Duration
+	for i := range 9 {
+		pause, news := r.after(time.Duration(i) * time.Second)
+		pauses = append(pauses, pause/time.Second)
+		assert.Equal(t, i == 0, news, i)
+	}
+	assert.Equal(t, []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60}, pauses)
+	pause, news := r.after(guardPauseMost)
+	assert.Equal(t, guardPause, pause)
+	assert.True(t, news)
+}
