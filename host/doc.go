@@ -8,6 +8,7 @@
 //     lists, with an nftables table that the kernel removes when the process ends.
 //   - Handoff gives the host's stack those of the hidden frames that are its own
 //     after all, through a private pair of interfaces.
+//   - Receiver has threads of the kernel's receive for an interface, not interrupts.
 //   - InterfaceWatcher follows all interfaces without their routes; Addresses puts
 //     virtual addresses on them and notices when somebody takes one away.
 //   - VRRPSockets and Frames carry VRRP packets and announcements of addresses.

@@ -34,6 +34,7 @@ var helpers = map[string]func() error{
 	"capabilities": CheckCapabilities,
 	"guarded":      helpGuarded,
 	"handoff":      helpHandoff,
+	"receiver":     helpReceiver,
 	"suppress":     helpSuppress,
 }
 

@@ -91,6 +91,7 @@ func TestWorkersImpossible(t *testing.T) {
 			"--workers -1":            "--workers -1: want 1 to",
 			"--cpus 1000":             "cannot run on CPU 1000",
 			"--cpus x":                "like 0,2-3",
+			"--napi soft":             "want keep, auto or threads",
 			"--pprof 192.0.2.1:6060":  "--pprof-public",
 			"--pprof localhost":       "want an address and a port",
 			"--pprof 127.0.0.1:99999": "invalid port",
@@ -100,6 +101,51 @@ func TestWorkersImpossible(t *testing.T) {
 			assert.Contains(t, out, reason)
 		}
 	})
+}
+
+// Threads of the kernel's receive while the director runs, if that is wanted, and
+// its connections do not notice.
+func TestReceivingThreads(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "nginx", "curl", "ethtool")
+	for _, io := range packetBackends {
+		t.Run(io, func(t *testing.T) {
+			netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) { testReceivingThreads(t, lab, io) })
+		})
+	}
+}
+
+func testReceivingThreads(t *testing.T, lab *netnstest.Lab, io string) {
+	m := &bulkModes[0]
+	s := m.site(t, lab)
+	if m.prepare != "" {
+		s.realServersUp(m.vip, m.prepare)
+	}
+	for _, rs := range s.servers {
+		startNginx(t, rs, 80)
+	}
+	threaded := func() string { // /sys shows the interfaces of the namespace it was mounted in
+		return strings.TrimSpace(s.director.Run("unshare", "-m", "sh", "-c", "mount -t sysfs sysfs /sys && cat /sys/class/net/eth0/threaded"))
+	}
+	if io != "xdp" { // whose program has a veth queue frames
+		d := launchDirector(t, s.director, "-i", "eth0", "--io", io, "--napi", "threads")
+		<-d.proc.Done()
+		assert.Contains(t, d.proc.Output(), "--napi threads: threads that receive for eth0: its driver has nothing")
+		d = startDirector(t, s.director, m.interfaces+" --napi auto --io "+io)
+		assert.True(t, d.logged("interrupts receive, as before"), d.proc.Output())
+		d.stop()
+		s.director.Run("ethtool", "-K", "eth0", "gro", "on")
+	}
+	assert.Equal(t, "0", threaded())
+	d := startDirector(t, s.director, m.interfaces+" --napi auto --cpus 0 --io "+io)
+	assert.True(t, d.logged(`threads of the kernel's receive`), d.proc.Output())
+	assert.Equal(t, "1", threaded())
+	m.service(d, 80, "-s rr")
+	for range 2 * len(m.servers) {
+		s.client.Run("curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "20", "http://"+m.vip+"/")
+	}
+	d.stop()
+	assert.Equal(t, "0", threaded(), "as it was")
 }
 
 // Profiles are served while the director works, if that is wanted.

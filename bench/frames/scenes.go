@@ -31,6 +31,8 @@ type contender struct {
 	// threaded: a kernel thread receives where the scene pins receiving to a core.
 	// Native XDP comes before receive packet steering.
 	threaded bool
+
+	napi string // usvs run --napi: it has the thread receive itself
 }
 
 // The peers.
@@ -80,7 +82,7 @@ type scene struct {
 // receiving is who handles what a director receives.
 func (sc *scene) receiving(c contender) lab.Receiving {
 	if sc.pinned {
-		return lab.Receiving{Core: lab.DirectorCore, Threaded: c.threaded}
+		return lab.Receiving{Core: lab.DirectorCore, Threaded: c.threaded, Own: c.napi != ""}
 	}
 	return lab.Receiving{Core: lab.AnyCore} // the sender's
 }
@@ -129,6 +131,7 @@ func directScene(flows int, pinned bool, auto, xdp [2]float64) scene {
 	sc.entries[0].flood = [2]float64{0, 0.6}
 	if pinned {
 		own := entry{contender: threaded("auto, threaded NAPI", "auto"), of: dnat, flood: [2]float64{0, 0.6}}
+		own.napi = "auto" // of the interfaces only one queues
 		sc.entries = slices.Insert(sc.entries, 1, own)
 		sc.entries = append(sc.entries, entry{contender: threadedDNAT, of: dnat})
 	} else {

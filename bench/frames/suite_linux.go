@@ -198,7 +198,7 @@ func (r *runner) start(line *lab.Line, c contender) (*lab.Program, error) {
 	case kernelForward:
 		return line.Forward()
 	}
-	u := lab.Usvs{Binary: r.o.Binary, IO: c.io, Method: c.method, Protocol: "-u", Interfaces: []string{"front", "back"}, Core: lab.DirectorCore}
+	u := lab.Usvs{Binary: r.o.Binary, IO: c.io, NAPI: c.napi, Method: c.method, Protocol: "-u", Interfaces: []string{"front", "back"}, Core: lab.DirectorCore}
 	if c.rival {
 		u.Binary = r.o.Rival
 	}

@@ -45,6 +45,7 @@ type Service struct {
 type Usvs struct {
 	Binary     string // empty: this program
 	IO         string
+	NAPI       string // empty: as it is by itself
 	Method     Method
 	Protocol   string // -u or -t
 	Interfaces []string
@@ -57,6 +58,9 @@ func (u *Usvs) Start(ns *netlab.Namespace, services ...Service) (*Program, error
 	args := []string{"run", "--io", u.IO, "--rules", "-"}
 	for _, name := range u.Interfaces {
 		args = append(args, "-i", name)
+	}
+	if u.NAPI != "" {
+		args = append(args, "--napi", u.NAPI)
 	}
 	if u.Workers > 0 {
 		args = append(args, "--workers", fmt.Sprint(u.Workers))

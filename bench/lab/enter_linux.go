@@ -8,17 +8,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"usvs/bench"
+	"usvs/host"
 	"usvs/link/netlab"
 )
 
@@ -110,46 +108,7 @@ func converse(tell *json.Encoder, hear *json.Decoder, w order) (a answer, err er
 }
 
 // do pins a thread that receives for a network device, and no other.
-func (p *pin) do() error {
-	if !strings.HasPrefix(p.Thread, receiverPrefix) {
-		return fmt.Errorf("%q is not a kernel thread that receives", p.Thread)
-	}
-	paths, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
-		name, err := os.ReadFile(path)
-		if err != nil || strings.TrimSpace(string(name)) != p.Thread {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			return err
-		}
-		return p.keep(pid)
-	}
-	return fmt.Errorf("there is no kernel thread %s", p.Thread)
-}
-
-// keep pins the thread and makes it take turns often.
-func (p *pin) keep(pid int) error {
-	var set unix.CPUSet
-	set.Set(p.Core)
-	if err := unix.SchedSetaffinity(pid, &set); err != nil {
-		return fmt.Errorf("keep kernel thread %s on core %d: %w", p.Thread, p.Core, err)
-	}
-	short := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Runtime: sliceNs}
-	if err := unix.SchedSetAttr(pid, &short, 0); err != nil {
-		return fmt.Errorf("time slices of kernel thread %s: %w", p.Thread, err)
-	}
-	return nil
-}
-
-// sliceNs is how long a thread that receives works at a time while others want
-// the core, too: less than it takes to fill a veth's queue of 256 frames. It gets
-// no larger share by that. Kernels before 6.12 have a length of their own.
-const sliceNs = 100_000
+func (p *pin) do() error { return host.PlaceReceiver(p.Thread, []int{p.Core}) }
 
 func orderOf(o *bench.Options) order {
 	w := order{Rounds: o.Rounds, Quick: o.Quick, Full: o.Full, Binary: o.Binary, Rival: o.Rival}

@@ -1,15 +1,13 @@
 package lab
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"usvs/host"
 	"usvs/link/netlab"
 )
 
@@ -21,6 +19,9 @@ type Receiving struct {
 	// any other (threaded NAPI), and not interrupts, which come before all.
 	Threaded bool
 
+	// Own: the director's program has seen to that already.
+	Own bool
+
 	Pin func(thread string, core int) error // see bench.Options
 }
 
@@ -31,21 +32,22 @@ func (r Receiving) steer(ns *netlab.Namespace, name string) error {
 	if r.Core != AnyCore && !r.Threaded {
 		mask = fmt.Sprintf("%x", 1<<r.Core)
 	}
-	err := setInterface(ns, name, steering, mask)
-	switch {
-	case err != nil:
+	if err := setInterface(ns, name, steering, mask); err != nil {
 		return err
-	case r.Threaded:
+	}
+	if !r.Threaded {
+		err := setInterface(ns, name, threads, "0")
+		if errors.Is(err, unix.EOPNOTSUPP) { // there is nothing that a thread could do
+			return nil
+		}
+		return err
+	}
+	if !r.Own {
 		if err := setInterface(ns, name, threads, "1"); err != nil {
 			return err
 		}
-		return r.pinThreads(ns, name)
 	}
-	err = setInterface(ns, name, threads, "0")
-	if errors.Is(err, unix.EOPNOTSUPP) { // there is nothing that a thread could do
-		return nil
-	}
-	return err
+	return r.pinThreads(ns, name)
 }
 
 // setInterface writes to a file of an interface.
@@ -68,7 +70,14 @@ func setInterface(ns *netlab.Namespace, name, file, value string) error {
 
 // pinThreads keeps the threads that receive for an interface on the core.
 func (r Receiving) pinThreads(ns *netlab.Namespace, name string) error {
-	threads, err := receivers(ns, name)
+	var threads []string
+	err := ns.Do(func() (err error) {
+		threads, err = host.ReceiverThreads(name)
+		return err
+	})
+	if err == nil && len(threads) == 0 {
+		err = errors.New("there are none")
+	}
 	if err != nil {
 		return fmt.Errorf("threads that receive for %s: %w", name, err)
 	}
@@ -78,54 +87,4 @@ func (r Receiving) pinThreads(ns *netlab.Namespace, name string) error {
 		}
 	}
 	return nil
-}
-
-// What is used of the kernel's messages about network devices (linux/netdev.h).
-const (
-	netdevFamily = "netdev"
-	napiGet      = 11
-	napiIfindex  = 1
-	napiID       = 2
-
-	// receiverPrefix, an interface's name, a dash and the number of what receives
-	// are the name of a thread that receives.
-	receiverPrefix = "napi/"
-)
-
-// receivers are the names of the kernel threads that receive for an interface.
-func receivers(ns *netlab.Namespace, name string) (threads []string, err error) {
-	link, err := ns.Netlink().LinkByName(name)
-	if err != nil {
-		return nil, err
-	}
-	err = ns.Do(func() error {
-		family, err := netlink.GenlFamilyGet(netdevFamily)
-		if err != nil {
-			return err
-		}
-		req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_DUMP)
-		index := nl.NewRtAttr(napiIfindex, nl.Uint32Attr(uint32(link.Attrs().Index)))
-		req.AddRawData(append([]byte{napiGet, 1, 0, 0}, index.Serialize()...)) // version 1
-		replies, err := req.Execute(unix.NETLINK_GENERIC, 0)
-		if err != nil {
-			return err
-		}
-		for _, m := range replies {
-			attrs, err := nl.ParseRouteAttr(m[nl.SizeofGenlmsg:])
-			if err != nil {
-				return err
-			}
-			for _, a := range attrs {
-				if a.Attr.Type == napiID && len(a.Value) == 4 {
-					id := binary.NativeEndian.Uint32(a.Value)
-					threads = append(threads, fmt.Sprintf("%s%s-%d", receiverPrefix, name, id))
-				}
-			}
-		}
-		return nil
-	})
-	if err == nil && len(threads) == 0 {
-		err = errors.New("there are none")
-	}
-	return threads, err
 }

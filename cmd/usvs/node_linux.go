@@ -55,6 +55,7 @@ type node struct {
 	devices   [][]link.Device // by port: those that share an interface's frames
 	wrappers  [][]wrapper     // by port: those of them that take super-frames within tunnels
 	workers   workers
+	receivers []*receiver     // of the interfaces that threads of the kernel's receive for
 	steering  *steer.Steering // nil: there is one worker, or the kernel does not permit it
 	pumps     []*link.Pump
 	pumpNames []string
@@ -108,6 +109,9 @@ func (n *node) openDevices(f runFlags) error {
 		}
 		n.names, n.devices = append(n.names, name), append(n.devices, queues)
 		n.wrappers = append(n.wrappers, wrappersOf(queues))
+		if err := n.openReceiver(name, f.receiving); err != nil {
+			return err
+		}
 	}
 	if f.tun != "" {
 		if err := n.openTUN(f); err != nil {
@@ -322,6 +326,9 @@ func (n *node) run(outer context.Context, ln net.Listener, signals <-chan os.Sig
 	}
 	start("control socket", func() error { return api.Serve(ctx, ln, n.ctl, n.handlers()) })
 	start("timer", func() error { n.tick(ctx); return nil })
+	if len(n.receivers) > 0 {
+		start("receivers", func() error { n.followReceivers(ctx); return nil })
+	}
 	start("memory", func() error { keeper.Trim(ctx, n.dir.Table); return nil })
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
 	stopMachine := n.startMachine()
@@ -478,6 +485,7 @@ func (n *node) close() {
 	if n.watcher != nil {
 		n.watcher.Close()
 	}
+	n.closeReceivers()
 	for _, queues := range n.devices {
 		for _, d := range queues {
 			d.Close()

@@ -84,7 +84,7 @@ bench/engine               -> bench bench/testbed
 bench/flame                ->
 bench/load                 -> wire
 bench/traffic              ->
-bench/lab                  -> bench bench/load bench/traffic link/netlab
+bench/lab                  -> bench bench/load bench/traffic host link/netlab
 bench/frames               -> bench/lab
 bench/conns                -> bench/lab
 integration                ->
