@@ -63,7 +63,7 @@ func (e *entry) wake() (uint64, bool) {
 func (t *Table) wheelOf(i uint32) uint32 { return i & uint32(len(t.shards)-1) }
 
 // arm ensures that a record wakes no later than entry i expires. It is called
-// after every change of an expiry; mostly there is one already.
+// after every change of an expiry, unless there is one already, as mostly.
 func (t *Table) arm(now clock.Instant, i uint32) {
 	e := t.entries.at(i)
 	if e == nil {
