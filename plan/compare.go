@@ -13,13 +13,16 @@ type Plan struct {
 	Services  []Service  `json:"services"`  // that come, go or change
 	Unchanged int        `json:"unchanged"` // services
 	Instances []Instance `json:"instances,omitempty"`
+	Routes    []Route    `json:"routes,omitempty"`
 	Flows     *Flows     `json:"flows,omitempty"`
 	Live      *Live      `json:"live,omitempty"`
 	Warnings  []string   `json:"warnings"`
 }
 
 // Same reports whether the configurations want the same.
-func (p *Plan) Same() bool { return len(p.Services) == 0 && len(p.Instances) == 0 }
+func (p *Plan) Same() bool {
+	return len(p.Services) == 0 && len(p.Instances) == 0 && len(p.Routes) == 0
+}
 
 // Kind is what becomes of something.
 type Kind string
@@ -85,6 +88,7 @@ func Compare(from, to *State) *Plan {
 	}
 	p.share()
 	p.Instances = compareInstances(from.Instances, to.Instances)
+	p.Routes = compareRoutes(from, to)
 	p.warn(from, to)
 	return p
 }

@@ -195,6 +195,38 @@ func TestInstancesAreTheSameByTheirID(t *testing.T) {
 	require.Equal(t, []Field{{"name", "web", "www"}}, p.Instances[0].Fields)
 }
 
+// Routes are listed by their owner, those of instances that come or go, too.
+func TestRoutes(t *testing.T) {
+	routes := func(name, list string) string { return name + " {\n" + list + "\n}\n" }
+	with := func(static, virtual string) string {
+		return routes("static_routes", static) + strings.Replace(pair(1, "10.0.0.100", ""), "virtual_ipaddress", routes("virtual_routes", virtual)+"virtual_ipaddress", 1)
+	}
+	from := conf(t, with("10.1.0.0/16 via 10.0.0.1 dev eth0", "10.2.0.0/16 via 10.0.0.1 dev eth0\n10.3.0.0/16 via 10.0.0.1 dev eth0"))
+	to := conf(t, with("10.1.0.0/16 via 10.0.0.2 dev eth0", "10.3.0.0/16 via 10.0.0.1 dev eth0\nblackhole 10.4.0.0/16 no_track"))
+	p := Compare(from, to)
+	require.Empty(t, p.Instances)
+	require.False(t, p.Same())
+	var out bytes.Buffer
+	_, err := p.WriteTo(&out)
+	require.NoError(t, err)
+	require.Equal(t, `  routes of static_routes
+    - 10.1.0.0/16 via 10.0.0.1 dev eth0
+    + 10.1.0.0/16 via 10.0.0.2 dev eth0
+
+  routes of vrrp_instance web
+    - 10.2.0.0/16 via 10.0.0.1 dev eth0
+    + blackhole 10.4.0.0/16
+`, out.String())
+	require.Empty(t, Compare(from, from).Routes)
+
+	other := conf(t, strings.Replace(with("10.1.0.0/16 via 10.0.0.1 dev eth0", "10.2.0.0/16 via 10.0.0.1 dev eth0"), "id 51", "id 52", 1))
+	require.Equal(t, []Route{
+		{"vrrp_instance web", Removed, "10.2.0.0/16 via 10.0.0.1 dev eth0"},
+		{"vrrp_instance web", Removed, "10.3.0.0/16 via 10.0.0.1 dev eth0"},
+		{"vrrp_instance web", Added, "10.2.0.0/16 via 10.0.0.1 dev eth0"},
+	}, Compare(from, other).Routes)
+}
+
 func TestConnections(t *testing.T) {
 	p := Compare(rules(t, before), rules(t, after))
 	at := netip.MustParseAddrPort

@@ -13,7 +13,9 @@ import (
 type State struct {
 	Services  []ServiceState // those with an address first, then those with a mark
 	Instances []*keepalived.Instance
-	SyncID    int // of lvs_sync_daemon; -1: there is none
+	// StaticRoutes are there whatever the instances' states.
+	StaticRoutes []keepalived.Route
+	SyncID       int // of lvs_sync_daemon; -1: there is none
 }
 
 // ServiceState is a virtual service.
@@ -51,7 +53,7 @@ func FromServices(list []ipvs.ServiceEntry) *State {
 
 // FromKeepalived is the State of a keepalived.conf when all servers are up.
 func FromKeepalived(c *keepalived.Config) *State {
-	s := &State{Instances: c.Instances, SyncID: -1}
+	s := &State{Instances: c.Instances, StaticRoutes: c.StaticRoutes, SyncID: -1}
 	if d := c.Global.LVSSyncDaemon; d.Set() {
 		s.SyncID = d.V.ID
 	}

@@ -19,6 +19,7 @@ func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 	for i := range p.Instances {
 		p.Instances[i].write(&b)
 	}
+	p.writeRoutes(&b)
 	if p.Unchanged > 0 && !p.Same() {
 		fmt.Fprintf(&b, "%s unchanged\n\n", plural(p.Unchanged, "service"))
 	}
@@ -126,6 +127,19 @@ func (i *Instance) write(b *strings.Builder) {
 		fmt.Fprintf(b, "    %s: %s -> %s\n", f.Name, f.From, f.To)
 	}
 	b.WriteString("\n")
+}
+
+// writeRoutes writes them below the names of their owners.
+func (p *Plan) writeRoutes(b *strings.Builder) {
+	for i, r := range p.Routes {
+		if i == 0 || p.Routes[i-1].Owner != r.Owner {
+			fmt.Fprintf(b, "  routes of %s\n", r.Owner)
+		}
+		fmt.Fprintf(b, "    %s %s\n", marks[r.Kind], r.Words)
+		if i == len(p.Routes)-1 || p.Routes[i+1].Owner != r.Owner {
+			b.WriteString("\n")
+		}
+	}
 }
 
 func (p *Plan) writeLive(b *strings.Builder) {

@@ -119,7 +119,7 @@ func makePlan(f planFlags, disk *diskFiles, args []string) (*plan.Plan, error) {
 			return nil, err
 		}
 		if len(args) == 1 {
-			s.state.Instances = nil // a director tells of services alone
+			s.state.Instances, s.state.StaticRoutes = nil, nil // a director tells of services alone
 		}
 		sides = append(sides, s)
 	}
