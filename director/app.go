@@ -60,7 +60,7 @@ func (w *Worker) helpOut(f *link.Frame, mtu int) (out *link.Frame, fragment bool
 	w.shift(f, &w.c.OutSeq, &w.c.InSeq)
 	tooBig, fragment := forward.ExceedsMTU(f, &w.p, mtu)
 	if tooBig {
-		w.end(DropTooBig) // nobody to tell: the server's packet was not
+		w.end(DropHelperTooBig) // nobody to tell: the server's packet was not
 		return nil, false
 	}
 	return f, fragment

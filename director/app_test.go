@@ -190,7 +190,7 @@ func TestFTPTooLong(t *testing.T) {
 	s := ftp4(t)
 	s.ask(1001, 5001, "PASV\r\n")
 	s.reply(5001, 1007, "227 (1,1,1,1,1,1)\r\n"+strings.Repeat("x", 1460-19))
-	require.Equal(t, DropTooBig, s.w.seen)
+	require.Equal(t, DropHelperTooBig, s.w.seen)
 }
 
 // TestFTPFull: without room for the connection it announces, a packet is dropped.

@@ -52,6 +52,7 @@ const (
 	DropBypassLocal      // on a bypass connection, to an address of the host
 	DropHelperChecksum   // of a connection with a helper, and the checksum is wrong
 	DropHelperRace       // of a connection with a helper, and two workers were at it
+	DropHelperTooBig     // of a connection with a helper, who made it longer than the path's MTU
 	DropEngine           // opens a connection, and the persistence engine finds no key in it
 	DropMartian          // from an address that no other host can have, or routed by its sender
 	reasons
@@ -65,7 +66,7 @@ var reasonNames = [reasons]string{
 	"drop_fragment", "drop_icmp_checksum", "drop_redirect_loopback", "drop_segment", "drop_local_node",
 	"drop_needs_ethernet", "drop_no_connection", "drop_tunnel_error", "drop_unanswerable", "drop_rate_limited",
 	"drop_defence", "drop_related_no_server", "drop_bypass_local", "drop_helper_checksum",
-	"drop_helper_race", "drop_engine", "drop_martian",
+	"drop_helper_race", "drop_helper_too_big", "drop_engine", "drop_martian",
 }
 
 // String is the reason's counter name.

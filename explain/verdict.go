@@ -42,6 +42,7 @@ var meanings = map[director.Reason]string{
 	director.DropRelatedNoServer:  "dropped: an ICMP error about an unknown connection (schedule_icmp), for which no real server is available",
 	director.DropBypassLocal:      "dropped: its connection goes past all servers (cache_bypass), but the destination is this host",
 	director.DropHelperChecksum:   "dropped: the connection has a helper, and the packet's checksum is wrong",
+	director.DropHelperTooBig:     "dropped: with the virtual address in its announcement it is longer than the MTU, and the server that sent it could do nothing about that",
 	director.DropHelperRace:       "dropped: another packet of the connection changed what its helper knows at the same moment",
 	director.DropEngine:           "dropped: the service's persistence engine finds no Call-ID in it",
 	director.DropMartian:          "dropped: no other host can have the source address, or the sender says by which hosts it is to go (source route)",

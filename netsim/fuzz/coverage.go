@@ -69,7 +69,8 @@ var Schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh",
 
 // beyond are reasons that no case can reach, and why.
 var beyond = map[director.Reason]string{
-	director.DropFragment: "a guard: what parses as a first fragment parses when it is whole, and the reassembler refuses all else (fragment_...)",
+	director.DropHelperTooBig: "no server of a case announces where it listens for FTP's data: the judge foresees no connection that a helper expects",
+	director.DropFragment:     "a guard: what parses as a first fragment parses when it is whole, and the reassembler refuses all else (fragment_...)",
 }
 
 // verdicts are all that have a name.
