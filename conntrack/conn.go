@@ -83,6 +83,7 @@ type Spec struct {
 	Server   *ipvs.RealServer // in the table's registry; nil: bypass
 	Mark     uint32
 	Template bool
+	Worker   uint8         // who inserts it: workers are numbered from 0 and keep out of each other's way
 	State    uint8         // it starts in
 	Flags    Flags         // of FlagSync, FlagNoCPort, FlagActive only
 	First    Event         // the packet that opens a connection and counts at once, as Packet has it; EventNone: none

@@ -35,7 +35,11 @@
 //     moves to a bucket; while it sleeps the others search both, the old one first,
 //     and what it moves is in the new one before it leaves the old (search.go). A
 //     search that finds nothing begins again if anything was doubled meanwhile.
-//   - Timers are records in a hierarchical wheel per shard (wheel.go). A packet
+//   - Workers that insert say which one they are (Spec.Worker). Numbers belong to
+//     them chunk by chunk, and with the numbers free lists, timers and counts
+//     (portion.go), so that no worker waits for memory another has changed. Which
+//     one it is changes no result but which numbers entries get.
+//   - Timers are records in hierarchical wheels, per worker and shard (wheel.go). A packet
 //     only moves its entry's expiry; the record finds out when it fires. Work is
 //     proportional to what expires, not to the table. What several records will
 //     read when they fire is touched first for all of them.
@@ -79,6 +83,10 @@
 //     it lives, and given back after its death.
 //   - An expiry that was closed is never reopened, except for an entry that
 //     controls others; an entry is killed for its age only after closing.
+//   - Whose a number is decides only to which list it is given back, and may
+//     change while somebody holds it. A chunk's fresh numbers are given out by the
+//     worker that began its turn, in the turn after the one it saw when it chose
+//     the chunk, and in no other.
 //   - A chunk is dropped only when all its entries are free, on the chunk's own
 //     list, and taken off it in one step. Its entries of later have generations
 //     after those of before. A number may lead nowhere for whoever does not hold

@@ -51,6 +51,13 @@ func tcpSpec(n int, rs *ipvs.RealServer) *Spec {
 	}
 }
 
+// workerSpec is a worker's.
+func workerSpec(worker, n int, rs *ipvs.RealServer) *Spec {
+	spec := tcpSpec(n, rs)
+	spec.Worker = uint8(worker)
+	return spec
+}
+
 // crowdSpec is one of many connections of one client and port.
 func crowdSpec(n, i int, rs *ipvs.RealServer) *Spec {
 	spec := tcpSpec(n, rs)
@@ -182,15 +189,19 @@ func freeItems[T any](p *pool[T]) int {
 // given counts the items that have been given out and not given back since
 // with their chunk.
 func given[T any](p *pool[T]) int {
-	n, last := 0, uint32(p.fresh.Load())
-	for c := range p.homes {
-		switch {
-		case p.homes[c].turn.Load()&1 == 0:
-		case uint32(c) == last>>chunkBits:
-			n += int(last & (chunkSize - 1))
-		default:
-			n += int(min(chunkSize-1, p.limit-uint32(c)<<chunkBits))
+	n := 0
+	for c := range uint32(len(p.homes)) {
+		if !p.turn(c).begun() {
+			continue
 		}
+		most := min(chunkSize-1, p.limit-c<<chunkBits)
+		for w := range p.fresh {
+			last := uint32(p.fresh[w].last.Load())
+			if at := last & (chunkSize - 1); last>>chunkBits == c && at != 0 { // at 0 it is another worker's by now
+				most = min(most, at)
+			}
+		}
+		n += int(most)
 	}
 	return n
 }
@@ -210,7 +221,7 @@ func checkIndex(tb testing.TB, t *Table) {
 				living += checkLine(tb, t, s, b, l)
 			}
 		}
-		if n := int(s.count.Load()); n != living {
+		if n := int(t.size(s)); n != living {
 			tb.Fatalf("shard %d: %d entries, %d counted", i, living, n)
 		}
 		whole := x.size() / 2

@@ -46,7 +46,10 @@ func (t *Table) Insert(now clock.Instant, n *Spec, c *Conn) Result {
 		}
 		switch t.enter(now, s, i, &k, c, &w) {
 		case entered:
-			t.grow(s)
+			step("insert: count")
+			more := t.portion(t.entries.owner(i)).count(s, 1)
+			t.arm(now, i)
+			t.grow(s, more)
 			if n.First != EventNone && established(n.Protocol, c.State) {
 				t.assure(n.Control)
 			}
@@ -126,9 +129,6 @@ func (t *Table) enter(now clock.Instant, s *shard, i uint32, k *key, c *Conn, wa
 		t.unclaim(s, slot, w)
 		return sentBack
 	}
-	step("insert: count")
-	s.count.Add(1)
-	t.arm(now, i)
 	return entered
 }
 
@@ -193,11 +193,12 @@ func (w *waiting) on(n uint32) bool {
 // build makes an entry that is not in the index yet, with everything it counts
 // on: its real server's count and its controller's.
 func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Result) {
-	i := t.entries.get(s.id)
+	worker := uint32(n.Worker) % maxWorkers
+	i := t.entries.get(worker, s.id)
 	if i == 0 {
 		return 0, Full
 	}
-	real, ok := t.widen(s.id, n, k)
+	real, ok := t.widen(worker, s.id, n, k)
 	if !ok {
 		t.entries.put(s.id, i)
 		return 0, Full
@@ -214,7 +215,7 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	ctl |= control(gen)<<genShift | embryo
 	e.ctl.Store(uint64(ctl))
 	m := k.meta | n.meta()
-	if app := t.app(n); sided(n, app) && t.sides.attach(s.id, i, gen, n, app) {
+	if app := t.app(n); sided(n, app) && t.sides.attach(worker, s.id, i, gen, n, app) {
 		m |= metaSide
 	}
 	e.meta.Store(uint64(m))
@@ -254,12 +255,12 @@ func (t *Table) nextGen(i uint32, e *entry) uint64 {
 
 // widen returns what a new entry's place leads to: the real server's IPv4
 // address or, if any address is of IPv6, the number of a record with all.
-func (t *Table) widen(shard uint32, n *Spec, k *key) (uint32, bool) {
+func (t *Table) widen(worker, shard uint32, n *Spec, k *key) (uint32, bool) {
 	real := pack(n.Real.Addr())
 	if !(k.meta | n.meta()).has(metaWide) {
 		return uint32(real.lo), true
 	}
-	r := t.wide.get(shard)
+	r := t.wide.get(worker, shard)
 	if r == 0 {
 		return 0, false
 	}
@@ -301,19 +302,19 @@ func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	t.release(n.Control)
 	step("insert: discard")
 	e.ctl.Store(uint64(ctl.living(dead)))
-	t.free(s.id, i)
+	t.free(t.entries.owner(i), s.id, i)
 }
 
-// free gives an entry that is dead and not in the index back, with what belongs
-// to it.
-func (t *Table) free(shard, i uint32) {
+// free gives an entry that is dead and not in the index back to its owner, with
+// what belongs to it.
+func (t *Table) free(owner, shard, i uint32) {
 	e := t.entries.at(i)
 	m := meta(e.meta.Load())
 	if m.has(metaSide) {
 		t.sides.detach(shard, i)
 	}
 	t.narrow(shard, m, place(e.place.Load()).real())
-	t.entries.put(shard, i)
+	t.entries.push(t.entries.list(owner, shard), i)
 }
 
 func (n *Spec) server() uint32 {

@@ -206,7 +206,8 @@ func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
 		return false
 	}
 	step("kill: count")
-	s.count.Add(-1)
+	owner := t.entries.owner(i)
+	t.portion(owner).count(s, -1)
 	step("kill: unbind")
 	if !replaced {
 		unbind(t.servers.Get(usage(e.usage.Load()).server()), ctl.has(ctlTemplate), !ctl.has(ctlInactive))
@@ -216,7 +217,7 @@ func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
 	}
 	t.release(t.controllerOf(i, place(e.place.Load())))
 	t.clear(s, makeWord(hash, i))
-	t.free(s.id, i)
+	t.free(owner, s.id, i)
 	return true
 }
 

@@ -181,7 +181,7 @@ func (t *Table) claimAmong(bucket *line, m lineMeta, w word) *atomic.Uint64 {
 // spareLine gets a line with a word in it. Somebody who believes it to be where
 // it was before may hold its slots, then another one has to do.
 func (t *Table) spareLine(s *shard, w word) (uint32, *atomic.Uint64) {
-	n := t.lines.get(s.id)
+	n := t.lines.get(t.entries.owner(uint32(w&wordNumber)), s.id)
 	if n == 0 {
 		return 0, nil
 	}

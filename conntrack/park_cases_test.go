@@ -190,17 +190,17 @@ func TestParkSearch(t *testing.T) {
 func TestParkPop(t *testing.T) {
 	p := newPool[atomic.Uint64](100, 1, new(growth))
 	for range 4 {
-		p.put(0, p.grow())
+		p.put(0, p.grow(0))
 	}
 	var got uint32
-	a, stopped := start(func() { got = p.get(0) }, 0)
+	a, stopped := start(func() { got = p.get(0, 0) }, 0)
 	require.True(t, stopped)
-	first, second := p.get(0), p.get(0)
+	first, second := p.get(0, 0), p.get(0, 0)
 	p.put(0, first)
 	a.finish()
 	require.Equal(t, first, got)
 	for range 2 {
-		require.NotContains(t, []uint32{0, first, second}, p.get(0))
+		require.NotContains(t, []uint32{0, first, second}, p.get(0, 0))
 	}
 }
 
@@ -232,7 +232,7 @@ func TestParkSplit(t *testing.T) {
 				all := s.crowd(2, 10)
 				stay, all := all[:6], all[6:]
 				s.fill(4*perLine + 1 - 10)
-				s.table.grow(&s.table.shards[0])
+				s.table.grow(&s.table.shards[0], 0)
 				shard := &s.table.shards[0]
 				splitter, on := start(func() {
 					for b := shard.size() / 2; b < shard.size(); b++ {

@@ -143,6 +143,23 @@ var deeds = map[string]func(s *scene) (act func()){
 			}
 		}
 	},
+	"another worker's first": func(s *scene) func() {
+		return func() { s.insertMaybe(workerSpec(1, 1, s.servers[0])) }
+	},
+	"adopt a chunk": func(s *scene) func() {
+		s.leave(3)
+		return func() {
+			s.insertMaybe(workerSpec(1, 1, s.servers[0]))
+			s.insertMaybe(workerSpec(2, 2, s.servers[0]))
+		}
+	},
+	"count a batch": func(s *scene) func() {
+		s.fill(countBatch - 2)
+		return func() {
+			s.insertMaybe(tcpSpec(1, s.servers[0]))
+			s.insertMaybe(tcpSpec(2, s.servers[0]))
+		}
+	},
 	"odd timeouts": func(s *scene) func() {
 		return func() {
 			spec := templateSpec(1, s.servers[0], 1500*time.Millisecond)

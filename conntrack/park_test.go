@@ -134,7 +134,7 @@ func (s *scene) template(n int, timeout time.Duration) Conn {
 // take takes n entries that nobody had yet.
 func (s *scene) take(n int) (taken []uint32) {
 	for range n {
-		taken = append(taken, s.table.entries.grow())
+		taken = append(taken, s.table.entries.grow(0))
 	}
 	return taken
 }
@@ -233,7 +233,7 @@ func (s *scene) mine(stopped int) {
 	s.next += 50
 	for n := first; n < s.next; n++ {
 		var c Conn
-		require.Equal(s.tb, Inserted, s.table.Insert(s.now, tcpSpec(n, rs), &c))
+		require.Equal(s.tb, Inserted, s.table.Insert(s.now, workerSpec(n%3, n, rs), &c))
 		require.True(s.tb, s.table.Packet(s.now, &c, DirIn, TCPEvent(2)))
 		require.True(s.tb, s.look(n))
 	}

@@ -8,6 +8,8 @@ import (
 const (
 	chunkBits = 13
 	chunkSize = 1 << chunkBits
+	// maxWorkers is how many workers have chunks and lists of their own.
+	maxWorkers = 16
 )
 
 // pool is a slab of items named by number; 0, and any multiple of a chunk's
@@ -15,15 +17,19 @@ const (
 //
 // Beside every item stands one link, by which an item is in one stack at a
 // time: a free list, or a slot of the timing wheel. A free item is on the list
-// of the shard that gave it back or, once that had many (trim.go), at home, on
-// the list of its chunk.
+// of the worker who owns its chunk and the shard that gave it back or, once
+// there were many (trim.go), at home, on the list of its chunk.
+//
+// So a worker is given what it used before, which its processor still knows,
+// whoever gave it back. Who owns a chunk decides nothing else: a worker for whom
+// nothing is left takes what is the others'.
 type pool[T any] struct {
 	chunks []atomic.Pointer[chunk[T]]
-	free   []stack // one per shard
+	free   []stack // one per worker and shard
+	shards uint32
 	limit  uint32
 	_      [64]byte
-	fresh  atomic.Uint64 // tag 32, the last number that was given out for the first time 32
-	_      [64]byte
+	fresh  [maxWorkers]fresh
 	homes  []home          // one per chunk
 	stock  []atomic.Uint64 // a bit per chunk: there may be some at home
 	some   atomic.Bool     // there may be some in any
@@ -44,10 +50,34 @@ type home struct {
 	// free is a stack of items of the chunk: tag 32, how many 16, the topmost's
 	// number within the chunk 16. Their links hold numbers within the chunk.
 	free atomic.Uint64
-	// turn is odd while the chunk's numbers are given out or have been, even
-	// before that and after the chunk was given back.
-	turn atomic.Uint32
+	turn atomic.Uint64 // turn
 }
+
+// fresh is what a worker is given for the first time: the count of the chunk's
+// turn when it was chosen 32, the last number 32. That is spent if there was none
+// yet, or somebody else was faster to begin the chunk.
+type fresh struct {
+	last atomic.Uint64
+	_    [56]byte
+}
+
+const spent = 1<<32 - 1
+
+// turn says who owns a chunk, 16; who began it, 16; and how often it was begun or
+// given back, 32: odd while its numbers are given out or have been, even before
+// that and after the chunk was given back.
+type turn uint64
+
+func (t turn) count() uint32    { return uint32(t) }
+func (t turn) begun() bool      { return t&1 != 0 }
+func (t turn) beginner() uint32 { return uint32(uint16(t >> 32)) }
+func (t turn) owner() uint32    { return uint32(t>>48) % maxWorkers }
+
+func (t turn) begin(worker uint32) turn {
+	return turn(worker)<<48 | turn(worker)<<32 | turn(t.count()+1)
+}
+func (t turn) end() turn                { return turn(t.count() + 1) }
+func (t turn) owned(worker uint32) turn { return t&(1<<48-1) | turn(worker)<<48 }
 
 const (
 	homeTag   = 1 << 32
@@ -64,14 +94,29 @@ type stack struct {
 func newPool[T any](limit uint32, shards int, g *growth) *pool[T] {
 	limit += (max(limit, 1) - 1) / (chunkSize - 1) // for the numbers that name none
 	chunks := limit>>chunkBits + 1
-	return &pool[T]{
+	p := &pool[T]{
 		chunks: make([]atomic.Pointer[chunk[T]], chunks),
-		free:   make([]stack, shards),
+		free:   make([]stack, maxWorkers*shards),
+		shards: uint32(shards),
 		limit:  limit,
 		homes:  make([]home, chunks),
 		stock:  make([]atomic.Uint64, chunks/64+1),
 		growth: g,
 	}
+	for w := range p.fresh[1:] {
+		p.fresh[w+1].last.Store(spent)
+	}
+	return p
+}
+
+// turn is chunk c's.
+func (p *pool[T]) turn(c uint32) turn { return turn(p.homes[c].turn.Load()) }
+
+// owner is whose item i is.
+func (p *pool[T]) owner(i uint32) uint32 { return p.turn(i >> chunkBits).owner() }
+
+func (p *pool[T]) list(worker, shard uint32) *atomic.Uint64 {
+	return &p.free[worker*p.shards+shard].head
 }
 
 // at is item i, or nil if its chunk was given back.
@@ -92,45 +137,57 @@ func (p *pool[T]) link(i uint32) *atomic.Uint32 {
 	return &c.next[i&(chunkSize-1)]
 }
 
-// get takes an item: a used one of the shard, else one at home, else a fresh
-// one, else a used one of another shard. It returns 0 if there is none.
-func (p *pool[T]) get(shard uint32) uint32 {
-	if i := p.pop(&p.free[shard].head); i != 0 {
+// get takes an item: a used one of the worker and shard, else one at home, else
+// a fresh one, else another worker's or shard's. It returns 0 if there is none.
+func (p *pool[T]) get(worker, shard uint32) uint32 {
+	if i := p.pop(p.list(worker, shard)); i != 0 {
 		return i
 	}
-	if i := p.leave(); i != 0 {
+	if i := p.leave(worker); i != 0 {
 		return i
 	}
-	if i := p.grow(); i != 0 {
+	if i := p.grow(worker); i != 0 {
 		return i
 	}
-	for s := range p.free {
-		if i := p.pop(&p.free[s].head); i != 0 {
+	return p.borrow()
+}
+
+// borrow takes an item that is anybody's.
+func (p *pool[T]) borrow() uint32 {
+	for l := range p.free {
+		if i := p.pop(&p.free[l].head); i != 0 {
+			return i
+		}
+	}
+	for w := range uint32(maxWorkers) {
+		if i := p.grow(w); i != 0 {
 			return i
 		}
 	}
 	return 0
 }
 
-// put gives an item back to a shard's free list.
-func (p *pool[T]) put(shard, i uint32) { p.push(&p.free[shard].head, i) }
+// put gives an item back to its owner's free list of a shard.
+func (p *pool[T]) put(shard, i uint32) { p.push(p.list(p.owner(i), shard), i) }
 
-// grow takes an item that was never used, or not since its chunk was given back.
-func (p *pool[T]) grow() uint32 {
+// grow takes an item of the worker that was never used, or not since its chunk
+// was given back.
+func (p *pool[T]) grow(worker uint32) uint32 {
+	last := &p.fresh[worker].last
 	for {
-		w := p.fresh.Load()
+		w := last.Load()
 		n := uint32(w) + 1
 		if n > p.limit || n&(chunkSize-1) == 0 {
-			if !p.open(w) {
+			if !p.open(last, w) {
 				return 0
 			}
 			continue
 		}
-		if !p.ready(w, n>>chunkBits) {
+		if !p.ready(worker, w, n) {
 			continue
 		}
 		step("pool: fresh")
-		if p.fresh.CompareAndSwap(w, bumped(w)|uint64(n)) {
+		if last.CompareAndSwap(w, w+1) {
 			return n
 		}
 	}
@@ -138,32 +195,26 @@ func (p *pool[T]) grow() uint32 {
 
 // open has the numbers of the lowest idle chunk given out next, those of the
 // last one being at an end. It reports false if there is none.
-func (p *pool[T]) open(w uint64) bool {
+func (p *pool[T]) open(last *atomic.Uint64, w uint64) bool {
 	if int(p.turned.Load()) < len(p.homes) {
 		for c := range p.homes {
-			if p.homes[c].turn.Load()&1 == 0 {
+			if turn := p.turn(uint32(c)); !turn.begun() {
 				step("pool: open")
-				p.fresh.CompareAndSwap(w, bumped(w)|uint64(c)<<chunkBits)
+				last.CompareAndSwap(w, uint64(turn.count())<<32|uint64(c)<<chunkBits)
 				return true
 			}
 		}
 	}
-	return p.fresh.Load() != w
+	return last.Load() != w
 }
 
-// ready sees to it that chunk c, whose turn it is as long as fresh is w, is
-// there and known to be in use.
-func (p *pool[T]) ready(w uint64, c uint32) bool {
-	turn := p.homes[c].turn.Load()
-	if turn&1 == 0 {
-		if p.fresh.Load() != w {
-			return false
-		}
-		step("pool: turn")
-		if p.homes[c].turn.CompareAndSwap(turn, turn+1) {
-			p.turned.Add(1)
-			p.growth.tell()
-		}
+// ready sees to it that the chunk of n, the number after the worker's last one as
+// long as that is w, is there and known to be in use. It reports false if somebody
+// else has begun it.
+func (p *pool[T]) ready(worker uint32, w uint64, n uint32) bool {
+	c := n >> chunkBits
+	if n&(chunkSize-1) == 1 && !p.begin(worker, w, c) {
+		return false
 	}
 	for top := p.top.Load(); top < c; top = p.top.Load() {
 		step("pool: top")
@@ -176,11 +227,40 @@ func (p *pool[T]) ready(w uint64, c uint32) bool {
 	return true
 }
 
+// begin begins chunk c for a worker who has chosen it, unless that was done. Only
+// the turn after the one that was seen then counts: as long as w is the worker's
+// last, nobody was given a number in it.
+func (p *pool[T]) begin(worker uint32, w uint64, c uint32) bool {
+	for {
+		turn, chosen := p.turn(c), uint32(w>>32)
+		switch {
+		case turn.count() == chosen:
+			step("pool: turn")
+			if p.homes[c].turn.CompareAndSwap(uint64(turn), uint64(turn.begin(worker))) {
+				p.turned.Add(1)
+				p.growth.tell()
+				return true
+			}
+		case turn.count() == chosen+1 && turn.beginner() == worker:
+			return true
+		default:
+			step("pool: lost")
+			p.fresh[worker].last.CompareAndSwap(w, w|spent)
+			return false
+		}
+	}
+}
+
 // highest is the highest number ever given out.
 func (p *pool[T]) highest() uint32 {
-	top, last := p.top.Load(), uint32(p.fresh.Load())
-	if last>>chunkBits == top {
-		return last
+	top, high, known := p.top.Load(), uint32(0), false
+	for w := range p.fresh {
+		if last := uint32(p.fresh[w].last.Load()); last>>chunkBits == top {
+			high, known = max(high, last), true
+		}
+	}
+	if known {
+		return high
 	}
 	return min(p.limit, (top+1)<<chunkBits-1)
 }
@@ -219,23 +299,18 @@ func (p *pool[T]) pop(head *atomic.Uint64) uint32 {
 func bumped(head uint64) uint64 { return (head>>32 + 1) << 32 }
 
 // leave takes an item that is at home, of the lowest chunk that has one, so
-// that high ones become idle.
-func (p *pool[T]) leave() uint32 {
+// that high ones become idle. A worker none of whose chunks has one makes
+// another's its own.
+func (p *pool[T]) leave(worker uint32) uint32 {
 	if !p.some.Load() {
 		return 0
 	}
-	for n := range p.stock {
-		for w := p.stock[n].Load(); w != 0; w = p.stock[n].Load() {
-			c := uint32(n*64 + bits.TrailingZeros64(w))
-			if i := p.leaveHome(c); i != 0 {
-				return i
-			}
-			step("home: none")
-			p.stock[n].CompareAndSwap(w, w&(w-1))
-			if p.homes[c].free.Load()>>16&(homeCount-1) != 0 {
-				p.stock[n].Or(1 << (c % 64)) // somebody came home meanwhile
-			}
-		}
+	if i := p.leaveAny(worker, false); i != 0 {
+		return i
+	}
+	if i := p.leaveAny(worker, true); i != 0 {
+		p.adopt(worker, i>>chunkBits)
+		return i
 	}
 	step("home: empty")
 	p.some.Store(false)
@@ -245,6 +320,36 @@ func (p *pool[T]) leave() uint32 {
 		}
 	}
 	return 0
+}
+
+// leaveAny takes an item at home in a chunk of the worker's or, if others is set,
+// anybody's.
+func (p *pool[T]) leaveAny(worker uint32, others bool) uint32 {
+	for n := range p.stock {
+		for w := p.stock[n].Load(); w != 0; w &= w - 1 {
+			c := uint32(n*64 + bits.TrailingZeros64(w))
+			if !others && p.turn(c).owner() != worker {
+				continue
+			}
+			if i := p.leaveHome(c); i != 0 {
+				return i
+			}
+			step("home: none")
+			p.stock[n].And(^(uint64(1) << (c % 64)))
+			if p.homes[c].free.Load()>>16&(homeCount-1) != 0 {
+				p.stock[n].Or(1 << (c % 64)) // somebody came home meanwhile
+			}
+		}
+	}
+	return 0
+}
+
+// adopt makes chunk c, of which the caller holds an item, the worker's.
+func (p *pool[T]) adopt(worker, c uint32) {
+	if was := p.turn(c); was.owner() != worker {
+		step("home: adopt")
+		p.homes[c].turn.CompareAndSwap(uint64(was), uint64(was.owned(worker)))
+	}
 }
 
 func (p *pool[T]) leaveHome(c uint32) uint32 {

@@ -111,7 +111,7 @@ func (p *pool[T]) chunk() *chunk[T] {
 func (t *Table) prepareBuckets(provide func([]byte)) {
 	for i := range t.shards {
 		s := &t.shards[i]
-		if n := s.size(); s.count.Load() > perLine*int64(n/2+n/4) && s.lacks(n) {
+		if n := s.size(); t.size(s) > perLine*int64(n/2+n/4) && s.lacks(n) {
 			t.prepareRacks(n, provide)
 		}
 	}

@@ -297,7 +297,7 @@ func TestTouchChangesNothing(t *testing.T) {
 			}
 			if touch {
 				table.Touch(probes)
-				table.TouchFree(probes)
+				table.TouchFree(0, probes)
 			}
 			refs := flood(t, table, all[0], t0, round*200, 200)
 			histories[h] = append(histories[h], refs...)

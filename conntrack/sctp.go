@@ -96,7 +96,7 @@ var sctpMachine = func() machine {
 		rj = SCTPRejected
 		cl = SCTPClosed
 	)
-	m := machine{
+	return machine{
 		first: sctpData, last: sctpAbort, active: [maxStates]bool{SCTPEstablished: true},
 		timeout: sctpTimeouts, names: sctpNames,
 		cells: [vias][maxEvents]row{
@@ -138,5 +138,4 @@ var sctpMachine = func() machine {
 			},
 		},
 	}
-	return m.complete()
 }()

@@ -14,7 +14,7 @@ const (
 	rackLines = 1 << rackBits
 )
 
-// shard is a part of the index, and of the timers.
+// shard is a part of the index.
 type shard struct {
 	id    uint32
 	max   uint32                 // buckets
@@ -24,9 +24,8 @@ type shard struct {
 	growth atomic.Uint64 // extent
 	turn   atomic.Uint32 // which bucket is split next
 	_      [64]byte
-	count  atomic.Int64 // entries alive
+	count  atomic.Int64 // entries alive, but for what portions have yet to add
 	_      [64]byte
-	wheel  wheel
 }
 
 // extent is how many buckets a shard has, a power of two, 32; how many of those

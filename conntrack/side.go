@@ -63,8 +63,8 @@ func (s *sides) linkOf(i uint32) sideLink {
 }
 
 // attach gives entry i, which is nobody else's yet, its record.
-func (s *sides) attach(shard, i uint32, gen uint64, n *Spec, app App) bool {
-	r := s.records.get(shard)
+func (s *sides) attach(worker, shard, i uint32, gen uint64, n *Spec, app App) bool {
+	r := s.records.get(worker, shard)
 	if r == 0 {
 		return false
 	}
@@ -149,7 +149,7 @@ func (t *Table) StoreApp(c *Conn) bool {
 		return false
 	}
 	shard := t.shardOf(e).id
-	n := t.sides.records.get(shard)
+	n := t.sides.records.get(t.entries.owner(c.Ref.index()), shard)
 	if n == 0 {
 		return false
 	}

@@ -13,15 +13,16 @@ const (
 	splitsAtOnce = 2
 )
 
-// grow doubles the buckets if there are too few, or goes on with splitting.
-func (t *Table) grow(s *shard) {
+// grow doubles the buckets if there are too few, or goes on with splitting. The
+// shard has more entries than its count, as far as one portion knows.
+func (t *Table) grow(s *shard, more int32) {
 	x := s.extent()
 	if !x.settled() {
 		t.splitSome(s, x.size())
 		return
 	}
 	n := x.size()
-	if n >= s.max || s.count.Load() <= perLine*int64(n) {
+	if n >= s.max || s.count.Load()+int64(more) <= perLine*int64(n) {
 		return
 	}
 	s.addRacks(2 * n)

@@ -145,7 +145,7 @@ func (f *fight) round(t *testing.T, number int, after func(blow int)) {
 	for w := range fighters {
 		rng := rand.New(rand.NewPCG(uint64(number), uint64(w)))
 		wg.Go(func() {
-			one := fighter{table: f.table, rng: rng, stamp: &f.stamp, mark: &f.mark, rs: f.rs}
+			one := fighter{table: f.table, rng: rng, stamp: &f.stamp, mark: &f.mark, rs: f.rs, worker: w % 3}
 			for i := range blows {
 				k := rng.IntN(foughtOver)
 				events[k][w] = append(events[k][w], one.act(k))
@@ -169,6 +169,8 @@ type fighter struct {
 	mark  *atomic.Uint32
 	rs    *ipvs.RealServer
 	known [8]Conn // what it last met under the key
+
+	worker int
 }
 
 func (f *fighter) act(k int) (e event) {
@@ -180,6 +182,7 @@ func (f *fighter) act(k int) (e event) {
 	}
 	spec := tcpSpec(k, f.rs)
 	spec.Mark = f.mark.Add(1)
+	spec.Worker = uint8(f.worker)
 	if f.rng.IntN(2) == 0 {
 		runtime.Gosched()
 	}
@@ -272,7 +275,7 @@ func (s *stressor) step() {
 			s.mine = s.mine[:n-1]
 		}
 	case 5:
-		s.table.Tick(now, 50)
+		s.table.TickOf(s.w, now, 50)
 	case 6, 7:
 		s.sharedConn(now)
 	case 8, 9:
@@ -293,7 +296,7 @@ func (s *stressor) server() *ipvs.RealServer { return s.servers[s.rng.IntN(len(s
 func (s *stressor) insertMine(now clock.Instant) {
 	var c Conn
 	s.next++
-	spec := tcpSpec(1000+s.w*100000+s.next, s.server())
+	spec := workerSpec(s.w, 1000+s.w*100000+s.next, s.server())
 	if r := s.table.Insert(now, spec, &c); r != Inserted {
 		s.tb.Errorf("own key: %v", r)
 		return
@@ -323,7 +326,7 @@ func (s *stressor) check(want *Conn) {
 
 func (s *stressor) sharedConn(now clock.Instant) {
 	var c Conn
-	spec := tcpSpec(s.rng.IntN(20), s.server())
+	spec := workerSpec(s.w, s.rng.IntN(20), s.server())
 	if s.table.Insert(now, spec, &c) > Exists {
 		s.tb.Errorf("shared key")
 	}
@@ -376,7 +379,7 @@ func TestUniqueWhileGrowing(t *testing.T) {
 		f.round(t, round, func(blow int) {
 			for n := range 16 {
 				var c Conn
-				require.Equal(t, Inserted, table.Insert(t0, tcpSpec(1000+blow*16+n, all[1]), &c))
+				require.Equal(t, Inserted, table.Insert(t0, workerSpec(blow%3, 1000+blow*16+n, all[1]), &c))
 			}
 		})
 		require.Greater(t, table.Buckets(), 32)

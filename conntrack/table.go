@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// DefaultShards is how many lists and timing wheels a table has.
+	// DefaultShards is how many parts a table has, and each worker lists and timing
+	// wheels.
 	DefaultShards = 16
 	// DefaultMaxEntries is how many connections and templates a table holds.
 	DefaultMaxEntries = 1 << 22
@@ -53,6 +54,8 @@ type Table struct {
 	sides   sides
 	shards  []shard
 	growth  *growth
+
+	portions [maxWorkers]atomic.Pointer[portion]
 
 	ftpPorts atomic.Pointer[[]uint16] // virtual ports of connections with the FTP helper
 	noCPort  atomic.Int64             // connections whose client's port is not known yet
@@ -113,7 +116,7 @@ func shardCount(n int) int {
 func (t *Table) Len() int {
 	n := int64(0)
 	for i := range t.shards {
-		n += t.shards[i].count.Load()
+		n += t.size(&t.shards[i])
 	}
 	return int(max(n, 0))
 }

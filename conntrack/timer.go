@@ -60,10 +60,15 @@ func (e *entry) wake() (uint64, bool) {
 	return at, true
 }
 
+// wheelOf is which of its portion's wheels entry i's records are in.
 func (t *Table) wheelOf(i uint32) uint32 { return i & uint32(len(t.shards)-1) }
 
+func (t *Table) wheel(i uint32) *wheel {
+	return &t.portion(t.entries.owner(i)).wheels[t.wheelOf(i)]
+}
+
 // arm ensures that a record wakes no later than entry i expires. It is called
-// after every change of an expiry, unless there is one already, as mostly.
+// after every change of an expiry; mostly there is one already.
 func (t *Table) arm(now clock.Instant, i uint32) {
 	e := t.entries.at(i)
 	if e == nil {
@@ -86,14 +91,14 @@ func (t *Table) arm(now clock.Instant, i uint32) {
 
 // add files a new record, which the timer word counts already.
 func (t *Table) add(now clock.Instant, i uint32, at uint64) {
-	w := t.wheelOf(i)
+	owner, n := t.entries.owner(i), t.wheelOf(i)
 	for {
-		r := t.records.get(w)
+		r := t.records.get(owner, n)
 		if r == 0 {
 			return // cannot be: there is one for each that entries may count
 		}
 		t.records.at(r).Store(makeRecord(i, at))
-		if t.file(now, &t.shards[w].wheel, r, at) {
+		if t.file(now, &t.portion(owner).wheels[n], r, at) {
 			return
 		}
 		var ok bool
@@ -123,7 +128,7 @@ func (t *Table) overtaken(i uint32, at uint64) (uint64, bool) {
 		if tw.at() != at || tw.records() >= maxRecords {
 			return 0, false
 		}
-		to := max(at, cursor(t.shards[t.wheelOf(i)].wheel.cursor.Load()).hi()+1)
+		to := max(at, cursor(t.wheel(i).cursor.Load()).hi()+1)
 		step("timer: overtaken")
 		if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()+1, tw.sleep(), to))) {
 			return to, true
@@ -202,14 +207,18 @@ func (w timerWord) doze(now clock.Instant, expires uint64) uint64 {
 // budget timers. It returns when it wants to be called again: now or earlier if
 // there are more, clock.Never if there is nothing to wait for. Anyone may call
 // it at any time.
-func (t *Table) Tick(now clock.Instant, budget int) clock.Instant {
+func (t *Table) Tick(now clock.Instant, budget int) clock.Instant { return t.TickOf(0, now, budget) }
+
+// TickOf is Tick for a worker, who begins with what it inserted itself.
+func (t *Table) TickOf(worker int, now clock.Instant, budget int) clock.Instant {
+	first := uint32(worker) % maxWorkers
 	due := nowTick(now)
 	t.settle()
 	for {
 		next := t.next()
 		to := min(next, due)
-		for i := range t.shards {
-			if !t.advance(&t.shards[i].wheel, to, &budget) {
+		for w := range t.portions {
+			if !t.turn(t.portions[(first+uint32(w))%maxWorkers].Load(), to, &budget) {
 				return tickInstant(to)
 			}
 		}
@@ -229,9 +238,26 @@ func SameTick(a, b clock.Instant) bool { return nowTick(a) == nowTick(b) }
 // next returns the tick at which a wheel has to turn next, or never.
 func (t *Table) next() uint64 {
 	first := uint64(never)
-	for i := range t.shards {
-		w := &t.shards[i].wheel
-		first = min(first, w.next(cursor(w.cursor.Load())))
+	for i := range t.portions {
+		if p := t.portions[i].Load(); p != nil {
+			for s := range p.wheels {
+				w := &p.wheels[s]
+				first = min(first, w.next(cursor(w.cursor.Load())))
+			}
+		}
 	}
 	return first
+}
+
+// turn advances a portion's wheels, if it is there.
+func (t *Table) turn(p *portion, to uint64, budget *int) bool {
+	if p == nil {
+		return true
+	}
+	for i := range p.wheels {
+		if !t.advance(&p.wheels[i], to, budget) {
+			return false
+		}
+	}
+	return true
 }

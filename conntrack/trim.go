@@ -45,6 +45,11 @@ func (t *Table) trim(budget *int) (dropped int, more bool) {
 // roomy reports whether the pool is far larger than used items need.
 func (p *pool[T]) roomy(used int) bool {
 	given := int(p.turned.Load()) * chunkSize
+	for w := range p.fresh[1:] {
+		if uint32(p.fresh[w+1].last.Load()) != spent {
+			given -= chunkSize // another worker's, which is just begun
+		}
+	}
 	return given-used >= max(trimLeast, given/2)
 }
 
@@ -120,7 +125,7 @@ func (p *pool[T]) drop(budget *int, idle func(uint32) bool, part func(uint32)) (
 		step("trim: drop")
 		p.chunks[c].Store(nil)
 		step("trim: idle")
-		p.homes[c].turn.Add(1)
+		p.homes[c].turn.Store(uint64(p.turn(c).end()))
 		p.turned.Add(-1)
 		dropped++
 	}

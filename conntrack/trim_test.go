@@ -124,7 +124,7 @@ func TestPoolHome(t *testing.T) {
 	const n = 3 * chunkSize
 	p := newPool[wide](n, 2, new(growth))
 	held := map[uint32]bool{}
-	for i := p.get(0); i != 0; i = p.get(0) {
+	for i := p.get(0, 0); i != 0; i = p.get(0, 0) {
 		require.False(t, held[i])
 		held[i] = true
 	}
@@ -135,9 +135,9 @@ func TestPoolHome(t *testing.T) {
 	budget := 2 * n
 	p.sendHome(&budget)
 	require.Equal(t, n, freeItems(p))
-	require.Equal(t, uint32(0), p.get(1)>>chunkBits)
+	require.Equal(t, uint32(0), p.get(0, 1)>>chunkBits)
 	for range n - 1 {
-		require.NotZero(t, p.get(1))
+		require.NotZero(t, p.get(0, 1))
 	}
-	require.Zero(t, p.get(1))
+	require.Zero(t, p.get(0, 1))
 }

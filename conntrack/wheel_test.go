@@ -217,7 +217,7 @@ func fires(t *Table, now clock.Instant) int {
 	const much = 1 << 30
 	budget := much
 	for i := range t.shards {
-		t.advance(&t.shards[i].wheel, nowTick(now), &budget)
+		t.advance(&t.portion(0).wheels[i], nowTick(now), &budget)
 	}
 	return much - budget
 }

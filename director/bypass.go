@@ -31,7 +31,7 @@ func (w *Worker) bypass(f *link.Frame, svc *Service) {
 	n := &w.fresh
 	*n = conntrack.Spec{
 		Protocol: w.flow.protocol, Client: w.flow.client, Virtual: w.flow.virtual,
-		Real: nowhere(w.p.Version), Method: ipvs.Bypass, Mark: f.Mark,
+		Real: nowhere(w.p.Version), Method: ipvs.Bypass, Mark: f.Mark, Worker: uint8(w.number),
 	}
 	ok := true
 	if w.onePacket(svc) {

@@ -97,7 +97,8 @@ func (d *Director) NewWorker() *Worker {
 	w.orphan = w.endOrphan
 	for {
 		old := d.workers.Load()
-		w.ipID = uint32(len(*old)) * idStride
+		w.number = len(*old)
+		w.ipID = uint32(w.number) * idStride
 		all := append(append([]*Worker{}, *old...), w)
 		if d.workers.CompareAndSwap(old, &all) {
 			return w

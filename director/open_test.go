@@ -254,3 +254,17 @@ func TestConnectionsExpire(t *testing.T) {
 	require.Zero(t, rs.References())
 	require.Zero(t, b.d.Table.Len())
 }
+
+// TestWorkersNumbers: what a worker inserts has its number, so that workers keep
+// out of each other's way in the table.
+func TestWorkersNumbers(t *testing.T) {
+	b := newTestbed(t)
+	b.service(tcpID(vip, 80), ipvs.Masquerade, "10.2.0.11:8080")
+	require.Zero(t, b.w.number)
+	for n := 1; n <= 3; n++ {
+		b.w = b.d.NewWorker()
+		require.Equal(t, n, b.w.number)
+		require.NotZero(t, b.opened(segment(ap(client(n), 1), ap(vip, 80), wire.FlagSYN, 0)))
+		require.EqualValues(t, n, b.w.fresh.Worker)
+	}
+}

@@ -116,7 +116,7 @@ func (w *Worker) request(svc *Service) *sched.Request {
 // connection to its server (ipvs.md 2.5).
 func (w *Worker) schedulePersistent(f *link.Frame, svc *Service) bool {
 	fl, id := &w.flow, &svc.VS.ID
-	n := conntrack.Spec{Protocol: fl.protocol, Template: true, Mark: f.Mark}
+	n := conntrack.Spec{Protocol: fl.protocol, Template: true, Mark: f.Mark, Worker: uint8(w.number)}
 	client := netip.AddrPortFrom(maskClient(svc, fl.client.Addr()), 0)
 	vport := uint16(0)
 	if id.Mark == 0 && fl.virtual.Port() == id.Port && id.Port != ftpPort {
@@ -204,7 +204,7 @@ func (w *Worker) open(f *link.Frame, svc *Service, rs *ipvs.RealServer, control 
 	*n = conntrack.Spec{} // field by field, see wire.Frame.Reset
 	n.Protocol, n.Client, n.Virtual, n.First = fl.protocol, fl.client, fl.virtual, fl.first
 	n.Real, n.Method, n.Server = netip.AddrPortFrom(rs.ID.Addr, dport), rs.Method(), rs
-	n.Mark, n.Control = f.Mark, control
+	n.Mark, n.Control, n.Worker = f.Mark, control, uint8(w.number)
 	if w.onePacket(svc) {
 		w.tally.of(rs).conns++
 		rs.Bind(false) // counted around the packet: the thresholds see it

@@ -17,8 +17,9 @@ const tickBudget = 128
 
 // Worker is one goroutine's share of a director: its scratch and its counters.
 type Worker struct {
-	d     *Director
-	count counters
+	d      *Director
+	number int // of the workers made before
+	count  counters
 
 	// Valid during one Handle or Tick.
 	now  clock.Instant
@@ -102,7 +103,7 @@ func (w *Worker) Tick(now clock.Instant, out *link.Output) clock.Instant {
 }
 
 // tick expires connections.
-func (w *Worker) tick() { w.ticked, w.due = w.now, w.d.Table.Tick(w.now, tickBudget) }
+func (w *Worker) tick() { w.ticked, w.due = w.now, w.d.Table.TickOf(w.number, w.now, tickBudget) }
 
 func (w *Worker) begin(now clock.Instant, out *link.Output) {
 	w.now, w.out, w.snap = now, out, w.d.snap.Load()

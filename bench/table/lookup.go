@@ -44,7 +44,7 @@ func newFilled(n, room int) (*filled, error) {
 		t.servers = append(t.servers, rs)
 	}
 	for i := range uint32(n) {
-		if err := t.open(t0, i, &t.conn); err != nil {
+		if err := t.open(t0, 0, i, &t.conn); err != nil {
 			return nil, err
 		}
 		t.Packet(t0, &t.conn, conntrack.DirIn, ack)
@@ -54,12 +54,12 @@ func newFilled(n, room int) (*filled, error) {
 
 var ack = conntrack.TCPEvent(wire.FlagACK)
 
-// open inserts the connection of flow i.
-func (t *filled) open(now clock.Instant, i uint32, c *conntrack.Conn) error {
+// open has a worker insert the connection of flow i.
+func (t *filled) open(now clock.Instant, worker int, i uint32, c *conntrack.Conn) error {
 	rs := t.servers[i%serverCount]
 	spec := conntrack.Spec{
 		Protocol: ipvs.TCP, Client: testbed.Client(i), Virtual: virtual, Real: netip.AddrPortFrom(rs.ID.Addr, rs.ID.Port),
-		Method: ipvs.DirectRoute, Server: rs,
+		Method: ipvs.DirectRoute, Server: rs, Worker: uint8(worker),
 	}
 	if r := t.Insert(now, &spec, c); r != conntrack.Inserted {
 		return fmt.Errorf("connection %d of %d: %v", i, t.Len(), r)

@@ -70,7 +70,7 @@ func (c *churn) removed() (bench.Round, error) {
 func (c *churn) turnOver(writer, n int, conn *conntrack.Conn) error {
 	mine := uint32(first + writer*c.n)
 	for i := range n {
-		if err := c.table.open(c.now, mine+uint32(i%c.n), conn); err != nil {
+		if err := c.table.open(c.now, writer, mine+uint32(i%c.n), conn); err != nil {
 			return err
 		}
 		if !c.table.Expire(c.now, conn.Ref) {
@@ -111,7 +111,7 @@ func (c *churn) expired(insert func(flows []uint32) error) (bench.Round, error) 
 // insert inserts the connections of flows, one by one.
 func (c *churn) insert(flows []uint32) error {
 	for _, flow := range flows {
-		if err := c.table.open(c.now, flow, &c.table.conn); err != nil {
+		if err := c.table.open(c.now, 0, flow, &c.table.conn); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func (c *churn) insertTouched(flows []uint32) error {
 		c.table.aim(&probes[i], flow)
 	}
 	c.table.Touch(probes)
-	c.table.TouchFree(probes)
+	c.table.TouchFree(0, probes)
 	return c.insert(flows)
 }
 
