@@ -15,7 +15,7 @@ func TestQuick(t *testing.T) {
 	figures, err := Suite(t.Context(), &bench.Options{Quick: true})
 	require.NoError(t, err)
 	require.NoError(t, (&bench.Report{Runs: []bench.Run{{Figures: figures}}}).Check())
-	require.Len(t, figures, 26)
+	require.Len(t, figures, 27)
 	for _, f := range figures {
 		switch f.Unit {
 		case "allocations", "frames":
@@ -96,6 +96,20 @@ func TestPerFrame(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, calls, "until it took long enough")
 	require.InDelta(t, 100_000, ns, 0.1)
+}
+
+// TestPerFrameMedian: what takes longer for less than half of the time does not
+// show.
+func TestPerFrameMedian(t *testing.T) {
+	calls := 0
+	ns, err := perFrame(&bench.Options{}, func() (time.Duration, int, error) {
+		if calls++; calls%5 < 2 {
+			return 9 * time.Millisecond, 1000, nil
+		}
+		return 6 * time.Millisecond, 1000, nil
+	})
+	require.NoError(t, err)
+	require.InDelta(t, 6000, ns, 0.1)
 }
 
 func TestBadRules(t *testing.T) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"sort"
 	"time"
 
 	"usvs/bench"
@@ -81,28 +82,37 @@ func (b *bed) ready() error {
 	return nil
 }
 
-// How long the director must work in a round.
+// How long the director must work in a round, in so many slices.
 const (
 	longEnough  = 250 * time.Millisecond
 	quickEnough = time.Millisecond
+	slices      = 50
 )
 
 // perFrame repeats pass, which tells how long the director took for how many
-// frames, until it took long enough, and returns the nanoseconds per frame.
+// frames, until it took long enough, and returns the nanoseconds per frame: the
+// median of the round's slices, so that what the machine does for part of a
+// round does not show.
 func perFrame(o *bench.Options, pass func() (time.Duration, int, error)) (float64, error) {
 	enough := longEnough
 	if o.Quick {
 		enough = quickEnough
 	}
-	for took, frames := time.Duration(0), 0; ; {
-		t, n, err := pass()
-		if err != nil {
-			return 0, err
+	var each []float64
+	for total := time.Duration(0); total < enough; {
+		took, frames := time.Duration(0), 0
+		for took < enough/slices {
+			t, n, err := pass()
+			if err != nil {
+				return 0, err
+			}
+			took, frames = took+t, frames+n
 		}
-		if took, frames = took+t, frames+n; took >= enough {
-			return float64(took) / float64(frames), nil
-		}
+		total += took
+		each = append(each, float64(took)/float64(frames))
 	}
+	sort.Float64s(each)
+	return each[len(each)/2], nil
 }
 
 // value is a round without a peer.
