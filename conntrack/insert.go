@@ -136,7 +136,7 @@ func (t *Table) enter(now clock.Instant, s *shard, i uint32, k *key, c *Conn, wa
 // kills those that are about to live and need not be made way for.
 func (t *Table) rivaled(s *shard, size, i uint32, k *key, wait *waiting) bool {
 	l := s.line(bucketOf(k.hash, size))
-	if several := l.several(makeWord(k.hash, 0)); !several && s.size() == size {
+	if several := l.several(makeWord(k.hash, i)); !several && s.size() == size {
 		return false // only i itself
 	}
 	for {

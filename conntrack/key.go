@@ -42,6 +42,8 @@ func addr4(w uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(w >> 24), byte(w >> 16), byte(w >> 8), byte(w)})
 }
 
+func addrPort4(a uint32, port uint16) netip.AddrPort { return netip.AddrPortFrom(addr4(a), port) }
+
 // meta is the word of an entry that holds its small constants:
 // client port 16, virtual port 16, protocol 8, the flags below 3, real server
 // is IPv6 1, forwarding method 3, has a side record 1, real port 16. The part down to
@@ -56,6 +58,9 @@ const (
 	metaClientV6 meta = 1 << 23
 	metaWide          = metaRealV6 | metaVirtV6 | metaClientV6
 	metaKeyShift      = 21
+
+	// metaAnswer is what a packet from a server has in common with the entry.
+	metaAnswer = 0xffff<<48 | 0xff<<24 | metaClientV6 | metaTemplate
 )
 
 func (m meta) clientPort() uint16         { return uint16(m >> 48) }

@@ -68,20 +68,24 @@ func (l *line) change() {
 // pick is the smallest number among the words that differ from want in nothing
 // else; if there is none, more than any number. It decides nothing by what it
 // reads, so that the processor need not guess.
+//
+// Compiled by itself it has no branches. The compiler makes some of a minimum that
+// an address is made from, so pick must not know what its result is for.
+//
+//go:noinline
 func (l *line) pick(want word) uint64 {
 	return min(l.slot[0].Load()^want, l.slot[1].Load()^want, l.slot[2].Load()^want, l.slot[3].Load()^want,
 		l.slot[4].Load()^want, l.slot[5].Load()^want, l.slot[6].Load()^want)
 }
 
-// several reports whether the line may have more than one word that differs
-// from want in its number only, or its bucket others elsewhere.
-func (l *line) several(want word) bool {
-	m, n := l.look(), uint64(0)
+// several reports whether the line may have another word that differs from w in
+// its number only, or its bucket others elsewhere.
+func (l *line) several(w word) bool {
+	m := l.look()
 	step("line: several")
-	for i := range l.slot {
-		n += ((l.slot[i].Load()^want)>>numberBits - 1) >> 63
-	}
-	return n > 1 || !m.alone()
+	least := min((l.slot[0].Load()^w)-1, (l.slot[1].Load()^w)-1, (l.slot[2].Load()^w)-1, (l.slot[3].Load()^w)-1,
+		(l.slot[4].Load()^w)-1, (l.slot[5].Load()^w)-1, (l.slot[6].Load()^w)-1)
+	return least < wordNumber || !m.alone()
 }
 
 // alone reports whether a bucket's entries are all in its own line, as long as

@@ -151,7 +151,7 @@ func touchNext[T any](p *pool[T], list *atomic.Uint64, last *uint32) uint32 {
 
 // find returns the entry a probe meets.
 func (t *Table) find(p *Probe) (uint32, *entry, control) {
-	if p.entry != nil && p.number != 0 && (p.dir == DirIn || !p.bucket.several(makeWord(p.hash, 0))) {
+	if p.entry != nil && p.number != 0 && (p.dir == DirIn || !p.bucket.several(makeWord(p.hash, p.number))) {
 		if ctl, ok := t.meet(p.entry, p); ok {
 			return p.number, p.entry, ctl
 		}
@@ -211,8 +211,7 @@ func (t *Table) meets(e *entry, p *Probe) bool {
 // the entry's: the server is known by its own address under Masquerade and by
 // the virtual one otherwise (ipvs.md 2.2).
 func (t *Table) answers(e *entry, m meta, p *Probe) bool {
-	const client = 0xffff<<48 | 0xff<<24 | metaClientV6 | metaTemplate
-	if (m^p.meta)&client != 0 {
+	if (m^p.meta)&metaAnswer != 0 {
 		return false
 	}
 	from, virtual, real := t.addrs(e, m)

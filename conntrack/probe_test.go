@@ -186,6 +186,7 @@ func (w *twins) packet() {
 		}
 	}
 	for range 1 + w.rng.IntN(3) {
+		requireFound(w, w.fast, w.now, dir, proto, client, peer)
 		c, ok := w.usual(w.slow, dir, proto, client, peer, ev)
 		var h Hot
 		what := fmt.Sprintf("%v %s", proto, [...]string{"in", "out"}[dir])

@@ -53,6 +53,7 @@ type Table struct {
 	records *pool[atomic.Uint64]
 	sides   sides
 	shards  []shard
+	byHash  [maxShards]*shard // by a hash's highest bits
 	growth  *growth
 
 	portions [maxWorkers]atomic.Pointer[portion]
@@ -102,6 +103,9 @@ func newTable(cfg Config, buckets int) *Table {
 	for i := range t.shards {
 		t.shards[i].init(uint32(i), uint32(buckets), uint32(max(limit/shards/perLine, buckets)))
 	}
+	for i := range t.byHash {
+		t.byHash[i] = &t.shards[i%shards]
+	}
 	return t
 }
 
@@ -132,7 +136,7 @@ func (t *Table) Buckets() int {
 
 // shard returns the shard of hash: by its highest bits, for the lowest choose the
 // bucket.
-func (t *Table) shard(hash uint64) *shard { return &t.shards[hash>>shardShift&uint64(len(t.shards)-1)] }
+func (t *Table) shard(hash uint64) *shard { return t.byHash[hash>>shardShift] }
 
 func (t *Table) shardOf(e *entry) *shard { return t.shard(e.hash.Load()) }
 
@@ -221,7 +225,7 @@ func (t *Table) LookupOut(now clock.Instant, proto ipvs.Protocol, server, client
 	}
 	p := Probe{meta: meta(client.Port())<<48 | meta(proto)<<24, dir: DirOut, port: server.Port()}
 	t.aim(&p, uint8(proto), pack(client.Addr()), pack(server.Addr()), client.Port())
-	if n := p.bucket.pick(makeWord(p.hash, 0)); n <= wordNumber && !p.bucket.several(makeWord(p.hash, 0)) {
+	if n := p.bucket.pick(makeWord(p.hash, 0)); n <= wordNumber && !p.bucket.several(makeWord(p.hash, uint32(n))) {
 		if e := t.entries.at(uint32(n)); e != nil {
 			if ctl, ok := t.meet(e, &p); ok && t.take(now, uint32(n), e, ctl, c) == taken {
 				return true

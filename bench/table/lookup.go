@@ -167,6 +167,7 @@ func lookups(o *bench.Options, s size) []bench.Case {
 	cases := []bench.Case{
 		w.lookup(o, "lookup, client to server", s.floor, (*world).in),
 		w.lookup(o, "lookup, server to client", s.floor, (*world).out),
+		w.lookup(o, "lookup and a copy of everything", nil, (*world).copies),
 		w.lookup(o, "lookup, state and timer", nil, (*world).packets),
 		w.lookup(o, "the same in batches of 64", s.floor, (*world).probes),
 		w.lookup(o, "for comparison: Go map", nil, (*world).inMap),
@@ -192,12 +193,17 @@ func (w *world) lookup(o *bench.Options, name string, floor *float64, f func(*wo
 	}
 }
 
+// in finds connections by what the director has of a packet, its protocol,
+// addresses and ports in words: that which is alive, has just this key and whose
+// time is not over, and its real server.
 func (w *world) in() (func(int) error, error) {
 	t, err := w.conns()
+	vip, port := word4(virtual.Addr()), virtual.Port()
 	return func(n int) error {
 		return w.each(n, func(flows []uint32) error {
 			for _, flow := range flows {
-				if !t.LookupIn(t0, ipvs.TCP, testbed.Client(flow), virtual, &t.conn) {
+				from := testbed.Client(flow)
+				if _, rs := t.FindIn4(t0, wire.ProtoTCP, word4(from.Addr()), vip, from.Port(), port); rs == nil {
 					return lost(flow)
 				}
 			}
@@ -206,12 +212,32 @@ func (w *world) in() (func(int) error, error) {
 	}, err
 }
 
+// out does so for packets of servers, which is more work: several connections of
+// a client might be meant.
 func (w *world) out() (func(int) error, error) {
+	t, err := w.conns()
+	vip, port := word4(virtual.Addr()), virtual.Port()
+	return func(n int) error {
+		return w.each(n, func(flows []uint32) error {
+			for _, flow := range flows {
+				to := testbed.Client(flow)
+				if _, rs := t.FindOut4(t0, wire.ProtoTCP, vip, word4(to.Addr()), port, to.Port()); rs == nil {
+					return lost(flow)
+				}
+			}
+			return nil
+		})
+	}, err
+}
+
+// copies find connections by addresses of any family, and copy all there is to
+// know about them.
+func (w *world) copies() (func(int) error, error) {
 	t, err := w.conns()
 	return func(n int) error {
 		return w.each(n, func(flows []uint32) error {
 			for _, flow := range flows {
-				if !t.LookupOut(t0, ipvs.TCP, virtual, testbed.Client(flow), &t.conn) {
+				if !t.LookupIn(t0, ipvs.TCP, testbed.Client(flow), virtual, &t.conn) {
 					return lost(flow)
 				}
 			}

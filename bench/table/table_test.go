@@ -36,7 +36,7 @@ func TestQuick(t *testing.T) {
 	figures, err := Suite(t.Context(), options(t))
 	require.NoError(t, err)
 	require.NoError(t, (&bench.Report{Runs: []bench.Run{{Figures: figures}}}).Check())
-	require.Len(t, figures, 27)
+	require.Len(t, figures, 29)
 	for _, f := range figures {
 		if f.Skipped == "" && f.Of == "" {
 			require.Positive(t, f.Result().Median, f.Name)
