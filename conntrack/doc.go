@@ -29,7 +29,7 @@
 //     line of seven words and a link to lines it overflows into; a word is an
 //     entry's number and so much of its hash that another entry is rarely looked at
 //     in vain, and that buckets are split without looking at any. So a search reads
-//     a bucket and an entry, and decides nothing between the two.
+//     a bucket and an entry, and decides nothing between the two (find.go).
 //   - Growing doubles a shard's buckets (split.go): the number first, then bucket
 //     by bucket what belongs to the new one is moved there, in place. One goroutine
 //     moves to a bucket; while it sleeps the others search both, the old one first,

@@ -2,6 +2,9 @@ package conntrack
 
 import (
 	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 
@@ -140,4 +143,21 @@ func TestFindConcurrently(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// TestPickHasNoBranches: the compiler makes jumps of a minimum where it sees an
+// address made from it, and every second of them would be guessed wrong.
+func TestPickHasNoBranches(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the package")
+	}
+	cmd := exec.Command("go", "build", "-gcflags=-S", ".")
+	cmd.Env = append(os.Environ(), "GOARCH=amd64", "GOOS=linux", "GOFLAGS=")
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(text))
+	_, body, ok := strings.Cut(string(text), "usvs/conntrack.(*line).pick STEXT")
+	require.True(t, ok, "it must not be inlined")
+	body, _, _ = strings.Cut(body, " STEXT")
+	require.Regexp(t, `\tCMOVQ`, body)
+	require.NotRegexp(t, `\)\tJ[A-Z]+\t`, body)
 }

@@ -6,12 +6,24 @@ import (
 	"time"
 
 	"usvs/ipvs"
+
+	"github.com/stretchr/testify/require"
 )
 
 // deeds are what an actor does: prepare the scene, then act on it.
 var deeds = map[string]func(s *scene) (act func()){
 	"insert": func(s *scene) func() {
 		return func() { s.insertMaybe(tcpSpec(1, s.servers[0])) }
+	},
+	"find": func(s *scene) func() {
+		s.add(1, Ref{})
+		return func() {
+			for _, dir := range []Dir{DirIn, DirOut} {
+				ref, rs := find(s.table, s.now, dir, ipvs.TCP, client(1), testVIP)
+				require.Equal(s.tb, ref.IsZero(), rs == nil)
+				require.Contains(s.tb, []*ipvs.RealServer{nil, s.servers[0]}, rs)
+			}
+		}
 	},
 	"insert a child": func(s *scene) func() {
 		tmpl := s.template(1, time.Minute)

@@ -9,10 +9,7 @@ import (
 // bucket's takes few instructions.
 type rack [rackLines]line
 
-const (
-	rackBits  = 8
-	rackLines = 1 << rackBits
-)
+const rackLines = 1 << rackBits
 
 // shard is a part of the index.
 type shard struct {

@@ -6,3 +6,6 @@ package conntrack
 // nothing, except under the build tag parkpoints, where a test can stop a
 // goroutine there.
 func step(string) {}
+
+// rackBits is how many bits choose a line of a rack.
+const rackBits = 8
