@@ -82,6 +82,26 @@ func testWorkers(t *testing.T, lab *netnstest.Lab, m *bulkMode, io string) {
 	}
 }
 
+// Unless asked for there is a worker for each CPU, of which one is given frames at
+// first.
+func TestWorkersAuto(t *testing.T) {
+	t.Parallel()
+	needCPUs(t, 2)
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		m := &bulkModes[0]
+		s := m.site(t, lab)
+		d := startDirector(t, s.director, m.interfaces)
+		if !d.logged("steered=true") {
+			assert.True(t, d.logged("one worker"), d.proc.Output())
+			netnstest.Skip(t, "frames cannot be steered here")
+		}
+		assert.True(t, d.logged("active=1"), d.proc.Output())
+		st := d.status()["workers"]
+		assert.EqualValues(t, 1, st["active"])
+		assert.GreaterOrEqual(t, st["open"], uint64(2))
+	})
+}
+
 func TestWorkersImpossible(t *testing.T) {
 	t.Parallel()
 	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {

@@ -68,7 +68,7 @@ func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.D
 	} else {
 		var g *afpacket.Group
 		if g, err = afpacket.OpenGroup(name, n.workers.count, n.steering, opts); err == nil {
-			queues = asDevices(g.Devices())
+			queues, n.groups = asDevices(g.Devices()), append(n.groups, g)
 		}
 	}
 	if err != nil {
@@ -86,7 +86,7 @@ func (n *node) openXDP(name string) ([]link.Device, error) {
 		return nil, fmt.Errorf("%w; try --io %s", err, ioMmsg)
 	}
 	n.takers = append(n.takers, d)
-	queues, err := d.Share(n.workers.count)
+	queues, err := d.Share(n.workers.always())
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

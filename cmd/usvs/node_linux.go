@@ -34,6 +34,7 @@ import (
 	"usvs/ipvsadm/resolve"
 	"usvs/keepalived"
 	"usvs/link"
+	"usvs/link/afpacket"
 	"usvs/link/afxdp"
 	"usvs/link/pcap"
 	"usvs/link/steer"
@@ -55,8 +56,10 @@ type node struct {
 	devices   [][]link.Device // by port: those that share an interface's frames
 	wrappers  [][]wrapper     // by port: those of them that take super-frames within tunnels
 	workers   workers
-	receivers []*receiver     // of the interfaces that threads of the kernel's receive for
-	steering  *steer.Steering // nil: there is one worker, or the kernel does not permit it
+	receivers []*receiver       // of the interfaces that threads of the kernel's receive for
+	steering  *steer.Steering   // nil: there is one worker, or the kernel does not permit it
+	groups    []*afpacket.Group // the interfaces that workers share by it
+	staffing  staffing
 	pumps     []*link.Pump
 	pumpNames []string
 	capture   *pcap.File
@@ -136,7 +139,7 @@ func (n *node) openTUN(f runFlags) error {
 	if err != nil {
 		return err
 	}
-	queues, err := tun.OpenQueues(f.tun, n.workers.count, n.steering, opts)
+	queues, err := tun.OpenQueues(f.tun, n.workers.always(), n.steering, opts)
 	if err != nil {
 		return err
 	}
@@ -331,6 +334,9 @@ func (n *node) run(outer context.Context, ln net.Listener, signals <-chan os.Sig
 	}
 	start("memory", func() error { keeper.Trim(ctx, n.dir.Table); return nil })
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
+	if n.workers.auto && len(n.groups) > 0 {
+		start("workers", func() error { n.staff(ctx); return nil })
+	}
 	stopMachine := n.startMachine()
 	ready()
 	n.serveSignals(signals, outer, ctx)
@@ -433,6 +439,9 @@ func (n *node) status() map[string]map[string]uint64 {
 	}
 	for i, p := range n.pumps {
 		groups[n.pumpNames[i]] = statNames(p.Stats())
+	}
+	if n.workers.auto {
+		groups["workers"] = map[string]uint64{"open": uint64(n.workers.count), "active": uint64(n.staffing.active.Load())}
 	}
 	n.syncStatus(groups)
 	n.machineStatus(groups)

@@ -83,7 +83,7 @@ and root to run scripts as somebody else.`,
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface to run on; repeat for several")
 	fl.StringVar(&f.io, "io", "auto", "how frames of interfaces are received: `auto`, mmsg (calls for 64 frames), ring (shared memory) or xdp (AF_XDP)")
 	fl.StringVar(&f.napi, "napi", "keep", "who receives for the interfaces: threads of the kernel's, which leave usvs its share of the processor in a flood (`threads`), the same where it is possible (auto), or as it is (keep)")
-	fl.IntVar(&f.workers, "workers", 0, "how many `threads` receive on each interface; 0 lets usvs choose")
+	fl.IntVar(&f.workers, "workers", 0, "how many `threads` receive on each interface; 0: as many as help, which may change meanwhile")
 	fl.StringVar(&f.cpus, "cpus", "", "pin the workers, in turn, to the CPUs of this `list`, like 0,2-3")
 	fl.StringVar(&f.tun, "tun", "", "also run on a TUN device of this name, made for the purpose")
 	fl.StringArrayVar(&f.tunAddrs, "tun-addr", nil, "address with prefix length for the TUN device")

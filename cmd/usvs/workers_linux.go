@@ -18,11 +18,16 @@ import (
 type workers struct {
 	count int
 	cpus  []int // empty: wherever the kernel likes
+	auto  bool  // as many of count as it pays to are given frames
+	among []int // if auto, the CPUs they may run on
 }
 
+// maxAuto is how many workers there are at most unless asked for more: each has
+// memory of its own on each interface.
+const maxAuto = 8
+
 // planWorkers understands --workers and --cpus on a machine whose CPUs the
-// process may use are allowed. Unless asked for more there is one worker: a
-// second core is better spent on the kernel's half of the work (docs/io.md).
+// process may use are allowed.
 func planWorkers(count int, list string, allowed []int) (workers, error) {
 	cpus, err := parseCPUs(list)
 	if err != nil {
@@ -34,12 +39,33 @@ func planWorkers(count int, list string, allowed []int) (workers, error) {
 		}
 	}
 	if count == 0 {
-		count = 1
+		return automatic(cpus, allowed), nil
 	}
 	if count < 0 || count > len(allowed) {
 		return workers{}, fmt.Errorf("--workers %d: want 1 to %d, as many as there are CPUs for usvs", count, len(allowed))
 	}
-	return workers{count, cpus}, nil
+	return workers{count: count, cpus: cpus}, nil
+}
+
+// automatic is a worker for each CPU, which is given frames if it pays.
+func automatic(cpus, allowed []int) workers {
+	among := allowed
+	if len(cpus) > 0 {
+		among = cpus
+	}
+	w := workers{count: min(len(among), maxAuto), cpus: cpus}
+	if w.count > 1 {
+		w.auto, w.among = true, among
+	}
+	return w
+}
+
+// always is how many workers there are where all of them are given frames.
+func (w *workers) always() int {
+	if w.auto {
+		return 1
+	}
+	return w.count
 }
 
 // parseCPUs reads a list as taskset(1) has it: 0,2-3.
@@ -75,16 +101,21 @@ func (w *workers) pin(worker int) func() error {
 }
 
 // openSteering prepares for several workers. Without it they work as well, but
-// both directions of a masqueraded connection may meet different ones.
+// both directions of a masqueraded connection may meet different ones, and all
+// of them are always given frames: then there is but one unless asked for.
 func (n *node) openSteering() {
-	if n.workers.count > 1 {
+	w := &n.workers
+	if w.count > 1 {
 		var err error
-		if n.steering, err = steer.New(); err != nil {
+		if n.steering, err = steer.New(w.always()); err != nil && w.auto {
+			n.log.Info("one worker: several cannot be given frames as needed", "err", err)
+			w.count, w.auto = 1, false
+		} else if err != nil {
 			n.log.Warn("frames are shared out by their source's address, not by the client's", "err", err)
 		}
 	}
-	if n.workers.count > 1 || len(n.workers.cpus) > 0 {
-		n.log.Info("workers", "count", n.workers.count, "cpus", n.workers.cpus, "steered", n.steering != nil)
+	if w.count > 1 || len(w.cpus) > 0 {
+		n.log.Info("workers", "count", w.count, "active", w.always(), "cpus", w.cpus, "steered", n.steering != nil)
 	}
 }
 
@@ -115,7 +146,7 @@ func (n *node) newPumps() []*link.Pump {
 
 func (n *node) newPump(port, worker int, d link.Device) *link.Pump {
 	cfg := link.PumpConfig{
-		Device: d, Handler: n.dir.NewWorker(), Clock: n.clock, Port: port, Log: n.log, OnThread: n.workers.pin(worker),
+		Device: d, Handler: n.dir.NewWorker(), Clock: n.clock, Port: port, Log: n.log, OnThread: n.onThread(port, worker),
 	}
 	for _, to := range n.devices {
 		cfg.Writers = append(cfg.Writers, to[worker%len(to)].NewWriter())

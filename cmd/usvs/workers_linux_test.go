@@ -16,10 +16,11 @@ func TestPlanWorkers(t *testing.T) {
 		want  workers
 		fails string
 	}{
-		{0, "", workers{1, nil}, ""},
-		{4, "", workers{4, nil}, ""},
-		{0, "2", workers{1, []int{2}}, ""},
-		{2, "0,2-3", workers{2, []int{0, 2, 3}}, ""},
+		{0, "", workers{count: 4, auto: true, among: []int{0, 2, 3, 4}}, ""},
+		{4, "", workers{count: 4}, ""},
+		{0, "2", workers{count: 1, cpus: []int{2}}, ""},
+		{0, "2-3", workers{count: 2, cpus: []int{2, 3}, auto: true, among: []int{2, 3}}, ""},
+		{2, "0,2-3", workers{count: 2, cpus: []int{0, 2, 3}}, ""},
 		{5, "", workers{}, "--workers 5: want 1 to 4"},
 		{-1, "", workers{}, "--workers -1: want 1 to 4"},
 		{1, "7", workers{}, "cannot run on CPU 7; it can on [0 2 3 4]"},

@@ -40,6 +40,7 @@ connsync                   -> conntrack
 link                       -> clock wire
 link/vnet                  -> wire
 link/steer                 -> wire
+link/staff                 -> clock
 link/wrap                  -> wire
 link/internal/netns        ->
 link/afpacket              -> link link/vnet link/steer link/wrap link/internal/waiter link/internal/netns
@@ -96,7 +97,7 @@ ipvsabi                    -> ipvsadm
 host                       -> control link link/afpacket link/tun iproute
 node/machine               -> node host notify track health/probe health/via
 demo                       -> api host link/netlab
-cmd/usvs                   -> conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan chaos node/machine
+cmd/usvs                   -> link/staff conntrack/keeper bench/sim bench/table bench/engine bench/flame bench/frames bench/conns api host demo link/pcap link/afxdp ipvsadm/resolve explain netsim/fuzz scenario scenario/netns link/netlab netsim/show oracle ipvsabi/seccomp keepalived plan chaos node/machine
 internal/house             ->
 internal/testrun           ->
 internal/browser           ->
@@ -139,6 +140,7 @@ marks
 localstack
 sched
 app
+link/staff
 conntrack
 connsync
 forward

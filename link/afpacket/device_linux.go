@@ -71,6 +71,8 @@ type Device struct {
 	mtu      atomic.Int64 // last known
 	mac      atomic.Uint64
 	counters link.Counters
+	held     atomic.Bool                // it takes nothing from its main socket: see Handover
+	emptied  atomic.Uint64              // how often it found nothing there
 	stations atomic.Pointer[[]wire.MAC] // further ones whose frames are delivered; never changed, replaced
 
 	mu     sync.Mutex

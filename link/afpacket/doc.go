@@ -15,7 +15,8 @@
 // Several devices on one interface share its frames (PACKET_FANOUT): each frame
 // comes to one of them, by the client's address where link/steer's program is
 // permitted, else by the source's. No socket of a group takes a frame before the
-// group is complete, so none comes twice.
+// group is complete, so none comes twice. Which devices get frames may change
+// meanwhile (Handover), without a flow's frames losing their order.
 //
 // # Metadata
 //

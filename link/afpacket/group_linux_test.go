@@ -26,7 +26,7 @@ func openGroup(t *testing.T, ns *netnstest.Namespace, vip netip.Addr) *Group {
 	var s *steer.Steering
 	var err error
 	if vip.IsValid() {
-		if s, err = steer.New(); err != nil {
+		if s, err = steer.New(groupSize); err != nil {
 			netnstest.Skip(t, "%v", err)
 		}
 		require.NoError(t, s.Own([]netip.Addr{vip}, nil))

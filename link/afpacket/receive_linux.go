@@ -35,6 +35,9 @@ func (d *Device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
 	defer d.wait.Leave()
 	d.wait.Begin(wait)
 	d.ready = wait == 0
+	if d.ring == nil && !d.hungry {
+		d.emptied.Add(1) // by the last batch, which has been sent by now
+	}
 	// After a batch that was not full there is most likely nothing more yet:
 	// then waiting first saves a system call. A look at a ring costs none.
 	for tried := d.hungry || d.ring != nil; ; tried = true {
@@ -49,6 +52,7 @@ func (d *Device) ReadBatch(fs []*link.Frame, wait time.Duration) (int, error) {
 			return 0, nil
 		}
 		if woken := d.await(left); woken {
+			d.hungry = true // who woke us may want to know that we looked
 			return 0, d.closedErr()
 		}
 	}
@@ -79,6 +83,8 @@ func (d *Device) await(left time.Duration) (woken bool) {
 		woken = d.wait.Wait(-1, atMost(lookEvery, left)) == waiter.Woken
 		d.look()
 		return woken
+	case d.held.Load():
+		return d.wait.Wait(-1, atMost(holdPause, left)) == waiter.Woken
 	}
 	d.fds[mainAt] = unix.PollFd{Fd: int32(d.rx), Events: unix.POLLIN}
 	d.fds[urgentAt] = unix.PollFd{Fd: int32(d.urgent.fd), Events: unix.POLLIN} // negative: none
@@ -97,11 +103,19 @@ func atMost(limit, left time.Duration) time.Duration {
 
 // receive reads one batch, without waiting.
 func (d *Device) receive(fs []*link.Frame) int {
-	n := d.receiveUrgent(fs)
-	if d.ring != nil {
-		return n + d.receiveRing(fs[n:])
+	n, more := d.receiveUrgent(fs), 0
+	switch {
+	case d.held.Load():
+		return n
+	case d.ring != nil:
+		more = d.receiveRing(fs[n:])
+	default:
+		more = d.receiveMmsg(fs[n:])
 	}
-	return n + d.receiveMmsg(fs[n:])
+	if more == 0 {
+		d.emptied.Add(1)
+	}
+	return n + more
 }
 
 // receiveMmsg asks for frames.

@@ -10,6 +10,10 @@
 // only, so that the fragments of a datagram meet. What is neither IPv4 nor IPv6
 // and neighbour discovery are the first queue's.
 //
+// Which client is whose a table says, that can be changed at any time (Deal): so a
+// worker may be there and get nothing until it is needed. While there is but one
+// the program looks at nothing else.
+//
 // Nothing but speed depends on that: any worker may handle any frame. Where the
 // kernel does not permit such a program, Classic, which looks at the source only,
 // has to do.

@@ -16,36 +16,56 @@ const ctxProtocol = 16
 // fromNetwork makes bpf_skb_load_bytes_relative count from the network header.
 const fromNetwork = 1
 
-// What the program keeps on its stack: two addresses, as the table has them.
+// What the program keeps on its stack: two addresses, as the table has them, a
+// byte of the packet, and a key of the shares.
 const (
-	stackSrc  = -32
-	stackDst  = -16
-	stackByte = -40
+	stackSrc   = -32
+	stackDst   = -16
+	stackByte  = -40
+	stackShare = -44
 )
 
-// golden spreads what differs in few bits (Knuth's multiplicative hashing).
+// golden spreads numbers that follow one another as evenly as can be (Knuth's
+// multiplicative hashing, of which the upper bits are taken).
 const golden = 0x9e3779b1
 
 const regCtx = asm.R6
 
-// program returns the number whose remainder is the queue's.
-func program(owned *ebpf.Map) (*ebpf.Program, error) {
+// program returns the number of the queue.
+func program(owned, shares *ebpf.Map) (*ebpf.Program, error) {
 	return ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "usvs_steer", Type: ebpf.SocketFilter, Instructions: instructions(owned), License: "Apache-2.0",
+		Name: "usvs_steer", Type: ebpf.SocketFilter, Instructions: instructions(owned, shares), License: "Apache-2.0",
 	})
 }
 
-func instructions(owned *ebpf.Map) asm.Instructions {
+func instructions(owned, shares *ebpf.Map) asm.Instructions {
 	is := asm.Instructions{
 		asm.Mov.Reg(regCtx, asm.R1),
+		asm.StoreImm(asm.RFP, stackShare, activeAt, asm.Word),
+	}
+	is = append(is, lookUpShare(shares)...)
+	is = append(is,
+		asm.JLE.Imm(asm.R0, 1, "first"), // a single queue has all: nothing to look at
 		asm.LoadMem(asm.R1, regCtx, ctxProtocol, asm.Word),
 		asm.JEq.Imm(asm.R1, be(wire.TypeIPv4), "ipv4"),
 		asm.JEq.Imm(asm.R1, be(wire.TypeIPv6), "ipv6"),
 		asm.Ja.Label("first"),
-	}
+	)
 	is = append(is, readIPv4()...)
 	is = append(is, readIPv6()...)
-	return append(is, choose(owned)...)
+	return append(is, choose(owned, shares)...)
+}
+
+// lookUpShare reads the share whose key is on the stack.
+func lookUpShare(shares *ebpf.Map) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, stackShare),
+		asm.LoadMapPtr(asm.R1, shares.FD()),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "first"), // there is none: the verifier wants to hear it
+		asm.LoadMem(asm.R0, asm.R0, 0, asm.Word),
+	}
 }
 
 // be is a 16-bit field of a frame as a load of the machine's byte order sees it.
@@ -102,9 +122,9 @@ func readIPv6() asm.Instructions {
 	return append(is, addresses...)
 }
 
-// choose hashes the client's address.
-func choose(owned *ebpf.Map) asm.Instructions {
-	return asm.Instructions{
+// choose hashes the client's address and looks up whose it is.
+func choose(owned, shares *ebpf.Map) asm.Instructions {
+	is := asm.Instructions{
 		asm.Mov.Reg(asm.R2, asm.RFP).WithSymbol("choose"),
 		asm.Add.Imm(asm.R2, stackDst),
 		asm.LoadMapPtr(asm.R1, owned.FD()),
@@ -115,18 +135,22 @@ func choose(owned *ebpf.Map) asm.Instructions {
 		asm.LoadMem(asm.R1, asm.RFP, stackDst, asm.DWord),
 		asm.LoadMem(asm.R2, asm.RFP, stackDst+8, asm.DWord),
 		asm.Xor.Reg(asm.R1, asm.R2).WithSymbol("hash"),
+		asm.HostTo(asm.BE, asm.R1, asm.DWord), // the address's last byte is the lowest of the number
 		asm.Mov.Reg(asm.R0, asm.R1),
 		asm.RSh.Imm(asm.R0, 32),
 		asm.Xor.Reg(asm.R0, asm.R1),
 		asm.LoadImm(asm.R1, golden, asm.DWord),
-		asm.LSh.Imm(asm.R0, 32),
-		asm.RSh.Imm(asm.R0, 32),
 		asm.Mul.Reg(asm.R0, asm.R1),
-		asm.RSh.Imm(asm.R0, 32), // the upper half depends on every bit
+		asm.LSh.Imm(asm.R0, 32), // of the product's lower half
+		asm.RSh.Imm(asm.R0, 64-bucketBits),
+		asm.StoreMem(asm.RFP, stackShare, asm.R0, asm.Word),
+	}
+	is = append(is, lookUpShare(shares)...)
+	return append(is,
 		asm.Return(),
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("first"),
 		asm.Return(),
-	}
+	)
 }
 
 // Classic is a classic BPF program for PACKET_FANOUT_CBPF: the last bytes of the

@@ -13,26 +13,60 @@ import (
 // taken for a server's answer: it is steered by its destination.
 const maxOwned = 65536
 
-// Steering is the program and its table, which any number of interfaces share.
+// Steering is the program and its tables, which any number of interfaces share.
 type Steering struct {
-	owned *ebpf.Map
-	prog  *ebpf.Program
+	owned  *ebpf.Map
+	shares *ebpf.Map // by bucket, whose it is; at activeAt how many queues there are
+	active int
+	prog   *ebpf.Program
 }
 
-// New loads the program. It needs CAP_BPF outside of any user namespace.
-func New() (*Steering, error) {
+// New loads the program, for so many queues. It needs CAP_BPF outside of any user
+// namespace.
+func New(active int) (*Steering, error) {
 	owned, err := ebpf.NewMap(&ebpf.MapSpec{
 		Name: "usvs_owned", Type: ebpf.Hash, KeySize: 16, ValueSize: 1, MaxEntries: maxOwned, Flags: unix.BPF_F_NO_PREALLOC,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("steer: table of addresses: %w", err)
 	}
-	prog, err := program(owned)
+	shares, err := ebpf.NewMap(&ebpf.MapSpec{
+		Name: "usvs_shares", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: activeAt + 1,
+	})
 	if err != nil {
+		owned.Close()
+		return nil, fmt.Errorf("steer: table of shares: %w", err)
+	}
+	s := &Steering{owned: owned, shares: shares, active: 1}
+	if err = s.Deal(active); err == nil {
+		s.prog, err = program(owned, shares)
+	}
+	if err != nil {
+		shares.Close()
 		owned.Close()
 		return nil, fmt.Errorf("steer: program: %w", err)
 	}
-	return &Steering{owned, prog}, nil
+	return s, nil
+}
+
+// Deal shares the clients out among the first so many queues. With one more than
+// before clients move to that one only, with one less from the last one only.
+// It is not for several goroutines at once.
+func (s *Steering) Deal(active int) error {
+	old, wanted := shares(s.active), shares(active)
+	for b, owner := range wanted {
+		if owner == old[b] {
+			continue
+		}
+		if err := s.shares.Put(uint32(b), owner); err != nil {
+			return fmt.Errorf("steer: table of shares: %w", err)
+		}
+	}
+	if err := s.shares.Put(uint32(activeAt), uint32(active)); err != nil {
+		return fmt.Errorf("steer: number of queues: %w", err)
+	}
+	s.active = active
+	return nil
 }
 
 // FD is the program's descriptor.
@@ -59,4 +93,6 @@ func (s *Steering) Own(add, drop []netip.Addr) error {
 }
 
 // Close frees what New made. Interfaces that use the program keep it.
-func (s *Steering) Close() error { return errors.Join(s.prog.Close(), s.owned.Close()) }
+func (s *Steering) Close() error {
+	return errors.Join(s.prog.Close(), s.shares.Close(), s.owned.Close())
+}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestOwn(t *testing.T) {
-	s, err := New()
+	s, err := New(1)
 	if err != nil {
 		netnstest.Skip(t, "%v", err)
 	}
@@ -23,6 +23,25 @@ func TestOwn(t *testing.T) {
 	require.NoError(t, s.owned.Lookup(a.As16(), &v))
 	require.Error(t, s.owned.Lookup(b.As16(), &v))
 	require.Positive(t, s.FD())
+}
+
+// What was dealt is in the table, whatever was there before.
+func TestDeal(t *testing.T) {
+	s, err := New(3)
+	if err != nil {
+		netnstest.Skip(t, "%v", err)
+	}
+	defer s.Close()
+	for _, active := range []int{3, 1, 2, 3, 4, 1, 16, 2} {
+		require.NoError(t, s.Deal(active))
+		var v uint32
+		require.NoError(t, s.shares.Lookup(uint32(activeAt), &v))
+		require.EqualValues(t, active, v)
+		for b := range uint32(buckets) {
+			require.NoError(t, s.shares.Lookup(b, &v))
+			require.Equal(t, shares(active)[b], v)
+		}
+	}
 }
 
 // The kernel would refuse a program that jumps out of itself.

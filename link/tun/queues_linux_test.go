@@ -56,7 +56,7 @@ func readQueues(t *testing.T, ds []*Device, n int) map[netip.Addr][]int {
 func TestQueues(t *testing.T) {
 	run(t, func(t *testing.T, lab *netnstest.Lab) {
 		ns, vip := lab.Namespace("a"), netip.MustParseAddr("10.9.0.1")
-		s, err := steer.New()
+		s, err := steer.New(queues)
 		if err != nil {
 			netnstest.Skip(t, "%v", err)
 		}

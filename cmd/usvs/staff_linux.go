@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"usvs/host"
+	"usvs/link/afpacket"
+	"usvs/link/staff"
+)
+
+const (
+	// quietFrames is how few frames a second one worker needs no help with.
+	quietFrames = 5000
+
+	// quietEvery is how often is looked meanwhile, which costs a little.
+	quietEvery = 4 * staff.Every
+)
+
+// staffing is what is known of the workers that share interfaces.
+type staffing struct {
+	threads [][]*atomic.Int32 // by worker: the numbers of its threads; 0: not yet known
+	active  atomic.Int32      // how many are given frames
+
+	last staff.Reading // frames and time only
+}
+
+// onThread is what a pump's thread does first.
+func (n *node) onThread(port, worker int) func() error {
+	pin := n.workers.pin(worker)
+	if !n.workers.auto || len(n.devices[port]) == 1 {
+		return pin
+	}
+	tid := new(atomic.Int32)
+	s := &n.staffing
+	for len(s.threads) <= worker {
+		s.threads = append(s.threads, nil)
+	}
+	s.threads[worker] = append(s.threads[worker], tid)
+	return func() error {
+		tid.Store(int32(syscall.Gettid()))
+		if pin == nil {
+			return nil
+		}
+		return pin()
+	}
+}
+
+// staff gives frames to as many workers as it pays to.
+func (n *node) staff(ctx context.Context) {
+	s := staff.New(n.workers.count)
+	n.staffing.active.Store(1)
+	for every := quietEvery; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+		r, err := n.staffReading()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			n.log.Warn("it cannot be seen how busy the workers are: as many go on as do now", "active", s.Active(), "err", err)
+			return
+		}
+		before := s.Active()
+		if why := s.Look(r); why != "" {
+			n.employ(before, s.Active(), why)
+		}
+		every = staff.Every
+		if r.Threads == nil && s.Active() == 1 {
+			every = quietEvery
+		}
+	}
+}
+
+// staffReading looks at the threads only if there is something to see.
+func (n *node) staffReading() (r staff.Reading, err error) {
+	r.At = n.clock.Now()
+	for _, p := range n.pumps {
+		st := p.Stats()
+		r.Frames, r.Bytes = r.Frames+st.RxFrames, r.Bytes+st.RxBytes
+	}
+	s := &n.staffing
+	last := s.last
+	s.last = r
+	if float64(r.Frames-last.Frames) < quietFrames*r.At.Sub(last.At).Seconds() {
+		return r, nil
+	}
+	for _, tids := range s.threads {
+		list := make([]time.Duration, len(tids))
+		for i, tid := range tids {
+			if tid.Load() == 0 {
+				continue
+			}
+			if list[i], err = host.ThreadDemand(int(tid.Load())); err != nil {
+				return r, err
+			}
+		}
+		r.Threads = append(r.Threads, list)
+	}
+	r.Idle, err = host.IdleTime(n.workers.among)
+	return r, err
+}
+
+// employ changes how many workers are given frames.
+func (n *node) employ(before, after int, why string) {
+	if err := afpacket.Handover(n.groups, before, after, n.steering.Deal); err != nil {
+		n.log.Warn("frames are not shared out as they should be", "err", err)
+	}
+	n.staffing.active.Store(int32(after))
+	n.log.Info("workers", "active", after, "before", before, "why", why)
+}
