@@ -176,7 +176,7 @@ func TestPprof(t *testing.T) {
 		ns := ioLab(lab)
 		d := &director{t: t, ns: ns, proc: ns.StartCmd(exec.Command(program(), "run", "-i", "eth0", "--pprof", "127.0.0.1:6060"))}
 		eventually(t, "it runs", func() bool { return d.ended() || d.logged("director is running") })
-		assert.True(t, d.logged(`url=http://127.0.0.1:6060/debug/pprof/`), d.proc.Output())
+		eventually(t, "profiles are served", func() bool { return d.ended() || d.logged(`url=http://127.0.0.1:6060/debug/pprof/`) })
 		code := ns.Run("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "http://127.0.0.1:6060/debug/pprof/heap")
 		assert.Equal(t, "200", code)
 		d.stop()
