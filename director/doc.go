@@ -33,7 +33,7 @@
 //	station.go   where addresses are that VRRP manages, and their virtual MACs
 //	hidden.go    which received frames the host's own stack must not see
 //	check.go     a snapshot's tables compared with its services, for tests
-//	tally.go     counting, shared counters being touched once per batch
+//	tally.go     counting, shared counters being touched as seldom as nobody minds
 //
 // # Concurrency
 //

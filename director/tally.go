@@ -1,18 +1,28 @@
 package director
 
-import "usvs/ipvs"
+import (
+	"time"
+
+	"usvs/clock"
+	"usvs/ipvs"
+)
 
 // tallySlots is how many real servers a worker counts for side by side.
 const tallySlots = 64
 
-// tally is what a worker has counted since the batch began and not yet added to
-// the counters that all workers share. A real server has its slot by its number;
+// settleEvery is how far the counters that all workers share may lag behind a
+// worker that gets one full batch after the other.
+const settleEvery = time.Millisecond
+
+// tally is what a worker has counted and not yet added to the counters that all
+// workers share. A real server has its slot by its number;
 // another one that wants it has it settled.
 type tally struct {
 	slots [tallySlots]account
 	used  [tallySlots]uint8 // slots in use, in the order of their first use
 	n     int
-	total counts // of all servers
+	total counts        // of all servers
+	last  clock.Instant // when all of it was added
 }
 
 // account is what was counted of one real server.
@@ -119,9 +129,13 @@ func settleService(vs *ipvs.VirtualService, c *counts) {
 	}
 }
 
-// settle ends a batch's counting.
+// settle adds what was counted to the shared counters.
 func (w *Worker) settle() {
 	w.tally.settle()
 	w.tally.total.addTo(&w.d.Totals)
 	w.tally.total = counts{}
+	w.tally.last = w.now
 }
+
+// settleDue is by when that is to happen again.
+func (w *Worker) settleDue() clock.Instant { return w.tally.last.Add(settleEvery) }

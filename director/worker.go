@@ -72,7 +72,7 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 	if !conntrack.SameTick(w.ticked, now) || !now.Before(w.due) {
 		w.tick()
 	}
-	next := w.keepUp()
+	next, full := w.keepUp(), len(batch) >= link.BatchSize
 	obs := w.d.observers.Load()
 	settled := false // whether the table's timers are as they were
 	if obs == nil && w.laneOpen() {
@@ -85,7 +85,11 @@ func (w *Worker) Handle(now clock.Instant, batch []*link.Frame, out *link.Output
 		}
 		w.frame(f)
 	}
-	w.settle()
+	if !full || w.settleDue() <= now {
+		w.settle()
+	} else {
+		next = next.Min(w.settleDue())
+	}
 	if !settled {
 		w.tick()
 	}
