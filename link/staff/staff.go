@@ -32,8 +32,9 @@ const (
 	// better is what a worker more has to gain, and one less may lose.
 	better, worse = 1.05, 0.98
 
-	// A trial that failed is not repeated before a pause, which doubles. What a trial
-	// has shown to be better is not doubted for some time either.
+	// A trial that failed is not repeated before a pause, which doubles; nor, for trust
+	// at most, are those that keep ending without a result. What a trial has shown to
+	// be better is not doubted for some time either, nor sent away between bursts.
 	minPause, trust, maxPause = time.Second, 8 * time.Second, 64 * time.Second
 
 	// recent is over how long an average is taken.
@@ -100,12 +101,23 @@ func (a *average) perSecond() float64 {
 
 // pause is how long something that did not help is left alone.
 type pause struct {
-	until clock.Instant
-	long  time.Duration
+	until  clock.Instant
+	long   time.Duration
+	spoilt int // trials that said nothing
 }
 
-func (p *pause) failed(now clock.Instant) {
-	p.long = min(max(2*p.long, minPause), maxPause)
+func (p *pause) failed(now clock.Instant) { p.double(now, maxPause) }
+
+// spoil is for a trial that said nothing: once is no reason to wait, but traffic
+// that comes in short bursts would do it forever.
+func (p *pause) spoil(now clock.Instant) {
+	if p.spoilt++; p.spoilt > 1 {
+		p.double(now, max(trust, p.long))
+	}
+}
+
+func (p *pause) double(now clock.Instant, most time.Duration) {
+	p.long = min(max(2*p.long, minPause), most)
 	p.until = now.Add(p.long)
 }
 
@@ -137,7 +149,7 @@ func (s *Staff) Look(r Reading) (why string) {
 		return s.try(s.active+1, fmt.Sprintf("the busiest was busy %.0f %% of the time with %.0f %% of a CPU idle", 100*busiest, 100*idle))
 	case s.scarce >= sure && s.less.over(r.At):
 		return s.try(s.active-1, "no CPU idles")
-	case s.lax >= 2*trying:
+	case s.lax >= 2*trying && s.less.over(r.At):
 		s.change(s.active - 1)
 		return "fewer have little to do"
 	}
@@ -190,8 +202,13 @@ func (s *Staff) change(active int) {
 // it says nothing.
 func (s *Staff) judge(now clock.Instant, work, load, took float64) (why string) {
 	t := s.trial
+	wanted, again, back := better, &s.more, &s.less
+	if s.active < t.from {
+		wanted, again, back = worse, &s.less, &s.more
+	}
 	if load < slack {
 		s.trial = nil
+		again.spoil(now)
 		s.change(t.from)
 		return "there is little to do"
 	}
@@ -203,10 +220,6 @@ func (s *Staff) judge(now clock.Instant, work, load, took float64) (why string) 
 		return ""
 	}
 	s.trial = nil
-	wanted, again, back := better, &s.more, &s.less
-	if s.active < t.from {
-		wanted, again, back = worse, &s.less, &s.more
-	}
 	gain := t.rate.perSecond() / max(t.before, 1)
 	if gain >= wanted {
 		*again, *back = pause{}, pause{until: now.Add(trust)}

@@ -194,3 +194,43 @@ func TestAnything(t *testing.T) {
 		}
 	}
 }
+
+// rounds has traffic come and go.
+func (m *machine) rounds(n int, on, off time.Duration) {
+	for range n {
+		bulk(m)
+		m.run(on)
+		quiet(m)
+		m.run(off)
+	}
+}
+
+// Bursts too short to try anything during them are not each the beginning of a
+// trial.
+func TestShortBursts(t *testing.T) {
+	m := newMachine(2)
+	m.rounds(400, 200*time.Millisecond, 200*time.Millisecond)
+	assert.LessOrEqual(t, len(m.changes), 50, "in 160 seconds")
+	bulk(m)
+	m.run(9 * time.Second)
+	assert.Equal(t, 2, m.s.Active(), "the next that lasts has what it needs soon")
+}
+
+// Who helps in bursts stays between them.
+func TestLongBursts(t *testing.T) {
+	m := newMachine(2)
+	m.rounds(20, time.Second, time.Second)
+	assert.LessOrEqual(t, len(m.changes), 10, "in 40 seconds")
+	m.run(time.Minute)
+	assert.Equal(t, 1, m.s.Active())
+}
+
+// Workers who have little to do together, as one waits less for its CPU then,
+// are no reason for an endless to and fro.
+func TestLittleToDoTogether(t *testing.T) {
+	m := newMachine(2)
+	m.gain, m.idle = always(1e5), always(0.5)
+	m.demand = func(active int) []float64 { return [][]float64{{0.95}, {0.28, 0.28}}[active-1] }
+	m.run(160 * time.Second)
+	assert.LessOrEqual(t, len(m.changes), 50)
+}
