@@ -52,3 +52,103 @@ func TestParkWithTheLimit(t *testing.T) {
 		})
 	}
 }
+
+// getting takes items from a pool and notes those that were given twice.
+type getting struct {
+	t   *testing.T
+	p   *pool[wide]
+	had map[uint32]bool
+}
+
+func newGetting(t *testing.T) *getting {
+	return &getting{t, newPool[wide](4*chunkSize, 1, new(growth)), map[uint32]bool{}}
+}
+
+func (g *getting) get(worker uint32) {
+	i := g.p.get(worker, 0)
+	if i == 0 || g.had[i] {
+		g.t.Errorf("worker %d gets %d", worker, i)
+	}
+	g.had[i] = true
+}
+
+// some takes n items.
+func (g *getting) some(worker uint32, n int) {
+	for range n {
+		g.get(worker)
+	}
+}
+
+// TestParkChosenAgain: somebody sleeps about to choose a chunk for his worker, who
+// begins it meanwhile, uses it up and loses the next one: none of its numbers is
+// given out again.
+func TestParkChosenAgain(t *testing.T) {
+	g := newGetting(t)
+	late, _ := start(func() { g.get(1) }, 0)
+	require.Equal(t, "pool: open", late.at)
+	g.some(1, chunkSize-1)
+	loser, _ := start(func() { g.get(1) }, 0)
+	loser.until(t, "pool: turn")
+	g.get(2)
+	loser.until(t, "pool: lost")
+	require.True(t, loser.next())
+	late.finish()
+	loser.finish()
+	require.Equal(t, chunkSize+2, len(g.had))
+}
+
+// TestParkHighest: who has chosen the highest chunk, which another worker began and
+// used up before going on to a lower one, hides nothing in it.
+func TestParkHighest(t *testing.T) {
+	g := newGetting(t)
+	g.some(2, chunkSize-1)
+	chosen, _ := start(func() { g.get(1) }, 0)
+	chosen.until(t, "pool: turn")
+	g.some(2, chunkSize-1)
+	for i := range uint32(chunkSize - 1) {
+		g.p.put(0, 1+i)
+		delete(g.had, 1+i)
+	}
+	budget := 1 << 20
+	g.p.sendHome(&budget)
+	require.Equal(t, 1, g.p.drop(&budget, nil, nil))
+	g.get(2)
+	if i := g.p.get(2, 0); i>>chunkBits != 0 {
+		t.Errorf("it got %d", i)
+	}
+	require.GreaterOrEqual(t, int(g.p.highest()), 2*chunkSize-1)
+	chosen.finish()
+}
+
+// TestParkHidden: who finds nothing at home just as others come there, and sleeps
+// before he says so, keeps nothing from anybody, nor when he is awake again.
+func TestParkHidden(t *testing.T) {
+	for k := 0; ; k++ {
+		p := newPool[wide](6, 1, new(growth))
+		for range 6 {
+			require.NotZero(t, p.get(0, 0))
+		}
+		p.comeHome(1)
+		require.EqualValues(t, 1, p.get(0, 0))
+		got := uint32(0)
+		a, stopped := start(func() { got = p.get(1, 0) }, 0)
+		require.Equal(t, "home: none", a.at)
+		for i := range uint32(5) {
+			p.comeHome(1 + i)
+		}
+		for range k {
+			stopped = stopped && a.next()
+		}
+		for range 4 {
+			require.NotZero(t, p.get(2, 0), "step %d, %q", k, a.at)
+		}
+		if !stopped {
+			require.NotZero(t, got)
+			return
+		}
+		a.finish()
+		p.comeHome(6)
+		require.True(t, p.some.Load())
+		require.NotZero(t, p.get(2, 0))
+	}
+}

@@ -33,6 +33,7 @@ type pool[T any] struct {
 	homes  []home          // one per chunk
 	stock  []atomic.Uint64 // a bit per chunk: there may be some at home
 	some   atomic.Bool     // there may be some in any
+	homed  atomic.Bool     // there ever were
 	turned atomic.Int32    // chunks in use
 	spares atomic.Pointer[spare[T]]
 	growth *growth
@@ -55,7 +56,8 @@ type home struct {
 
 // fresh is what a worker is given for the first time: the count of the chunk's
 // turn when it was chosen 32, the last number 32. That is spent if there was none
-// yet, or somebody else was faster to begin the chunk.
+// yet, and the chunk's last if somebody else was faster to begin it: it is never
+// twice the same.
 type fresh struct {
 	last atomic.Uint64
 	_    [56]byte
@@ -152,7 +154,8 @@ func (p *pool[T]) get(worker, shard uint32) uint32 {
 	return p.borrow()
 }
 
-// borrow takes an item that is anybody's.
+// borrow takes an item that is anybody's, wherever it is: what is said of where
+// some are at home is not asked, as somebody may sleep who is to say so.
 func (p *pool[T]) borrow() uint32 {
 	for l := range p.free {
 		if i := p.pop(&p.free[l].head); i != 0 {
@@ -162,6 +165,13 @@ func (p *pool[T]) borrow() uint32 {
 	for w := range uint32(maxWorkers) {
 		if i := p.grow(w); i != 0 {
 			return i
+		}
+	}
+	if p.homed.Load() {
+		for c := range p.homes {
+			if i := p.leaveHome(uint32(c)); i != 0 {
+				return i
+			}
 		}
 	}
 	return 0
@@ -245,24 +255,25 @@ func (p *pool[T]) begin(worker uint32, w uint64, c uint32) bool {
 			return true
 		default:
 			step("pool: lost")
-			p.fresh[worker].last.CompareAndSwap(w, w|spent)
+			p.fresh[worker].last.CompareAndSwap(w, w|(chunkSize-1))
 			return false
 		}
 	}
 }
 
-// highest is the highest number ever given out.
+// highest is no less than the highest number that is given out, and mostly that.
 func (p *pool[T]) highest() uint32 {
-	top, high, known := p.top.Load(), uint32(0), false
+	top, high := p.top.Load(), uint32(0)
 	for w := range p.fresh {
-		if last := uint32(p.fresh[w].last.Load()); last>>chunkBits == top {
-			high, known = max(high, last), true
+		last := uint32(p.fresh[w].last.Load())
+		if last>>chunkBits == top && last&(chunkSize-1) != 0 {
+			high = max(high, last)
 		}
 	}
-	if known {
-		return high
+	if high == 0 && p.turned.Load() > 0 { // whose that chunk was has another one by now
+		high = (top+1)<<chunkBits - 1
 	}
-	return min(p.limit, (top+1)<<chunkBits-1)
+	return min(p.limit, high)
 }
 
 func (p *pool[T]) push(head *atomic.Uint64, i uint32) {
@@ -337,7 +348,7 @@ func (p *pool[T]) leaveAny(worker uint32, others bool) uint32 {
 			step("home: none")
 			p.stock[n].And(^(uint64(1) << (c % 64)))
 			if p.homes[c].free.Load()>>16&(homeCount-1) != 0 {
-				p.stock[n].Or(1 << (c % 64)) // somebody came home meanwhile
+				p.inStock(c) // somebody came home meanwhile
 			}
 		}
 	}
@@ -376,6 +387,10 @@ func (p *pool[T]) comeHome(i uint32) {
 	c := i >> chunkBits
 	h := &p.homes[c].free
 	in := p.chunks[c].Load()
+	if !p.homed.Load() {
+		step("home: first")
+		p.homed.Store(true)
+	}
 	for {
 		was := h.Load()
 		in.next[i&(chunkSize-1)].Store(uint32(uint16(was)))
@@ -384,6 +399,11 @@ func (p *pool[T]) comeHome(i uint32) {
 			break
 		}
 	}
+	p.inStock(c)
+}
+
+// inStock says that chunk c may have items at home.
+func (p *pool[T]) inStock(c uint32) {
 	if w := &p.stock[c/64]; w.Load()&(1<<(c%64)) == 0 {
 		step("home: stock")
 		w.Or(1 << (c % 64))
