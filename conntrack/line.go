@@ -3,8 +3,8 @@ package conntrack
 import "sync/atomic"
 
 // A word stands for an entry in the index: taken 1, moving 1, the low bits of
-// the entry's hash 36, its number 26. Those bits choose shard and bucket, so
-// words find their place without their entries.
+// the entry's hash 36, its number 26. Those bits choose the bucket, so words find
+// their place in a shard without their entries.
 type word = uint64
 
 const (

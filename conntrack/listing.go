@@ -11,7 +11,7 @@ import (
 // returns false. Those that come or go meanwhile may be seen or not.
 func (t *Table) Walk(now clock.Instant, yield func(*Conn) bool) {
 	var c Conn
-	for i := uint32(1); i <= t.entries.highest(); i++ {
+	for i, last := uint32(1), t.entries.highest(); i <= last; i++ {
 		if t.visit(now, i, &c) && !yield(&c) {
 			return
 		}

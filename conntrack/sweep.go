@@ -2,8 +2,8 @@ package conntrack
 
 import "usvs/clock"
 
-// Slots is the highest number that an entry ever had: Sweep goes from 1 to
-// there.
+// Slots is no less than the highest number that an entry has: Sweep goes from 1
+// to there.
 func (t *Table) Slots() uint32 { return t.entries.highest() }
 
 // Sweep calls yield with a copy of each connection and template in the slots
@@ -11,7 +11,7 @@ func (t *Table) Slots() uint32 { return t.entries.highest() }
 // sweep over the whole table is cut into such calls, so that each takes a
 // bounded time.
 func (t *Table) Sweep(now clock.Instant, first, end uint32, c *Conn, yield func(*Conn)) {
-	for i := max(first, 1); i < end && i <= t.entries.highest(); i++ {
+	for i, last := max(first, 1), t.entries.highest(); i < end && i <= last; i++ {
 		if t.visit(now, i, c) {
 			yield(c)
 		}
