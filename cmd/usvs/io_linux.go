@@ -62,20 +62,39 @@ func (n *node) openAuto(name string) ([]link.Device, error) {
 // openPacket opens an interface with packet sockets.
 func (n *node) openPacket(name string, io ioMethod, why string) (queues []link.Device, err error) {
 	opts := afpacket.Options{Ring: io == ioRing, Urgent: true, Wraps: true, Log: n.log}
-	if n.workers.count == 1 {
-		d, openErr := afpacket.Open(name, opts)
-		queues, err = []link.Device{d}, openErr
-	} else {
-		var g *afpacket.Group
-		if g, err = afpacket.OpenGroup(name, n.workers.count, n.steering, opts); err == nil {
-			queues, n.groups = asDevices(g.Devices()), append(n.groups, g)
-		}
-	}
+	queues, err = n.openSockets(name, opts)
 	if err != nil {
 		return nil, err
 	}
 	n.log.Info("interface opened", "interface", name, "io", string(io), "workers", len(queues), "why", why)
 	return queues, nil
+}
+
+// openSockets opens an interface once for each worker. If that fails and nobody
+// asked for several one will do: it needs less memory, and no interface that is up,
+// which several do before Linux 6.13.
+func (n *node) openSockets(name string, opts afpacket.Options) ([]link.Device, error) {
+	var why error
+	if n.workers.count > 1 {
+		g, err := afpacket.OpenGroup(name, n.workers.count, n.steering, opts)
+		if err == nil {
+			n.groups = append(n.groups, g)
+			n.staffing.active.Store(int32(n.workers.always()))
+			return asDevices(g.Devices()), nil
+		}
+		if !n.workers.auto {
+			return nil, err
+		}
+		why = err
+	}
+	d, err := afpacket.Open(name, opts)
+	if err != nil {
+		return nil, err
+	}
+	if why != nil {
+		n.log.Info("one worker on this interface: several cannot share it", "interface", name, "err", why)
+	}
+	return []link.Device{d}, nil
 }
 
 // openXDP opens an interface for AF_XDP. Its receive queues are dealt out to the

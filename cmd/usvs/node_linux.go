@@ -104,7 +104,7 @@ func openNode(f runFlags, own control.Own, vips []netip.Addr, ftpPorts []uint16,
 
 // openDevices opens every interface; its index is its port.
 func (n *node) openDevices(f runFlags) error {
-	n.openSteering()
+	n.openSteering(len(f.interfaces) > 0 && f.method != ioXDP)
 	for _, name := range f.interfaces {
 		queues, err := n.openInterface(name, f.method)
 		if err != nil {
@@ -334,7 +334,7 @@ func (n *node) run(outer context.Context, ln net.Listener, signals <-chan os.Sig
 	}
 	start("memory", func() error { keeper.Trim(ctx, n.dir.Table); return nil })
 	start("synchronisation", func() error { n.synchronise(ctx); return nil })
-	if n.workers.auto && len(n.groups) > 0 {
+	if n.staffed() {
 		start("workers", func() error { n.staff(ctx); return nil })
 	}
 	stopMachine := n.startMachine()
@@ -440,7 +440,7 @@ func (n *node) status() map[string]map[string]uint64 {
 	for i, p := range n.pumps {
 		groups[n.pumpNames[i]] = statNames(p.Stats())
 	}
-	if n.workers.auto {
+	if n.staffed() {
 		groups["workers"] = map[string]uint64{"open": uint64(n.workers.count), "active": uint64(n.staffing.active.Load())}
 	}
 	n.syncStatus(groups)

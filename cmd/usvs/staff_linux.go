@@ -48,10 +48,12 @@ func (n *node) onThread(port, worker int) func() error {
 	}
 }
 
+// staffed reports whether there are workers who are given frames only if it pays.
+func (n *node) staffed() bool { return n.workers.auto && len(n.groups) > 0 }
+
 // staff gives frames to as many workers as it pays to.
 func (n *node) staff(ctx context.Context) {
 	s := staff.New(n.workers.count)
-	n.staffing.active.Store(1)
 	for every := quietEvery; ; {
 		select {
 		case <-ctx.Done():

@@ -68,6 +68,9 @@ func (w *workers) always() int {
 	return w.count
 }
 
+// one is what there is where several could not be given frames as needed.
+func (w *workers) one() { w.count, w.auto = 1, false }
+
 // parseCPUs reads a list as taskset(1) has it: 0,2-3.
 func parseCPUs(list string) (cpus []int, err error) {
 	if list == "" {
@@ -102,14 +105,18 @@ func (w *workers) pin(worker int) func() error {
 
 // openSteering prepares for several workers. Without it they work as well, but
 // both directions of a masqueraded connection may meet different ones, and all
-// of them are always given frames: then there is but one unless asked for.
-func (n *node) openSteering() {
+// of them are always given frames, as those of AF_XDP and TUN devices are anyway:
+// then there is but one unless asked for.
+func (n *node) openSteering(packetSockets bool) {
 	w := &n.workers
+	if w.auto && !packetSockets {
+		w.one()
+	}
 	if w.count > 1 {
 		var err error
 		if n.steering, err = steer.New(w.always()); err != nil && w.auto {
 			n.log.Info("one worker: several cannot be given frames as needed", "err", err)
-			w.count, w.auto = 1, false
+			w.one()
 		} else if err != nil {
 			n.log.Warn("frames are shared out by their source's address, not by the client's", "err", err)
 		}
