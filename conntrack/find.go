@@ -21,7 +21,6 @@ func (t *Table) FindIn4(now clock.Instant, proto uint8, client, virtual uint32, 
 	n := t.shard(hash).bucket(hash).pick(makeWord(hash, 0))
 	if e := t.picked(n); e != nil {
 		ctl, m := control(e.ctl.Load()), meta(e.meta.Load())
-		step("find: compare")
 		differs := uint64((m^k)>>metaKeyShift|m&metaRealV6) | (e.pair.Load() ^ pair)
 		u := usage(e.usage.Load())
 		if differs|e.changed(now, ctl) == 0 {
@@ -43,7 +42,6 @@ func (t *Table) FindOut4(now clock.Instant, proto uint8, server, client uint32, 
 	n := l.pick(makeWord(hash, 0))
 	if e := t.picked(n); e != nil && !l.several(makeWord(hash, uint32(n))) {
 		ctl, m := control(e.ctl.Load()), meta(e.meta.Load())
-		step("find: compare")
 		at, port := e.pair.Load(), m.virtualPort()
 		if m.method() == ipvs.Masquerade {
 			at, port = e.place.Load()>>32<<32|at&0xffffffff, m.realPort()
@@ -67,19 +65,21 @@ func (t *Table) picked(n uint64) *entry {
 		return nil
 	}
 	c := t.entries.chunks[n>>chunkBits].Load()
+	step("find: picked")
 	if c == nil {
 		return nil
 	}
 	return &c.item[n&(chunkSize-1)]
 }
 
-// changed is zero if the entry, whose control word was ctl, lives still, in the
-// same incarnation, and its time is not over.
+// changed is zero if the entry, whose control word was ctl, lived then and lives
+// still, in the same incarnation, and its time is not over.
 func (e *entry) changed(now clock.Instant, ctl control) uint64 {
 	x, over := expiry(e.ends.Load()), uint64(0)
 	if x.at() <= now {
 		over = 1
 	}
+	step("find: compared")
 	is := control(e.ctl.Load())
-	return over | uint64(x>>63) | uint64((ctl^is)>>genShift) | uint64((is^alive)&lifeMask)
+	return over | uint64(x>>63) | uint64((ctl^is)>>genShift) | uint64((ctl^alive|is^alive)&lifeMask)
 }
