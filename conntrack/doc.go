@@ -66,6 +66,8 @@
 //     between two generations, and so do the records that belong to it. A copy
 //     that began and ended while the entry was alive, in one generation, is
 //     consistent.
+//   - What is in no index, slot or list is written without waiting for others to
+//     see it (set64): they do when the atomic step has been made that leads to it.
 //   - A word only hints at an entry; what the entry itself says, holds. A word may
 //     stand, for a while, where it does not belong or for an entry that was freed:
 //     somebody who sleeps will take it back. A living entry has a word where a

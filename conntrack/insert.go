@@ -213,17 +213,17 @@ func (t *Table) build(now clock.Instant, s *shard, n *Spec, k *key) (uint32, Res
 	step("insert: generation")
 	ctl, timeout, packets := t.begin(n)
 	ctl |= control(gen)<<genShift | embryo
-	e.ctl.Store(uint64(ctl))
+	set64(&e.ctl, uint64(ctl))
 	m := k.meta | n.meta()
 	if app := t.app(n); sided(n, app) && t.sides.attach(worker, s.id, i, gen, n, app) {
 		m |= metaSide
 	}
-	e.meta.Store(uint64(m))
-	e.pair.Store(pairOf(k.virtual, k.client))
-	e.hash.Store(k.hash)
-	e.place.Store(uint64(makePlace(real) | t.relate(i, n)))
-	e.usage.Store(uint64(makeUsage(gen, n.server(), packets)))
-	e.ends.Store(uint64(t.expiryAfter(i, gen, now, timeout)))
+	set64(&e.meta, uint64(m))
+	set64(&e.pair, pairOf(k.virtual, k.client))
+	set64(&e.hash, k.hash)
+	set64(&e.place, uint64(makePlace(real)|t.relate(i, n)))
+	set64(&e.usage, uint64(makeUsage(gen, n.server(), packets)))
+	set64(&e.ends, uint64(t.expiryAfter(i, gen, now, timeout)))
 	if !n.replaces {
 		bind(n.Server, n.Template, !ctl.has(ctlInactive))
 	}

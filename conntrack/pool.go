@@ -280,7 +280,7 @@ func (p *pool[T]) push(head *atomic.Uint64, i uint32) {
 	next := p.link(i)
 	for {
 		h := head.Load()
-		next.Store(uint32(h))
+		set32(next, uint32(h))
 		step("stack: push")
 		if head.CompareAndSwap(h, bumped(h)|uint64(i)) {
 			return

@@ -97,7 +97,7 @@ func (t *Table) add(now clock.Instant, i uint32, at uint64) {
 		if r == 0 {
 			return // cannot be: there is one for each that entries may count
 		}
-		t.records.at(r).Store(makeRecord(i, at))
+		set64(t.records.at(r), makeRecord(i, at))
 		if t.file(now, &t.portion(owner).wheels[n], r, at) {
 			return
 		}
@@ -177,7 +177,7 @@ func (t *Table) fire(w *wheel, r uint32, hi uint64) {
 		to = tw.doze(now, to)
 		step("timer: doze")
 		if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records(), tickInstant(to).Sub(now), to))) {
-			t.records.at(r).Store(makeRecord(i, to))
+			set64(t.records.at(r), makeRecord(i, to))
 			t.refile(now, w, r, i, to)
 			t.arm(now, i)
 			return
