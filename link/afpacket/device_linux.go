@@ -63,6 +63,7 @@ type Device struct {
 	all      bool // deliver frames to other stations
 	rx, tx   int
 	group    *Group   // nil: it is alone on its interface
+	place    int      // in the group
 	wrap     *wrapper // nil: it takes no super-frames within tunnels
 	ring     *ring    // nil: frames are asked for
 	urgent   receiver
@@ -121,7 +122,7 @@ func open(name string, opts Options, g *Group) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx.fd, ring: rx.ring, tx: -1, urgent: receiver{fd: -1}, group: g}
+	d := &Device{name: name, log: opts.Log, all: opts.Promiscuous, rx: rx.fd, ring: rx.ring, tx: -1, urgent: receiver{fd: -1}, group: g, place: g.place()}
 	if err := d.finish(ifi, opts); err != nil {
 		d.release()
 		return nil, err
@@ -144,7 +145,7 @@ func (d *Device) finish(ifi *net.Interface, opts Options) (err error) {
 		}
 	}
 	if d.group != nil {
-		err = d.group.join(d.rx, ifi.Index)
+		err = d.group.join(d.rx, ifi.Index, d.place)
 	} else {
 		err = setFilter(d.rx, opts.filter())
 	}

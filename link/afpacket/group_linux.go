@@ -27,7 +27,12 @@ type Group struct {
 	index int // guarded by mu; of the interface that the kernel's group is for
 	id    int // guarded by mu; the kernel's number for it
 	open  int // guarded by mu; devices that are not closed
+	next  int // guarded by mu; which device is to join next, for those but the first
 }
+
+// errTurn: the kernel numbers a group's sockets in the order in which they join,
+// and the steering's numbers are the devices'.
+var errTurn = errors.New("a device before it in its group has to join first")
 
 // OpenGroup opens n devices that share the frames of the interface called name,
 // as the steering has it; without one, by the source address.
@@ -47,6 +52,7 @@ func OpenGroup(name string, n int, steering *steer.Steering, opts Options) (*Gro
 		}
 		g.devices = append(g.devices, d)
 		g.open++
+		g.joined(d.place)
 	}
 	for _, d := range g.devices { // not before the kernel's group is complete
 		if err := setFilter(d.rx, opts.filter()); err != nil {
@@ -74,6 +80,21 @@ func (g *Group) Devices() []*Device { return g.devices }
 // or alone.
 func (g *Group) isFirst() bool { return g == nil || len(g.devices) == 0 }
 
+// place is the next device's.
+func (g *Group) place() int {
+	if g == nil {
+		return 0
+	}
+	return len(g.devices)
+}
+
+// joined is called when the device in that place is a member of the kernel's group.
+func (g *Group) joined(place int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.next = place + 1
+}
+
 // leave is called by every device that is closed.
 func (g *Group) leave() {
 	g.mu.Lock()
@@ -84,10 +105,13 @@ func (g *Group) leave() {
 }
 
 // join makes a socket, bound to the interface, a member of the kernel's group for
-// that interface. Who comes first makes the group.
-func (g *Group) join(fd, index int) error {
+// that interface. The first makes the group.
+func (g *Group) join(fd, index, place int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if place > 0 && place != g.next {
+		return errTurn
+	}
 	if index == g.index && setFanout(fd, g.id, g.kind()) == nil {
 		return nil
 	}
@@ -152,7 +176,7 @@ func (g *Group) renew(d *Device, index int) error {
 		if r, err = openReceiver(ifi, g.opts); err != nil {
 			return err
 		}
-		if err = g.join(r.fd, index); err == nil {
+		if err = g.join(r.fd, index, d.place); err == nil {
 			err = setFilter(r.fd, g.opts.filter())
 		}
 		if err == nil {
@@ -166,6 +190,7 @@ func (g *Group) renew(d *Device, index int) error {
 	if err != nil {
 		return err
 	}
+	g.joined(d.place)
 	unix.Close(r.fd)
 	if d.ring != nil {
 		d.ring.close()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -224,6 +225,44 @@ func TestGroupInterfaceComesBack(t *testing.T) {
 			assert.Len(t, where(t, readGroup(t, g, len(out))), len(out), "round %d", round)
 			require.NoError(t, a.Close())
 		}
+	})
+}
+
+// Whichever device notices first that the interface is back, they are numbered as
+// before: who is to get no frames gets none.
+func TestGroupComesBackInOrder(t *testing.T) {
+	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
+		nsA, nsB := lab.Namespace("a"), lab.Namespace("b")
+		veth(lab, nsA, nsB)
+		as := addressings["IPv4"]
+		g, _ := steered(t, nsB, as.vip(0))
+		nsB.Delete("eth0")
+		readGroup(t, g, 0)
+		veth(lab, nsA, nsB)
+		fs := linktest.Batch(1)
+		linktest.Eventually(t, "all devices have the interface", func() bool {
+			back := true
+			for _, d := range slices.Backward(g.Devices()) {
+				_, err := d.ReadBatch(fs, 150*time.Millisecond)
+				require.NoError(t, err)
+				back = back && d.Index() > 0 && !d.Down()
+			}
+			return back
+		})
+		nsB.SetDown("eth0") // the kernel puts them in order once more
+		nsB.SetUp("eth0")
+		a := openIn(t, nsA, "eth0", Options{})
+		var out []*link.Frame
+		for i := range 60 {
+			out = append(out, ipFrame(as.client(i), as.vip(0), i))
+		}
+		linktest.Eventually(t, "frames come", func() bool {
+			_, err := a.NewWriter().WriteBatch(out)
+			got := readGroup(t, g, 0)
+			require.Empty(t, got[1])
+			require.Empty(t, got[2])
+			return err == nil && len(got[0]) > 0
+		})
 	})
 }
 
