@@ -43,6 +43,7 @@ func NewReceiver(name string, cpus []int) (*Receiver, error) {
 
 // turnOn finds the switch and turns it on.
 func (r *Receiver) turnOn() (err error) {
+	r.ours = false // it may be another interface than before
 	if r.file, err = openSwitch(r.name); err != nil {
 		return err
 	}

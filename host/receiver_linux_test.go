@@ -87,6 +87,17 @@ func TestReceiverFollows(t *testing.T) {
 		assert.Equal(t, "1", readSwitch(t))
 
 		lab.Home.Run("ip", "link", "del", "eth0")
+		queueing(lab)
+		require.NoError(t, os.WriteFile("/sys/class/net/eth0/threaded", []byte("1"), 0))
+		again, err = r.Follow()
+		require.NoError(t, err)
+		assert.True(t, again)
+		require.NoError(t, r.Close())
+		assert.Equal(t, "1", readSwitch(t), "of this one it was on before")
+
+		r, err = NewReceiver("eth0", nil)
+		require.NoError(t, err)
+		lab.Home.Run("ip", "link", "del", "eth0")
 		require.NoError(t, r.Close(), "an interface that is gone needs nothing")
 	})
 }
