@@ -48,6 +48,7 @@ const (
 	genUnit      control = 1 << genShift
 	genMask              = 1<<28 - 1
 	maxEntries           = 1 << 26 // what 26 bits of a Ref can name
+	mostItems            = maxEntries - maxEntries/chunkSize - 2
 )
 
 func (c control) gen() uint64                 { return uint64(c >> genShift) }

@@ -50,7 +50,7 @@ func (l sideLink) changed(n uint32) sideLink {
 func newSides(limit, entries uint32, shards int, g *growth) sides {
 	return sides{
 		links:   newBeside[atomic.Uint64](entries),
-		records: newPool[side](2*limit, shards, g), // a change holds two for a moment
+		records: newPool[side](min(2*limit, mostItems), shards, g), // a change holds two for a moment
 	}
 }
 

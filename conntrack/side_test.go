@@ -429,3 +429,9 @@ func TestSideAllocatesNothing(t *testing.T) {
 	require.True(t, bytes.Equal(spec.PEData, c.PEData))
 	require.False(t, slices.Contains([]App{AppNone}, d.App))
 }
+
+// TestSidesHaveNumbers: a link has room for every record's number, however many
+// entries a table has.
+func TestSidesHaveNumbers(t *testing.T) {
+	require.LessOrEqual(t, int(newSides(mostItems, mostItems, 1, new(growth)).records.limit), int(sideNumber))
+}

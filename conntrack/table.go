@@ -77,7 +77,7 @@ func newTable(cfg Config, buckets int) *Table {
 	if limit <= 0 {
 		limit = DefaultMaxEntries
 	}
-	limit = min(limit, maxEntries-maxEntries/chunkSize-2)
+	limit = min(limit, mostItems)
 	g := new(growth)
 	entries := newPool[entry](uint32(limit), shards, g)
 	t := &Table{
