@@ -18,7 +18,11 @@ func (t *Table) FindIn4(now clock.Instant, proto uint8, client, virtual uint32, 
 	k := meta(clientPort)<<48 | meta(virtualPort)<<32 | meta(proto)<<24
 	pair := uint64(virtual)<<32 | uint64(client)
 	hash := t.seed.hash4(last4(client, clientPort, proto))
-	n := t.shard(hash).bucket(hash).pick(makeWord(hash, 0))
+	l := t.shard(hash).bucket(hash)
+	n := l.pick(makeWord(hash, 0))
+	if n > wordNumber {
+		n = t.pickBeyond(l, makeWord(hash, 0))
+	}
 	if e := t.picked(n); e != nil {
 		ctl, m := control(e.ctl.Load()), meta(e.meta.Load())
 		differs := uint64((m^k)>>metaKeyShift|m&metaRealV6) | (e.pair.Load() ^ pair)
@@ -40,7 +44,10 @@ func (t *Table) FindOut4(now clock.Instant, proto uint8, server, client uint32, 
 	hash := t.seed.hash4(last4(client, clientPort, proto))
 	l := t.shard(hash).bucket(hash)
 	n := l.pick(makeWord(hash, 0))
-	if e := t.picked(n); e != nil && !l.several(makeWord(hash, uint32(n))) {
+	if n > wordNumber {
+		n = t.pickBeyond(l, makeWord(hash, 0))
+	}
+	if e := t.picked(n); e != nil && t.only(l, makeWord(hash, uint32(n))) {
 		ctl, m := control(e.ctl.Load()), meta(e.meta.Load())
 		at, port := e.pair.Load(), m.virtualPort()
 		if m.method() == ipvs.Masquerade {

@@ -99,6 +99,36 @@ func TestFindBypass(t *testing.T) {
 	require.Nil(t, rs)
 }
 
+// TestFindTwinBeyond: of two connections that a server might answer, that is found
+// which LookupOut finds, wherever the other is in what the bucket overflows into.
+func TestFindTwinBeyond(t *testing.T) {
+	for first := range 2 * lineSlots {
+		for second := first + 1; second <= 2*lineSlots; second++ {
+			reg, all := servers(1, ipvs.Masquerade)
+			table := newTable(Config{Seed: 1, Shards: 1, Servers: reg}, 4)
+			var c Conn
+			b := bucketOf(table.key(ipvs.TCP, client(0), testVIP, false).hash, 4)
+			for i, next := 0, 1; i <= 2*lineSlots; i, next = i+1, next+1 {
+				spec := tcpSpec(0, all[0])
+				switch i {
+				case first:
+				case second:
+					spec.Virtual = ap("10.9.0.78:80")
+				default:
+					for bucketOf(table.key(ipvs.TCP, client(next), testVIP, false).hash, 4) != b {
+						next++
+					}
+					spec = tcpSpec(next, all[0])
+				}
+				require.Equal(t, Inserted, table.Insert(t0, spec, &c))
+			}
+			requireFound(t, table, t0, DirIn, ipvs.TCP, client(0), testVIP)
+			requireFound(t, table, t0, DirIn, ipvs.TCP, client(0), ap("10.9.0.78:80"))
+			requireFound(t, table, t0, DirOut, ipvs.TCP, client(0), serverAddr(all[0]))
+		}
+	}
+}
+
 // TestFindAllocates nothing, nor does what it falls back on.
 func TestFindAllocates(t *testing.T) {
 	reg, all := servers(1, ipvs.DirectRoute)

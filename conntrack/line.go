@@ -78,14 +78,56 @@ func (l *line) pick(want word) uint64 {
 		l.slot[4].Load()^want, l.slot[5].Load()^want, l.slot[6].Load()^want)
 }
 
+// twin reports whether the line has another word that differs from w in its number
+// only.
+func (l *line) twin(w word) bool {
+	return min((l.slot[0].Load()^w)-1, (l.slot[1].Load()^w)-1, (l.slot[2].Load()^w)-1, (l.slot[3].Load()^w)-1,
+		(l.slot[4].Load()^w)-1, (l.slot[5].Load()^w)-1, (l.slot[6].Load()^w)-1) < wordNumber
+}
+
 // several reports whether the line may have another word that differs from w in
 // its number only, or its bucket others elsewhere.
 func (l *line) several(w word) bool {
 	m := l.look()
 	step("line: several")
-	least := min((l.slot[0].Load()^w)-1, (l.slot[1].Load()^w)-1, (l.slot[2].Load()^w)-1, (l.slot[3].Load()^w)-1,
-		(l.slot[4].Load()^w)-1, (l.slot[5].Load()^w)-1, (l.slot[6].Load()^w)-1)
-	return least < wordNumber || !m.alone()
+	return l.twin(w) || !m.alone()
+}
+
+// only reports whether bucket l has no other word that differs from w in its number
+// only, wherever it overflows into, as long as nothing is doubled.
+func (t *Table) only(l *line, w word) bool {
+	m := l.look()
+	step("line: only")
+	return !l.twin(w) && (m.alone() || m.whole() && !t.twinBeyond(m, w) && l.look() == m)
+}
+
+// twinBeyond reports whether a bucket that was m may overflow into a line with a
+// twin of w.
+func (t *Table) twinBeyond(m lineMeta, w word) bool {
+	for n := m.next(); n != 0; {
+		l := t.lines.at(n)
+		if l == nil || l.twin(w) {
+			return true
+		}
+		step("line: twin beyond")
+		n = l.look().next()
+	}
+	return false
+}
+
+// pickBeyond is pick in what bucket l overflows into.
+func (t *Table) pickBeyond(l *line, want word) uint64 {
+	for n := l.look().next(); n != 0; {
+		if l = t.lines.at(n); l == nil {
+			break
+		}
+		if n := l.pick(want); n <= wordNumber {
+			return n
+		}
+		step("line: pick beyond")
+		n = l.look().next()
+	}
+	return wordNumber + 1
 }
 
 // alone reports whether a bucket's entries are all in its own line, as long as

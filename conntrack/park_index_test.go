@@ -139,3 +139,39 @@ func TestParkStrayTwice(t *testing.T) {
 	require.True(t, s.look(n))
 	s.check()
 }
+
+// TestParkFindBeyond: somebody looks for what a bucket overflows into while its
+// lines are taken off and put on, and what is in them moves.
+func TestParkFindBeyond(t *testing.T) {
+	everyStep(t, func(s *scene) (act, meanwhile, after func()) {
+		var all, others []Conn
+		for i := range 2*lineSlots + 3 {
+			c := s.add(s.stranger(3, 4), Ref{})
+			if i%2 == 0 {
+				all = append(all, c)
+				continue
+			}
+			others = append(others, c)
+		}
+		missed := 0
+		act = func() {
+			for _, c := range all {
+				for _, dir := range []Dir{DirIn, DirOut} {
+					if ref, _ := find(s.table, s.now, dir, ipvs.TCP, c.Client, c.Virtual); ref != c.Ref {
+						missed++
+					}
+				}
+			}
+		}
+		change := func() {
+			for _, c := range others {
+				s.table.Expire(s.now, c.Ref)
+			}
+			s.double()
+			for b := uint32(4); b < 8; b++ {
+				s.table.split(&s.table.shards[0], b)
+			}
+		}
+		return act, change, func() { require.Zero(t, missed) }
+	})
+}
