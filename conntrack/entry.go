@@ -110,6 +110,12 @@ func (x expiry) closed() bool      { return x&expiryClosed != 0 }
 func (x expiry) of(gen uint64) bool {
 	return x&^expiryClosed>>expiryGenShift == expiry(gen&(1<<expiryGenBits-1))
 }
+
+// open reports whether x is that of incarnation gen, and not closed.
+func (x expiry) open(gen uint64) bool {
+	return x>>expiryGenShift == expiry(gen&(1<<expiryGenBits-1))
+}
+
 func (x expiry) over(now clock.Instant) bool { return x.closed() || x.tick() <= nowTick(now) }
 
 // A timeout beside an expiry is whole seconds up to 4.5 hours; oddTimeout says

@@ -96,27 +96,40 @@ func (e *entry) setPackets(gen uint64, n uint32) {
 	}
 }
 
+// machineOf is a protocol's state machine, or nil if it has none.
+func machineOf(proto ipvs.Protocol, secure bool) *machine {
+	switch {
+	case proto == ipvs.TCP && secure:
+		return &tcpSecure
+	case proto == ipvs.TCP:
+		return &tcpNormal
+	case proto == ipvs.SCTP:
+		return &sctpMachine
+	}
+	return nil
+}
+
+// via is the column that tells what packets of a direction do.
+func (c control) via(dir Dir) int {
+	switch {
+	case dir == DirOut:
+		return viaOutput
+	case c.has(ctlNoOutput):
+		return viaInputOnly
+	}
+	return viaInput
+}
+
 // transition is the control word after an event. Without the server's packets
 // a connection follows the client's alone (ipvs.md 3.1).
 func (c control) transition(proto ipvs.Protocol, dir Dir, ev Event, secure bool) control {
-	var m *machine
-	switch {
-	case proto == ipvs.TCP && secure:
-		m = &tcpSecure
-	case proto == ipvs.TCP:
-		m = &tcpNormal
-	case proto == ipvs.SCTP:
-		m = &sctpMachine
-	default:
+	m := machineOf(proto, secure)
+	if m == nil {
 		return c
 	}
-	via := viaInput
-	switch {
-	case dir == DirOut:
+	via := c.via(dir)
+	if dir == DirOut {
 		c &^= ctlNoOutput
-		via = viaOutput
-	case c.has(ctlNoOutput):
-		via = viaInputOnly
 	}
 	to, ok := m.next(via, ev, c.state())
 	if !ok {
@@ -127,4 +140,20 @@ func (c control) transition(proto ipvs.Protocol, dir Dir, ev Event, secure bool)
 		c &^= ctlInactive
 	}
 	return c
+}
+
+// keeps reports whether transition would change nothing.
+func (c control) keeps(proto ipvs.Protocol, dir Dir, ev Event, secure bool) bool {
+	m := machineOf(proto, secure)
+	if m == nil {
+		return true
+	}
+	if dir == DirOut && c.has(ctlNoOutput) {
+		return false
+	}
+	stay := m.stay[c.via(dir)][ev%allEvents]
+	if c.has(ctlInactive) {
+		stay >>= maxStates
+	}
+	return stay>>(c.state()%maxStates)&1 != 0
 }

@@ -49,6 +49,8 @@ type Hot struct {
 	Method      ipvs.ForwardMethod
 	VirtualV6   bool
 	RealV6      bool
+
+	lease lease // kept from packet to packet
 }
 
 // AimIn4 aims at the connection of an IPv4 packet from client to virtual.
@@ -235,12 +237,12 @@ func (t *Table) answers(e *entry, m meta, p *Probe) bool {
 // controls others, has a helper, or its client's port is not known yet.
 func (t *Table) Hit(now clock.Instant, p *Probe, ev Event, h *Hot) bool {
 	i, e, ctl := t.find(p)
-	if e == nil || ctl.controls() || ctl.has(ctlNoCPort) {
+	if e == nil || ctl&(childrenMask|ctlNoCPort) != 0 {
 		return false
 	}
 	m := meta(e.meta.Load())
 	proto := ipvs.Protocol(m.protocol())
-	if m.has(metaSide) || ctl.transition(proto, p.dir, ev, t.secure.Load()) != ctl {
+	if m.has(metaSide) || !ctl.keeps(proto, p.dir, ev, t.secure.Load()) {
 		return false
 	}
 	rs := t.servers.Get(usage(e.usage.Load()).server())
@@ -248,30 +250,74 @@ func (t *Table) Hit(now clock.Instant, p *Probe, ev Event, h *Hot) bool {
 		return false
 	}
 	at := place(e.place.Load())
-	_, virtual, real := t.addrs(e, m)
 	h.Ref, h.Server, h.Mark, h.Method = makeRef(i, ctl.gen()), rs, t.markOf(i, at), m.method()
-	h.Virtual, h.VirtualPort, h.VirtualV6 = Words{virtual.hi, virtual.lo}, m.virtualPort(), virtual.v6
-	h.Real, h.RealPort, h.RealV6 = Words{real.hi, real.lo}, m.realPort(), real.v6
-	controller := t.controllerOf(i, at)
+	h.ends(t, e, m, at)
+	answered := ev == EventUDP && p.dir == DirOut
+	var controller Ref
+	if answered {
+		controller = t.controllerOf(i, at)
+	}
 	x := expiry(e.ends.Load())
-	timeout := t.timeoutOf(i, x)
-	if ev != EventNone && t.timeout(proto, ctl.state(), timeout) != timeout {
+	if ev != EventNone && !t.lasts(proto, ctl.state(), i, x) {
 		return false
+	}
+	l := &h.lease
+	if l.now != now || l.code != x&expiryTimeout || l.code == oddTimeout {
+		*l = t.lease(now, i, x)
 	}
 	step("probe: prolong")
-	if control(e.ctl.Load()) != ctl || !x.of(ctl.gen()) || x.over(now) {
+	if control(e.ctl.Load()) != ctl || !x.open(ctl.gen()) || x.tick() <= l.tick {
 		return false
 	}
-	to := makeExpiry(ctl.gen(), now.Add(timeout), x&expiryTimeout)
+	to := x&^(1<<expiryGenShift-1) | l.ends
 	if x != to && !e.ends.CompareAndSwap(uint64(x), uint64(to)) {
 		return false
 	}
-	t.arm(now, i)
-	if ev == EventUDP && p.dir == DirOut {
+	if timerWord(e.timer.Load()).at() > to.tick() {
+		t.arm(now, i)
+	}
+	if answered {
 		t.assure(controller)
 	}
 	if p.dir == DirIn {
 		e.countPacket(ctl.gen())
 	}
 	return true
+}
+
+// ends fills in the addresses and ports.
+func (h *Hot) ends(t *Table, e *entry, m meta, at place) {
+	h.VirtualPort, h.RealPort = m.virtualPort(), m.realPort()
+	h.VirtualV6, h.RealV6 = m.has(metaVirtV6), m.has(metaRealV6)
+	if m.has(metaWide) {
+		_, virtual, real := t.addrs(e, m)
+		h.Virtual, h.Real = Words{virtual.hi, virtual.lo}, Words{real.hi, real.lo}
+		return
+	}
+	h.Virtual, h.Real = Words{Lo: e.pair.Load() >> 32}, Words{Lo: uint64(at.real())}
+}
+
+// lasts reports whether entry i, whose expiry is x, has the timeout of a state.
+func (t *Table) lasts(proto ipvs.Protocol, state uint8, i uint32, x expiry) bool {
+	code := x & expiryTimeout
+	if proto == ipvs.TCP && state == TCPEstablished && code != oddTimeout && t.timeouts[timeoutTCP].Load() == uint32(code) {
+		return true // most are
+	}
+	timeout := t.timeoutOf(i, x)
+	return t.timeout(proto, state, timeout) == timeout
+}
+
+// lease is when a timeout that begins now is over. The packets of a batch have
+// the moment in common and, mostly, the timeout.
+type lease struct {
+	now  clock.Instant
+	tick uint64 // now's
+	code expiry // the timeout, as it stands beside an expiry
+	ends expiry // of no generation
+}
+
+// lease is that of entry i, whose expiry is x.
+func (t *Table) lease(now clock.Instant, i uint32, x expiry) lease {
+	code := x & expiryTimeout
+	return lease{now, nowTick(now), code, makeExpiry(0, now.Add(t.timeoutOf(i, x)), code)}
 }

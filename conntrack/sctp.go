@@ -96,7 +96,7 @@ var sctpMachine = func() machine {
 		rj = SCTPRejected
 		cl = SCTPClosed
 	)
-	return machine{
+	m := machine{
 		first: sctpData, last: sctpAbort, active: [maxStates]bool{SCTPEstablished: true},
 		timeout: sctpTimeouts, names: sctpNames,
 		cells: [vias][maxEvents]row{
@@ -138,4 +138,5 @@ var sctpMachine = func() machine {
 			},
 		},
 	}
+	return m.complete()
 }()

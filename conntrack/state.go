@@ -52,6 +52,7 @@ const (
 const (
 	maxStates = 16 // as many as a control word can say
 	maxEvents = 16 // of a protocol
+	allEvents = 32 // of all of them, at most
 )
 
 // machine is a protocol's state machine as plain data (ipvs.md 3.1, 3.4).
@@ -61,6 +62,28 @@ type machine struct {
 	active      [maxStates]bool
 	timeout     [maxStates]uint8 // seconds; of ESTABLISHED and others see Table.timeout
 	names       []string
+
+	// stay has, by event of any kind, the states that it leaves as they are: a bit
+	// each, and from maxStates on for connections that count as inactive.
+	stay [vias][allEvents]uint32
+}
+
+// complete fills in what follows from the rest.
+func (m machine) complete() machine {
+	for via := range vias {
+		for ev := range Event(allEvents) {
+			for state := range uint8(maxStates) {
+				to, ok := m.next(via, ev, state)
+				if !ok || to == state && m.active[state] {
+					m.stay[via][ev] |= 1 << state
+				}
+				if !ok || to == state && !m.active[state] {
+					m.stay[via][ev] |= 1 << (maxStates + state)
+				}
+			}
+		}
+	}
+	return m
 }
 
 // row is the next state, by state.

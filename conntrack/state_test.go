@@ -335,3 +335,24 @@ func begun(t *testing.T, proto ipvs.Protocol, ev Event, method ipvs.ForwardMetho
 	checkEmpty(t, table, t0, all)
 	return c, counts
 }
+
+// TestKeeps: what is said to keep a connection as it is makes no transition, and
+// nothing else does not.
+func TestKeeps(t *testing.T) {
+	for _, proto := range []ipvs.Protocol{ipvs.TCP, ipvs.UDP, ipvs.SCTP, 50} {
+		for ev := range Event(allEvents) {
+			for bits := range control(1 << 12) {
+				c := bits<<2 | alive
+				for _, dir := range []Dir{DirIn, DirOut} {
+					for _, secure := range []bool{false, true} {
+						same := c.transition(proto, dir, ev, secure) == c
+						if same != c.keeps(proto, dir, ev, secure) {
+							t.Fatalf("%v, event %d, direction %v, secure %v, %#x: kept is %v", proto, ev, dir, secure, c, same)
+						}
+					}
+				}
+			}
+		}
+	}
+	require.Less(t, lastSCTP, Event(allEvents), "every event has its row")
+}

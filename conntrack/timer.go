@@ -68,7 +68,7 @@ func (t *Table) wheel(i uint32) *wheel {
 }
 
 // arm ensures that a record wakes no later than entry i expires. It is called
-// after every change of an expiry; mostly there is one already.
+// after every change of an expiry, unless there is one already, as mostly.
 func (t *Table) arm(now clock.Instant, i uint32) {
 	e := t.entries.at(i)
 	if e == nil {
