@@ -194,12 +194,25 @@ func (w *Worker) survey(batch []*link.Frame) int {
 			g.kind = foreign
 			continue
 		}
-		if g.kind = w.direction(&g.plain); g.kind != general {
+		if g.kind = l.known(&g.plain); g.kind == general {
+			g.kind = w.direction(&g.plain)
+		}
+		if g.kind != general {
 			w.aim(&g.plain, &l.probes[n], g.kind)
 			n++
 		}
 	}
 	return n
+}
+
+// known is request if the packet is one to an address that is known to be owned,
+// else general.
+func (l *lane) known(p *wire.Plain) kind {
+	k := l.slot(p)
+	if k.addr == p.Dst && k.v6 == p.V6 && k.open && p.TTL > 1 && p.TCPFlags&wire.FlagSYN == 0 {
+		return request
+	}
+	return general
 }
 
 // direction reports what the packet may be to a connection.
@@ -208,12 +221,10 @@ func (w *Worker) direction(p *wire.Plain) kind {
 	if p.V6 {
 		family = 1
 	}
-	known := &l.owned[(p.Dst.Lo^p.Dst.Lo>>8)%ownedSlots]
-	owned := known.addr == p.Dst && known.v6 == p.V6 && known.valid || w.owns(p, known)
 	switch {
 	case p.TTL <= 1:
 		return general
-	case !owned:
+	case !w.owns(p, family):
 		if l.output[family] {
 			return reply
 		}
@@ -246,17 +257,26 @@ const ownedSlots = 16
 
 // ownedAddr is an address that the snapshot owns.
 type ownedAddr struct {
-	addr      wire.Words
-	v6, valid bool
+	addr            wire.Words
+	v6, valid, open bool // open: packets of clients may qualify
+}
+
+// slot is where an address that a packet is to would be remembered.
+func (l *lane) slot(p *wire.Plain) *ownedAddr {
+	return &l.owned[(p.Dst.Lo^p.Dst.Lo>>8)%ownedSlots]
 }
 
 // owns reports whether the packet is to an owned address, which the lane then
 // remembers.
-func (w *Worker) owns(p *wire.Plain, known *ownedAddr) bool {
+func (w *Worker) owns(p *wire.Plain, family int) bool {
+	k := w.lane.slot(p)
+	if k.addr == p.Dst && k.v6 == p.V6 && k.valid {
+		return true
+	}
 	if !w.snap.Owned.HasWords(p.V6, p.Dst) {
 		return false
 	}
-	*known = ownedAddr{p.Dst, p.V6, true}
+	*k = ownedAddr{p.Dst, p.V6, true, w.lane.input[family]}
 	return true
 }
 
