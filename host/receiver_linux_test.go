@@ -207,5 +207,6 @@ func FuzzNAPIOf(f *testing.F) {
 	f.Add([]byte{napiGet, 1, 0, 0, 8, 0, napiID, 0, 1, 0x20, 0, 0})
 	f.Add([]byte{napiGet, 1, 0})
 	f.Add([]byte{napiGet, 1, 0, 0, 3, 0, napiID, 0})
+	f.Add([]byte{napiGet, 1, 0, 0, 7, 0, napiID, 0, 1, 2, 3}) // without padding
 	f.Fuzz(func(t *testing.T, message []byte) { _, _ = napiOf(message) })
 }

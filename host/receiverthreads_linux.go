@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -165,7 +166,8 @@ func napiOf(message []byte) (id uint32, ok bool) {
 	if len(message) < nl.SizeofGenlmsg {
 		return 0, false
 	}
-	attrs, err := nl.ParseRouteAttr(message[nl.SizeofGenlmsg:])
+	whole := append(bytes.Clone(message), make([]byte, -len(message)&(nl.SizeofGenlmsg-1))...) // the parser wants padding behind the last one, too
+	attrs, err := nl.ParseRouteAttr(whole[nl.SizeofGenlmsg:])
 	if err != nil {
 		return 0, false
 	}
