@@ -166,8 +166,8 @@ func napiOf(message []byte) (id uint32, ok bool) {
 	if len(message) < nl.SizeofGenlmsg {
 		return 0, false
 	}
-	whole := append(bytes.Clone(message), make([]byte, -len(message)&(nl.SizeofGenlmsg-1))...) // the parser wants padding behind the last one, too
-	attrs, err := nl.ParseRouteAttr(whole[nl.SizeofGenlmsg:])
+	padding := make([]byte, -len(message)&(unix.NLA_ALIGNTO-1)) // which the parser wants behind the last attribute, too
+	attrs, err := nl.ParseRouteAttr(append(bytes.Clone(message[nl.SizeofGenlmsg:]), padding...))
 	if err != nil {
 		return 0, false
 	}
