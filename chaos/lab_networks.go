@@ -227,9 +227,9 @@ func (b *builder) prefixes() {
 }
 
 // around gives a network a prefix for an address, if it has none.
-func (b *builder) around(n *Network, a netip.Addr) netip.Prefix {
-	if p, ok := n.prefixOf(a); ok {
-		return p
+func (b *builder) around(n *Network, a netip.Addr) {
+	if _, ok := n.prefixOf(a); ok {
+		return
 	}
 	bits := 24
 	if a.Is6() {
@@ -238,7 +238,6 @@ func (b *builder) around(n *Network, a netip.Addr) netip.Prefix {
 	p := netip.PrefixFrom(a, bits).Masked()
 	n.addPrefix(p)
 	b.assume("%s is %v: no file says how long its prefix is", n.Name, p)
-	return p
 }
 
 func (n *Network) addPrefix(p netip.Prefix) {

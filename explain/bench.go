@@ -170,7 +170,7 @@ func (b *Bench) frame(f *link.Frame) Frame {
 	x.Verdict, x.Meaning, x.Drop = b.ev.Reason.String(), meanings[b.ev.Reason], b.ev.Reason.Dropped()
 	x.Server = b.ev.Server
 	for _, e := range b.ev.After {
-		x.Sent = append(x.Sent, dissect.Line(e.Data, b.medium(e.Port, e.Data)))
+		x.Sent = append(x.Sent, dissect.Line(e.Data, b.medium(e.Port)))
 	}
 	return x
 }
@@ -203,7 +203,7 @@ func (b *Bench) name(port int) string {
 }
 
 // medium is that of a frame that left by the port.
-func (b *Bench) medium(port int, data []byte) wire.Medium {
+func (b *Bench) medium(port int) wire.Medium {
 	ifs := b.d.Snapshot().Routes.Interfaces
 	if port >= 0 && port < len(ifs) {
 		return ifs[port].Medium

@@ -386,7 +386,7 @@ func (b *Bench) left(medium wire.Medium) []Stage {
 		changed = len(b.ev.After) - 1 // the last one arrived last
 	}
 	for i, e := range b.ev.After {
-		m := b.medium(e.Port, e.Data)
+		m := b.medium(e.Port)
 		where := "on " + b.name(e.Port)
 		if e.Host {
 			where = "to the host"

@@ -29,7 +29,7 @@ func cutWord(text string) (word, rest string) {
 
 // define handles "$NAME=value". A value that ends with a backslash goes on
 // with the next line.
-func (r *reader) define(text string, p piece) bool {
+func (r *reader) define(text string) bool {
 	if text[0] != '$' {
 		return false
 	}

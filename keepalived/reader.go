@@ -109,7 +109,7 @@ func (r *reader) cook(p piece) (string, bool) {
 		if text, ok = r.condition(text); !ok || text == "" {
 			return "", false
 		}
-		if r.define(text, p) || r.loop(text, p) {
+		if r.define(text) || r.loop(text, p) {
 			return "", false
 		}
 		var more []string
@@ -121,7 +121,7 @@ func (r *reader) cook(p piece) (string, bool) {
 			text = r.uncomment(text)
 		}
 	}
-	if r.include(text, p.at) {
+	if r.include(text) {
 		return "", false
 	}
 	return text, text != ""

@@ -184,7 +184,7 @@ func (s *strictness) named(name string) *bool {
 }
 
 // include reads the files that an include line names, if it is one.
-func (r *reader) include(text string, at Pos) bool {
+func (r *reader) include(text string) bool {
 	if !strings.HasPrefix(text, "include") {
 		return false
 	}

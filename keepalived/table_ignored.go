@@ -170,7 +170,8 @@ var bufferPolicy = kind{counts: true, valid: "MTU, ADVERT, or 0 to 4294967295", 
 var fileMode = kind{counts: true, valid: "0 to 0777, or IRUSR | IWGRP ...", good: func(p *parser, s statement) bool {
 	const valid = "valid is 0 to 0777, or names as in IWGRP | IWOTH"
 	if w := s.arg(1); w != "" && isDigit(w[0]) {
-		if n, err := strconv.ParseUint(baseOf(w)); err != nil || n > 0o777 || len(s.words) > 2 {
+		digits, base := baseOf(w)
+		if n, err := strconv.ParseUint(digits, base, 64); err != nil || n > 0o777 || len(s.words) > 2 {
 			p.invalid(fmt.Sprintf("%s %s: not a mask of permissions", s.words[0], shown(strings.Join(s.words[1:], " "))), valid)
 			return false
 		}
@@ -187,16 +188,15 @@ var fileMode = kind{counts: true, valid: "0 to 0777, or IRUSR | IWGRP ...", good
 
 var modeBits = []string{"IRUSR", "IWUSR", "IXUSR", "IRGRP", "IWGRP", "IXGRP", "IROTH", "IWOTH", "IXOTH"}
 
-// baseOf splits a number as C writes it into its digits, their base, and the
-// bits of the result.
-func baseOf(word string) (digits string, base, bits int) {
+// baseOf splits a number as C writes it into its digits and their base.
+func baseOf(word string) (digits string, base int) {
 	if hex, ok := strings.CutPrefix(strings.ToLower(word), "0x"); ok {
-		return hex, 16, 64
+		return hex, 16
 	}
 	if word[0] == '0' {
-		return word, 8, 64
+		return word, 8
 	}
-	return word, 10, 64
+	return word, 10
 }
 
 // command is a script that keepalived runs once. Unlike others it has to have

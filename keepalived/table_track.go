@@ -184,28 +184,27 @@ func trackKeyword(keyword string, most int, field func(*parser) *[]Track, define
 				return
 			}
 		}
-		if p.trackOptions(keyword, &t, s, most) {
-			*field(p) = append(*field(p), t)
-		}
+		p.trackOptions(keyword, &t, s, most)
+		*field(p) = append(*field(p), t)
 	})
 }
 
 // trackOptions reads what follows the name: a weight.
-func (p *parser) trackOptions(keyword string, t *Track, s statement, most int) bool {
+func (p *parser) trackOptions(keyword string, t *Track, s statement, most int) {
 	if len(s.words) == 1 {
-		return true
+		return
 	}
 	if s.words[1] != "weight" {
 		p.invalid(fmt.Sprintf("%s %s", t.Name, shown(s.words[1])), "valid is weight")
-		return true
+		return
 	}
 	if len(s.words) == 2 {
 		p.invalid(t.Name+" weight without its value", "")
-		return true
+		return
 	}
 	v, ok := p.integer(s.words[2], -most, most, t.Name+" weight")
 	if !ok {
-		return true
+		return
 	}
 	if most == maxWeight+1 && keyword != "track_file" && keyword != "track_process" && (v == most || v == -most) {
 		p.invalid(fmt.Sprintf("%s weight %d is out of range", t.Name, v), fmt.Sprintf("valid is %d to %d", -maxWeight, maxWeight))
@@ -219,5 +218,4 @@ func (p *parser) trackOptions(keyword string, t *Track, s statement, most int) b
 	default:
 		p.invalid(fmt.Sprintf("%s weight %s", t.Name, shown(s.arg(3))), "valid is reverse or noreverse")
 	}
-	return true
 }

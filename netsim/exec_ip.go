@@ -31,15 +31,15 @@ func (h *Host) ip(w []string) Result {
 	var out string
 	err := errUsage
 	switch object := w[0]; {
-	case abbreviates(object, "address", 1):
+	case abbreviates(object, "address"):
 		out, err = h.ipAddr(verb, rest(w))
-	case abbreviates(object, "link", 1):
+	case abbreviates(object, "link"):
 		err = h.ipLink(verb, rest(w))
 	case object == "tuntap" && verb == "add":
 		err = h.addTUN(rest(w))
-	case abbreviates(object, "route", 1):
+	case abbreviates(object, "route"):
 		out, err = h.ipRoute(verb, rest(w), v6)
-	case abbreviates(object, "neighbour", 1), abbreviates(object, "neighbor", 1):
+	case abbreviates(object, "neighbour"), abbreviates(object, "neighbor"):
 		out, err = h.ipNeigh(verb, rest(w))
 	}
 	if err != nil {
@@ -51,8 +51,8 @@ func (h *Host) ip(w []string) Result {
 func rest(w []string) []string { return w[min(len(w), 2):] }
 
 // abbreviates reports whether word is name or a beginning of it.
-func abbreviates(word, name string, least int) bool {
-	return len(word) >= least && strings.HasPrefix(name, word)
+func abbreviates(word, name string) bool {
+	return word != "" && strings.HasPrefix(name, word)
 }
 
 // arguments are the KEY VALUE pairs of a command, and what is no pair.
@@ -83,9 +83,9 @@ func (h *Host) dev(name string) (*Port, error) {
 func (h *Host) ipAddr(verb string, w []string) (string, error) {
 	pairs, plain := arguments(w, "dev", "label", "scope", "broadcast", "brd")
 	switch {
-	case abbreviates(verb, "show", 1), abbreviates(verb, "list", 1):
+	case abbreviates(verb, "show"), abbreviates(verb, "list"):
 		return h.showAddrs(), nil
-	case abbreviates(verb, "flush", 1):
+	case abbreviates(verb, "flush"):
 		return "", h.flushAddrs(pairs, plain)
 	case len(plain) == 0:
 		return "", errUsage
@@ -99,9 +99,9 @@ func (h *Host) ipAddr(verb string, w []string) (string, error) {
 		return "", err
 	}
 	switch {
-	case abbreviates(verb, "add", 1):
+	case abbreviates(verb, "add"):
 		err = h.addAddr(p, a)
-	case abbreviates(verb, "delete", 1):
+	case abbreviates(verb, "delete"):
 		err = h.delAddr(p, a)
 	default:
 		err = errUsage
@@ -272,7 +272,7 @@ func (h *Host) setUp(p *Port, up bool) {
 }
 
 func (h *Host) ipRoute(verb string, w []string, v6 bool) (string, error) {
-	if abbreviates(verb, "show", 1) || abbreviates(verb, "list", 1) {
+	if abbreviates(verb, "show") || abbreviates(verb, "list") {
 		return h.showRoutes(), nil
 	}
 	pairs, plain := arguments(w, "via", "dev", "table", "proto", "scope", "src", "metric")
@@ -291,12 +291,12 @@ func (h *Host) ipRoute(verb string, w []string, v6 bool) (string, error) {
 		}
 		v6 = v6 || via.Is6()
 	}
-	if abbreviates(verb, "delete", 1) {
+	if abbreviates(verb, "delete") {
 		return "", h.DelRoute(plain[0], v6)
 	}
 	if verb == "replace" {
 		_ = h.DelRoute(plain[0], v6)
-	} else if !abbreviates(verb, "add", 1) {
+	} else if !abbreviates(verb, "add") {
 		return "", errUsage
 	}
 	var dev *Port
@@ -333,14 +333,14 @@ func (h *Host) showRoutes() string {
 
 func (h *Host) ipNeigh(verb string, w []string) (string, error) {
 	pairs, plain := arguments(w, "dev", "lladdr", "nud")
-	if abbreviates(verb, "show", 1) || abbreviates(verb, "list", 1) {
+	if abbreviates(verb, "show") || abbreviates(verb, "list") {
 		return h.showNeighbours(), nil
 	}
 	p, err := h.dev(pairs["dev"])
 	if err != nil {
 		return "", err
 	}
-	if abbreviates(verb, "flush", 1) {
+	if abbreviates(verb, "flush") {
 		h.neigh.forget(p)
 		return "", nil
 	}
@@ -351,7 +351,7 @@ func (h *Host) ipNeigh(verb string, w []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if abbreviates(verb, "delete", 1) {
+	if abbreviates(verb, "delete") {
 		if !h.DelNeighbour(p, a) {
 			return "", fmt.Errorf("%v is not known", a)
 		}

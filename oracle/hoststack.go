@@ -29,7 +29,7 @@ func (w *world) hostStack(f *link.Frame) {
 }
 
 func (w *world) answer(f *link.Frame, p *wire.Packet) {
-	if w.serve(f, p) {
+	if w.serve(p) {
 		return
 	}
 	g := wire.NewFrame(wire.MaxFrame)

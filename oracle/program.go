@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"usvs/link"
 	"usvs/route"
 	"usvs/wire"
 )
@@ -141,7 +140,7 @@ func (s *socket) takes(dst netip.AddrPort) bool {
 
 // serve gives a datagram to the program it is for, and reports whether there
 // is one.
-func (w *world) serve(f *link.Frame, p *wire.Packet) bool {
+func (w *world) serve(p *wire.Packet) bool {
 	if p.Proto != wire.ProtoUDP || !p.Full {
 		return false
 	}

@@ -263,7 +263,7 @@ func FuzzHandle(f *testing.F) {
 		for _, v := range vectors {
 			i := Instance{
 				Name: v.name, Interface: "eth0", VRID: v.a.vrid, Version: v.a.version, IPv6: v.a.src.Is6(),
-				Auth: v.a.auth, Password: v.key, AdvertInterval: v.a.interval, GARP: DefaultGARP,
+				Auth: v.a.auth, Password: v.key, AdvertInterval: v.a.interval, GARP: defaultGARP,
 			}
 			for _, a := range v.a.addrs {
 				i.Addresses = append(i.Addresses, Address{Prefix: netip.PrefixFrom(a, a.BitLen())})

@@ -128,9 +128,6 @@ type GARP struct {
 	LowerPrioRepeat int
 }
 
-// DefaultGARP is what keepalived does without garp_ keywords.
-var DefaultGARP = GARP{Delay: 5 * time.Second, Repeat: 5, RefreshRepeat: 1, LowerPrioDelay: 5 * time.Second, LowerPrioRepeat: 5}
-
 // Pace is the least time between two announcements on an interface.
 type Pace struct {
 	GARP time.Duration

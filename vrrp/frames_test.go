@@ -108,7 +108,7 @@ func TestFramesAreKeepalivedsByteForByte(t *testing.T) {
 	instance := func(vrid, priority int, change func(*Instance)) Config {
 		i := Instance{
 			Name: "VI_1", Interface: "eth0", VRID: vrid, Priority: priority,
-			Addresses: prefixes("10.9.0.100"), GARP: DefaultGARP,
+			Addresses: prefixes("10.9.0.100"), GARP: defaultGARP,
 		}
 		change(&i)
 		return one(i)

@@ -247,8 +247,11 @@ func prefixes(s ...string) (out []Address) {
 func basic(priority int) Instance {
 	return Instance{
 		Name: "VI_1", Interface: "eth0", VRID: 51, Priority: priority,
-		Addresses: prefixes("10.9.0.100", "10.9.0.101"), GARP: DefaultGARP,
+		Addresses: prefixes("10.9.0.100", "10.9.0.101"), GARP: defaultGARP,
 	}
 }
 
 func one(i Instance) Config { return Config{Instances: []Instance{i}} }
+
+// defaultGARP is what keepalived does without garp_ keywords.
+var defaultGARP = GARP{Delay: 5 * time.Second, Repeat: 5, RefreshRepeat: 1, LowerPrioDelay: 5 * time.Second, LowerPrioRepeat: 5}

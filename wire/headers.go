@@ -217,8 +217,6 @@ const (
 	ICMPv6ParamProblem = 4
 	ICMPv6Echo         = 128
 	ICMPv6EchoReply    = 129
-	ICMPv6RouterSol    = 133
-	ICMPv6RouterAdv    = 134
 	ICMPv6NeighSol     = 135
 	ICMPv6NeighAdv     = 136
 	ICMPv6MLDv2Report  = 143

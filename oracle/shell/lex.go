@@ -20,12 +20,13 @@ const (
 // A word is what becomes one or more arguments.
 type word []part
 
-// plain returns the text of a word that is nothing but unquoted characters.
-func (w word) plain() (string, bool) {
+// plain returns the text of a word that is nothing but unquoted characters, and
+// nothing for any other.
+func (w word) plain() string {
 	if len(w) != 1 || w[0].kind != literal || w[0].quoted {
-		return "", false
+		return ""
 	}
-	return w[0].text, true
+	return w[0].text
 }
 
 // A token is a word, or an operator if it has a text.

@@ -159,7 +159,7 @@ func (p *parser) command() (node, error) {
 		p.take()
 		return p.forEach()
 	case "while", "until":
-		until, _ := p.take().word.plain()
+		until := p.take().word.plain()
 		return p.loop(until == "until")
 	case "{":
 		p.take()
@@ -332,8 +332,7 @@ func (p *parser) keyword() string {
 	if len(p.tokens) == 0 || p.tokens[0].op != "" {
 		return ""
 	}
-	text, _ := p.tokens[0].word.plain()
-	return text
+	return p.tokens[0].word.plain()
 }
 
 func (p *parser) take() token {
