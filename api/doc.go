@@ -25,7 +25,7 @@
 //	stream.go   answers of unknown length: one JSON value per line
 //	batch.go    many changes in one exchange, at both ends
 //	batchtext.go their text, written and read by hand
-//	client.go   the other side of it all
+//	client.go   the other side of it all; dial_in.go: from another network namespace
 //
 // # Invariants
 //

@@ -27,6 +27,8 @@
 //	managed.go   addresses that VRRP manages
 //	script.go    rules files: lines, quoting, variables
 //	rules.go     rules files: execution on a scratch Control, differences
+//	adopt.go     those differences, applied
+//	daemon.go    synchronisation daemons
 //
 // # Invariants
 //

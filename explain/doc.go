@@ -17,7 +17,7 @@
 //	network.go   the made-up network
 //	bench.go     the private director, and packets through it
 //	copy.go      the private copy of a running director
-//	stages.go    what the recorder heard, in words
+//	stages.go    what the recorder heard, in words; app.go: of FTP and SIP
 //	verdict.go   how a frame ended, in words
 //	report.go    the answer, and how it is printed
 //

@@ -39,16 +39,20 @@
 //	neigh.go             neighbour caches; arp.go and nd.go speak for them
 //	input.go             what a host does with a packet for it
 //	output.go            how a host's packet leaves; forwarding (routers)
+//	reassemble.go        fragments, put together
+//	settings.go          what sysctl changes
 //	tunnel.go            the decapsulation of real servers behind a tunnel
 //	icmp.go, udp.go      echo, errors and datagrams for applications
 //	host_tcp.go          the same for TCP, which is package netsim/tcp
 //	director.go          the production director in front of a host's stack
+//	sync.go              its synchronisation daemons
 //	keepalived.go        the production node on it, by a keepalived.conf
 //	world.go, env.go     what that node needs done, and what scripts tell it
 //	probe*.go            its health checks
 //	life.go, service.go  machines that stall and crash, servers that stop
 //	exec*.go             the commands a node understands
 //	record.go, log.go    what can be seen: records of frames, a log of events
+//	loghandler.go        what production code logs, in that log
 //	verdict.go           what directors say about the frames
 //	summary.go           a frame in a line of text
 //	pcapng.go            records as a pcapng file
@@ -56,11 +60,10 @@
 // # What is not there
 //
 // No spanning tree, VLAN tags, multicast routing, IGMP or MLD; no TLS: SSL_GET
-// asks by HTTP; no ICMP
-// redirects, rp_filter, address autoconfiguration or detection of duplicate
-// addresses; no segmentation offload: every frame is as it would be on a wire.
-// The sysctl settings for these are accepted and do nothing. SCTP reaches
-// real servers, but no host speaks it.
+// asks by HTTP; no ICMP redirects, rp_filter, address autoconfiguration or
+// detection of duplicate addresses; no segmentation offload: every frame is as
+// it would be on a wire. The sysctl settings for these are accepted and do
+// nothing. SCTP reaches real servers, but no host speaks it.
 //
 // Frames are pooled: a node that is given a frame either sends it on or
 // releases it. What an observer is given is a copy.

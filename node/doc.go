@@ -4,6 +4,7 @@
 // Node runs on a host and in the simulator, in virtual time.
 //
 //   - node.go: what a Node is made of; start, stop, reload, what comes in
+//   - world.go: the World
 //   - plan.go: a configuration in the words of vrrp, health and the World, by
 //     plan_vrrp.go, plan_health.go and plan_world.go
 //   - router.go: what the Router wants done; which addresses are ours

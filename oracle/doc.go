@@ -16,7 +16,7 @@
 //	hoststack.go  what its stack does; program.go: UDP programs on it
 //	network.go    ip; command.go: ipvsadm, sysctl, modprobe and the other commands
 //	procfs.go     its files in /proc; names.go: its names
-//	sync.go       its synchronisation daemons
+//	sync.go       its synchronisation daemons; fragments.go: fragments, put together
 //	compare.go    frames, compared; listing.go: output, compared
 //	render.go     a difference, shown
 //	runner.go     folders of recordings

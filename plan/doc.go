@@ -11,7 +11,7 @@
 //	share.go     who would serve whom
 //	conns.go     connections that are there
 //	flows.go     clients of a capture
-//	vrrp.go      what changes between the directors of a pair
+//	vrrp.go      what changes between the directors of a pair; routes.go: their routes
 //	warnings.go  what may not be meant
 //	text.go      the plan for people
 //

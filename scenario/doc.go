@@ -29,10 +29,14 @@
 //
 // # What passes where
 //
-//	syntax.go             the parsed form
-//	parse.go, topology.go, traffic.go, expect.go, packet.go   text to File
+//	load.go               files and folders of scenarios
+//	syntax.go, node.go    the parsed form
+//	words.go              a line, word by word
+//	parse*.go, topology.go, traffic.go, expect.go, packet.go, pattern.go   text to File
 //	world.go              what a World does
-//	run.go, judge.go      the steps, one after another, and the expectations
-//	match.go              does a frame fit a pattern
+//	run.go, judge*.go     the steps, one after another, and the expectations
+//	output.go             does what a command wrote have the wanted lines
+//	match.go              does a frame fit a pattern; describe.go: what it is instead
 //	sim.go, sim_*.go      the World that is a simulation
+//	suite.go              many scenarios, with many seeds
 package scenario

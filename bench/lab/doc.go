@@ -9,6 +9,7 @@
 //	steer_linux.go     who handles what a director receives
 //	cpu_linux.go       what a core did
 //	enter_linux.go     the process of its own in which suites run
+//	run_linux.go       programs, and which package brings one that is missing
 //
 // Everything is in namespaces of the calling process (link/netlab), which must
 // be one that netlab.Enter started: when it ends, all of it is gone. Each

@@ -7,7 +7,7 @@
 // gives to Machine.Run goes in as a file and comes back as one.
 //
 // Two calls that the kernel makes to the C library are redirected, in a copy of
-// the executable (image.go), never in the installed file:
+// the executable (image_linux.go), never in the installed file:
 //
 //   - clock_gettime adds an amount that the outside may raise. So the machine
 //     sleeps minutes in milliseconds (clock_linux.go): its timers run, in order

@@ -1,3 +1,4 @@
 // Package house holds the rules of the house as tests: which package may
-// import which, that the core builds everywhere, and that files stay readable.
+// import which, that the core builds everywhere, that files stay readable, and
+// that what documents name exists.
 package house

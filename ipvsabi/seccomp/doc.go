@@ -101,6 +101,7 @@
 //	guest_linux.go       starting, the loop that serves calls
 //	calls_linux*.go      which calls, and by whom they are served
 //	filter_linux.go      the filter
+//	kernel_linux_unsafe.go  system calls that golang.org/x/sys does not have
 //	listener_linux.go    notifications and answers
 //	caller_linux.go      the thread that waits in a call; memory_linux.go its memory
 //	permission_linux.go  whether it may

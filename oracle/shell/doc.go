@@ -8,7 +8,8 @@
 //	expand.go   what words stand for
 //	run.go      the tree, executed
 //	builtin.go  echo, printf, test and the like
-//	text.go     cat, grep, head, sort and the like
+//	text.go     cat, grep, and what such tools have in common
+//	filter.go   head, sort, uniq and the like; ls and rm
 //	sed.go      the simple half of sed
 //	files.go    a file system in memory
 //
