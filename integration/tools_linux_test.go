@@ -95,8 +95,8 @@ func TestCaptureAndTrace(t *testing.T) {
 		bulkModes[1].service(d, 80, "-s rr")
 		trace := s.director.Start(program(), "trace")
 		var (
-			in  = regexp.MustCompile(`in   0  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.77:80 ttl 64 TCP S,`)
-			out = regexp.MustCompile(`out  1  .* 192\.168\.40\.2:\d+ > 10\.1\.1\.78:80 ttl 63 TCP S,`)
+			in  = regexp.MustCompile(`in   eth0  .* tcp 192\.168\.40\.2:\d+ > 10\.1\.1\.77:80 S, \d+ bytes, ttl 64`)
+			out = regexp.MustCompile(`out  eth1  .* tcp 192\.168\.40\.2:\d+ > 10\.1\.1\.78:80 S, \d+ bytes, ttl 63`)
 			who = regexp.MustCompile(`forwarded, real server 10\.1\.1\.78:80 \(Masq\)`)
 		)
 		eventually(t, "the trace shows a request", func() bool {

@@ -479,12 +479,17 @@ func (n *node) trace(ctx context.Context, most int, emit func(any) error) error 
 		case <-ctx.Done():
 			return nil
 		case ev := <-events:
-			if err := emit(ev); err != nil {
+			if err := emit(newTraceEvent(ev, n.whereabouts)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// whereabouts says which interface a port is, and what its frames begin with.
+func (n *node) whereabouts(port int) (string, wire.Medium) {
+	return n.names[port], n.devices[port][0].Medium()
 }
 
 func (n *node) close() {

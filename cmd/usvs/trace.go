@@ -1,9 +1,9 @@
 package main
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 
@@ -11,6 +11,7 @@ import (
 
 	"usvs/api"
 	"usvs/director"
+	"usvs/dissect"
 	"usvs/wire"
 )
 
@@ -34,11 +35,11 @@ look, not under production load.`,
 					_, err := fmt.Printf("%s\n", raw)
 					return err
 				}
-				var ev director.Event
+				var ev traceEvent
 				if err := json.Unmarshal(raw, &ev); err != nil {
 					return err
 				}
-				printEvent(&ev)
+				ev.write(os.Stdout)
 				return nil
 			})
 			if ctx.Err() != nil {
@@ -52,73 +53,59 @@ look, not under production load.`,
 	return cmd
 }
 
-func printEvent(ev *director.Event) {
-	fmt.Printf("in   %d  %s\n", ev.Port, describe(ev.Before))
+// traceEvent is what the trace says of a frame: director.Event, and by which
+// interfaces frames came and left.
+type traceEvent struct {
+	director.Event
+	Interface string
+	Medium    wire.Medium
+	After     []traceFrame
+}
+
+// traceFrame is a frame that left.
+type traceFrame struct {
+	director.Emitted
+	Interface string
+	Medium    wire.Medium
+}
+
+// newTraceEvent completes ev; where says what port a frame's number stands for.
+func newTraceEvent(ev *director.Event, where func(port int) (string, wire.Medium)) *traceEvent {
+	t := &traceEvent{Event: *ev}
+	t.Interface, t.Medium = where(ev.Port)
 	for _, out := range ev.After {
-		to := fmt.Sprint(out.Port)
+		name, medium := where(out.Port)
+		t.After = append(t.After, traceFrame{out, name, medium})
+	}
+	return t
+}
+
+func (ev *traceEvent) write(w io.Writer) {
+	fmt.Fprintf(w, "in   %s  %s\n", ev.Interface, describe(ev.Before, ev.Medium))
+	for _, out := range ev.After {
+		to := out.Interface
 		if out.Host {
 			to = "host"
 		}
-		fmt.Printf("out  %s  %s\n", to, describe(out.Data))
+		fmt.Fprintf(w, "out  %s  %s\n", to, describe(out.Data, out.Medium))
 	}
-	fmt.Printf("     %s", ev.Reason)
+	fmt.Fprintf(w, "     %s", ev.Reason)
 	if ev.Server != "" {
-		fmt.Printf(", real server %s (%s)", ev.Server, ev.Method)
+		fmt.Fprintf(w, ", real server %s (%s)", ev.Server, ev.Method)
 	}
-	fmt.Println()
+	fmt.Fprintln(w)
 }
 
-// describe says in one line what a frame is.
-func describe(data []byte) string {
-	m := wire.Ethernet
-	if len(data) > 0 && (data[0]>>4 == 4 && len(data) < wire.EthernetLen) {
-		m = wire.IP
+// describe says in one line what a frame is, in the words of usvs explain.
+func describe(data []byte, m wire.Medium) string {
+	s := dissect.Line(data, m)
+	if m == wire.Ethernet && len(data) >= wire.EthernetLen {
+		eth := wire.EthernetHeader(data)
+		s = fmt.Sprintf("%v > %v  %s", eth.Src(), eth.Dst(), s)
 	}
 	var p wire.Packet
-	if why := p.Parse(data, m); why != wire.None {
-		return fmt.Sprintf("%v: %s", why, hex.EncodeToString(data[:min(len(data), 64)]))
+	if p.Parse(data, m) != wire.None || p.Version == 0 {
+		return s
 	}
-	eth := wire.EthernetHeader(data)
-	s := fmt.Sprintf("%v > %v ", eth.Src(), eth.Dst())
-	if p.Version == 0 {
-		return fmt.Sprintf("%stype %#04x, %d bytes", s, p.EtherType, len(data))
-	}
-	s += fmt.Sprintf("%s > %s ttl %d", endpoint(p.Src.String(), p.Ports, p.SrcPort), endpoint(p.Dst.String(), p.Ports, p.DstPort), p.TTL)
-	switch p.Proto {
-	case wire.ProtoTCP:
-		s += " TCP " + tcpFlagNames(p.TCPFlags)
-	case wire.ProtoUDP:
-		s += " UDP"
-	case wire.ProtoIPIP, wire.ProtoIPv6:
-		s += " in which " + inner(&p)
-	default:
-		s += fmt.Sprintf(" protocol %d", p.Proto)
-	}
-	return fmt.Sprintf("%s, %d bytes", s, p.IPLen())
-}
-
-// inner describes the packet in a tunnel.
-func inner(outer *wire.Packet) string {
-	var p wire.Packet
-	if p.Parse(outer.Transport(), wire.IP) != wire.None {
-		return "a malformed packet"
-	}
-	return fmt.Sprintf("%s > %s ttl %d", endpoint(p.Src.String(), p.Ports, p.SrcPort), endpoint(p.Dst.String(), p.Ports, p.DstPort), p.TTL)
-}
-
-func endpoint(addr string, ports bool, port uint16) string {
-	if !ports {
-		return addr
-	}
-	return fmt.Sprintf("%s:%d", addr, port)
-}
-
-func tcpFlagNames(flags uint8) string {
-	s := ""
-	for i, name := range "FSRPAU" {
-		if flags&(1<<i) != 0 {
-			s += string(name)
-		}
-	}
-	return s
+	return fmt.Sprintf("%s, %d bytes, ttl %d", s, p.IPLen(), p.TTL)
 }
