@@ -6,7 +6,8 @@
 // goroutine, no goroutine or channel of its own. A goroutine that stops at any
 // step whatever delays nobody; at most the one entry, line or timer record it
 // holds waits for it, or the bucket it splits, and with that the next doubling of a
-// shard. Build with the tag parkpoints to have a test stop one at every
+// shard. What is free already, and on its way to where others take it from, some
+// dozens of entries and records, is not there for them as long. Build with the tag parkpoints to have a test stop one at every
 // step in turn.
 //
 // It reads no clock and draws no lots: time comes in as an argument, the hash
@@ -42,7 +43,8 @@
 //   - Timers are records in hierarchical wheels, per worker and shard (wheel.go). A packet
 //     only moves its entry's expiry; the record finds out when it fires. Work is
 //     proportional to what expires, not to the table. What several records will
-//     read when they fire is touched first for all of them.
+//     read when they fire is touched first for all of them, and what they leave is
+//     given back and counted for all at once (freed.go).
 //
 // As in the kernel, the hash covers the client's address and port and the
 // protocol only, so that one entry serves both directions (ipvs.md 2.1).

@@ -80,7 +80,7 @@ func (t *Table) replace(r Ref) bool {
 		if e == nil || ctl.controls() {
 			return false
 		}
-		if t.remove(r.index(), e, ctl, true) {
+		if t.remove(r.index(), e, ctl, true, nil) {
 			return true
 		}
 	}

@@ -82,7 +82,7 @@ again:
 		case taken:
 			return true, 0
 		case expired:
-			t.lapse(now, i, ctl.gen())
+			t.lapse(now, i, ctl.gen(), nil)
 		}
 		run = 0
 		goto again
@@ -302,19 +302,24 @@ func (t *Table) discard(s *shard, i uint32, n *Spec) {
 	t.release(n.Control)
 	step("insert: discard")
 	e.ctl.Store(uint64(ctl.living(dead)))
-	t.free(t.entries.owner(i), s.id, i)
+	t.free(s.id, i)
 }
 
 // free gives an entry that is dead and not in the index back to its owner, with
 // what belongs to it.
-func (t *Table) free(owner, shard, i uint32) {
+func (t *Table) free(shard, i uint32) {
+	t.strip(shard, i)
+	t.entries.put(shard, i)
+}
+
+// strip gives back what belongs to an entry that is dead and not in the index.
+func (t *Table) strip(shard, i uint32) {
 	e := t.entries.at(i)
 	m := meta(e.meta.Load())
 	if m.has(metaSide) {
 		t.sides.detach(shard, i)
 	}
 	t.narrow(shard, m, place(e.place.Load()).real())
-	t.entries.push(t.entries.list(owner, shard), i)
 }
 
 func (n *Spec) server() uint32 {

@@ -96,7 +96,7 @@ func (t *Table) Expire(_ clock.Instant, r Ref) bool {
 		if e == nil || ctl.controls() {
 			return false
 		}
-		if t.kill(r.index(), e, ctl) {
+		if t.remove(r.index(), e, ctl, false, nil) {
 			return true
 		}
 	}
@@ -160,8 +160,9 @@ func (t *Table) postpone(now clock.Instant, r Ref, e *entry, x expiry) {
 // lapse ends incarnation gen of entry i if its time is over and it controls
 // nobody, and reports whether it is gone. Closing the expiry first settles it
 // with packets that would move it on: they fail from then on, and a kill that
-// was decided long ago cannot hit an entry that has been used since.
-func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
+// was decided long ago cannot hit an entry that has been used since. What it leaves
+// goes along with f, if there is one.
+func (t *Table) lapse(now clock.Instant, i uint32, gen uint64, f *freed) bool {
 	for {
 		e, ctl := t.living(makeRef(i, gen))
 		if e == nil {
@@ -186,28 +187,23 @@ func (t *Table) lapse(now clock.Instant, i uint32, gen uint64) bool {
 			e.ends.CompareAndSwap(uint64(x), uint64(x|expiryClosed))
 			continue
 		}
-		if t.kill(i, e, ctl) {
+		if t.remove(i, e, ctl, false, f) {
 			return true
 		}
 	}
 }
 
-// kill makes an entry that was ctl, alive and controlling nobody, die. Only
-// one caller succeeds; it gives back what the entry counted on, takes it out of
-// the index and frees it.
-func (t *Table) kill(i uint32, e *entry, ctl control) bool { return t.remove(i, e, ctl, false) }
-
-// remove is kill, but the count of an entry that was replaced stays.
-func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
+// remove makes an entry that was ctl, alive and controlling nobody, die. Only
+// one caller succeeds; it gives back what the entry counted on, but for the server's
+// count if it was replaced, takes it out of the index and frees it, along with f if
+// there is one.
+func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool, f *freed) bool {
 	hash := e.hash.Load()
 	s := t.shard(hash)
 	step("kill: die")
 	if !e.ctl.CompareAndSwap(uint64(ctl), uint64(ctl.living(dead))) {
 		return false
 	}
-	step("kill: count")
-	owner := t.entries.owner(i)
-	t.portion(owner).count(s, -1)
 	step("kill: unbind")
 	if !replaced {
 		unbind(t.servers.Get(usage(e.usage.Load()).server()), ctl.has(ctlTemplate), !ctl.has(ctlInactive))
@@ -217,7 +213,8 @@ func (t *Table) remove(i uint32, e *entry, ctl control, replaced bool) bool {
 	}
 	t.release(t.controllerOf(i, place(e.place.Load())))
 	t.clear(s, makeWord(hash, i))
-	t.free(owner, s.id, i)
+	t.strip(s.id, i)
+	f.entry(t, s, i)
 	return true
 }
 

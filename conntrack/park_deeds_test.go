@@ -228,6 +228,16 @@ var deeds = map[string]func(s *scene) (act func()){
 			}
 		}
 	},
+	"tick over many": func(s *scene) func() {
+		for n := range 5 {
+			s.add(n+2, Ref{})
+			s.insertMaybe(workerSpec(1, n+20, s.servers[0]))
+		}
+		c := s.add(1, Ref{})
+		s.table.Packet(s.now, &c, DirIn, TCPEvent(16)) // its timer begins anew
+		s.now = s.now.Add(newTimeout)
+		return func() { drainTicks(s.table, s.now, 100) }
+	},
 	"prepare": func(s *scene) func() {
 		s.fill(4*perLine - 1)
 		return func() { s.table.Prepare(ignore) }

@@ -53,6 +53,29 @@ func TestParkWithTheLimit(t *testing.T) {
 	}
 }
 
+// TestParkEndings: who is stopped while connections end by their timers keeps no
+// more entries from the others than he has looked at together, and none when he has
+// gone on.
+func TestParkEndings(t *testing.T) {
+	const limit, ending = foreseen + 10, 8
+	everyStep(t, func(s *scene) (act, meanwhile, after func()) {
+		s.table = newTable(Config{Seed: 7, Shards: 1, MaxEntries: limit, Servers: s.table.servers}, 4)
+		s.fill(ending)
+		s.now = s.now.Add(newTimeout)
+		first := s.next
+		return func() { drainTicks(s.table, s.now, 100) },
+			func() { s.fill(limit - ending) },
+			func() {
+				s.fill(ending)
+				require.Equal(t, Full, s.table.Insert(s.now, tcpSpec(s.next, s.servers[0]), new(Conn)))
+				require.Equal(t, limit, s.table.Len())
+				for n := first; n < s.next; n++ {
+					require.True(t, s.look(n))
+				}
+			}
+	})
+}
+
 // getting takes items from a pool and notes those that were given twice.
 type getting struct {
 	t   *testing.T

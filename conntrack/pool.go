@@ -28,6 +28,7 @@ type pool[T any] struct {
 	free   []stack // one per worker and shard
 	shards uint32
 	limit  uint32
+	run    uint32 // how many fresh items a list is given at once
 	_      [64]byte
 	fresh  [maxWorkers]fresh
 	homes  []home          // one per chunk
@@ -101,6 +102,7 @@ func newPool[T any](limit uint32, shards int, g *growth) *pool[T] {
 		free:   make([]stack, maxWorkers*shards),
 		shards: uint32(shards),
 		limit:  limit,
+		run:    1,
 		homes:  make([]home, chunks),
 		stock:  make([]atomic.Uint64, chunks/64+1),
 		growth: g,
@@ -148,10 +150,22 @@ func (p *pool[T]) get(worker, shard uint32) uint32 {
 	if i := p.leave(worker); i != 0 {
 		return i
 	}
-	if i := p.grow(worker); i != 0 {
+	if i, n := p.growRun(worker, p.run); i != 0 {
+		if n > 1 {
+			p.stow(worker, shard, i+1, n-1)
+		}
 		return i
 	}
 	return p.borrow()
+}
+
+// stow puts n items, which nobody had yet, on a list in the order of their numbers.
+func (p *pool[T]) stow(worker, shard, i, n uint32) {
+	last := i + n - 1
+	for j := i; j < last; j++ {
+		set32(p.link(j), j+1)
+	}
+	p.pushAll(p.list(worker, shard), linked{i, last})
 }
 
 // borrow takes an item that is anybody's, wherever it is: what is said of where
@@ -183,22 +197,30 @@ func (p *pool[T]) put(shard, i uint32) { p.push(p.list(p.owner(i), shard), i) }
 // grow takes an item of the worker that was never used, or not since its chunk
 // was given back.
 func (p *pool[T]) grow(worker uint32) uint32 {
+	i, _ := p.growRun(worker, 1)
+	return i
+}
+
+// growRun is grow for as many items as come before the next multiple of run, which
+// is a power of two.
+func (p *pool[T]) growRun(worker, run uint32) (first, n uint32) {
 	last := &p.fresh[worker].last
 	for {
 		w := last.Load()
-		n := uint32(w) + 1
-		if n > p.limit || n&(chunkSize-1) == 0 {
+		first = uint32(w) + 1
+		if first > p.limit || first&(chunkSize-1) == 0 {
 			if !p.open(last, w) {
-				return 0
+				return 0, 0
 			}
 			continue
 		}
-		if !p.ready(worker, w, n) {
+		if !p.ready(worker, w, first) {
 			continue
 		}
+		n = min(run-first&(run-1), p.limit-first+1)
 		step("pool: fresh")
-		if last.CompareAndSwap(w, w+1) {
-			return n
+		if last.CompareAndSwap(w, w+uint64(n)) {
+			return first, n
 		}
 	}
 }
@@ -276,13 +298,28 @@ func (p *pool[T]) highest() uint32 {
 	return min(p.limit, high)
 }
 
-func (p *pool[T]) push(head *atomic.Uint64, i uint32) {
-	next := p.link(i)
+func (p *pool[T]) push(head *atomic.Uint64, i uint32) { p.pushAll(head, linked{i, i}) }
+
+// linked is items that were linked with each other, to be put on a stack together.
+type linked struct{ top, bottom uint32 }
+
+// join puts item i, which is in no stack, on top of others.
+func (p *pool[T]) join(l *linked, i uint32) {
+	if l.top == 0 {
+		l.bottom = i
+	} else {
+		set32(p.link(i), l.top)
+	}
+	l.top = i
+}
+
+func (p *pool[T]) pushAll(head *atomic.Uint64, l linked) {
+	next := p.link(l.bottom)
 	for {
 		h := head.Load()
 		set32(next, uint32(h))
 		step("stack: push")
-		if head.CompareAndSwap(h, bumped(h)|uint64(i)) {
+		if head.CompareAndSwap(h, bumped(h)|uint64(l.top)) {
 			return
 		}
 	}

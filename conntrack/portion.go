@@ -24,7 +24,11 @@ func (t *Table) portion(worker uint32) *portion {
 
 func (t *Table) newPortion(worker uint32) *portion {
 	step("portion: first")
-	t.portions[worker%maxWorkers].CompareAndSwap(nil, &portion{wheels: make([]wheel, len(t.shards))})
+	wheels := make([]wheel, len(t.shards))
+	for i := range wheels {
+		wheels[i].owner, wheels[i].shard = worker%maxWorkers, uint32(i)
+	}
+	t.portions[worker%maxWorkers].CompareAndSwap(nil, &portion{wheels: wheels})
 	return t.portion(worker)
 }
 

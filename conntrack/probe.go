@@ -133,8 +133,7 @@ func (t *Table) TouchFree(worker int, probes []Probe) {
 		if e := t.entries.at(n); e != nil {
 			e.ctl.Load()
 		}
-		w := t.wheelOf(n)
-		if r := t.records.at(touchNext(t.records, t.records.list(owner, w), &records[w])); r != nil {
+		if r := t.records.at(touchNext(t.records, t.records.list(owner, s), &records[s])); r != nil {
 			r.Load()
 		}
 	}

@@ -94,6 +94,7 @@ func newTable(cfg Config, buckets int) *Table {
 		shards:  make([]shard, shards),
 		growth:  g,
 	}
+	t.records.run = recordRun
 	if t.servers == nil {
 		t.servers = new(ipvs.Registry)
 	}

@@ -13,8 +13,11 @@ const (
 	// manyRecords is when an entry's timer starts to look every second instead
 	// of adding to what becomes too late.
 	manyRecords = 4
-	// spareRecords allows for goroutines that hold a record no entry counts.
+	// spareRecords allows for goroutines that hold records no entry counts.
 	spareRecords = 4096
+	// recordRun is how many new records a shard is given together, so that those
+	// of one slot are mostly near each other: whose links fit a cache line.
+	recordRun = 16
 
 	// A timer that wakes too early sleeps again until the entry's expiry, but at
 	// most this long, or four times as long as before: the expiry may be brought
@@ -60,11 +63,11 @@ func (e *entry) wake() (uint64, bool) {
 	return at, true
 }
 
-// wheelOf is which of its portion's wheels entry i's records are in.
-func (t *Table) wheelOf(i uint32) uint32 { return i & uint32(len(t.shards)-1) }
-
-func (t *Table) wheel(i uint32) *wheel {
-	return &t.portion(t.entries.owner(i)).wheels[t.wheelOf(i)]
+// wheel is where entry i's next record belongs: beside the free lists and the
+// count that its end will change. Earlier ones may be elsewhere, as the entry may
+// have been in another shard; they are as good.
+func (t *Table) wheel(i uint32, e *entry) *wheel {
+	return &t.portion(t.entries.owner(i)).wheels[t.shardOf(e).id]
 }
 
 // arm ensures that a record wakes no later than entry i expires. It is called
@@ -83,26 +86,25 @@ func (t *Table) arm(now clock.Instant, i uint32) {
 		}
 		step("timer: arm")
 		if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()+1, tickInstant(at).Sub(now), at))) {
-			t.add(now, i, at)
+			t.add(now, t.wheel(i, e), i, at)
 			return
 		}
 	}
 }
 
 // add files a new record, which the timer word counts already.
-func (t *Table) add(now clock.Instant, i uint32, at uint64) {
-	owner, n := t.entries.owner(i), t.wheelOf(i)
+func (t *Table) add(now clock.Instant, w *wheel, i uint32, at uint64) {
 	for {
-		r := t.records.get(owner, n)
+		r := t.records.get(w.owner, w.shard)
 		if r == 0 {
 			return // cannot be: there is one for each that entries may count
 		}
 		set64(t.records.at(r), makeRecord(i, at))
-		if t.file(now, &t.portion(owner).wheels[n], r, at) {
+		if t.file(now, w, r, at) {
 			return
 		}
 		var ok bool
-		if at, ok = t.overtaken(i, at); !ok {
+		if at, ok = t.overtaken(w, i, at); !ok {
 			return
 		}
 	}
@@ -113,22 +115,22 @@ func (t *Table) refile(now clock.Instant, w *wheel, r, i uint32, at uint64) {
 	if t.file(now, w, r, at) {
 		return
 	}
-	if at, ok := t.overtaken(i, at); ok {
-		t.add(now, i, at)
+	if at, ok := t.overtaken(w, i, at); ok {
+		t.add(now, w, i, at)
 	}
 }
 
 // overtaken deals with a record that was filed in a slot just as the wheel
 // reached it. It may have been found or may lie there for a while; unless it
 // was found, the entry relies on another one, which the caller adds.
-func (t *Table) overtaken(i uint32, at uint64) (uint64, bool) {
+func (t *Table) overtaken(w *wheel, i uint32, at uint64) (uint64, bool) {
 	e := t.entries.at(i)
 	for e != nil {
 		tw := timerWord(e.timer.Load())
 		if tw.at() != at || tw.records() >= maxRecords {
 			return 0, false
 		}
-		to := max(at, cursor(t.wheel(i).cursor.Load()).hi()+1)
+		to := max(at, cursor(w.cursor.Load()).hi()+1)
 		step("timer: overtaken")
 		if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.records()+1, tw.sleep(), to))) {
 			return to, true
@@ -141,7 +143,7 @@ func (t *Table) overtaken(i uint32, at uint64) (uint64, bool) {
 // has reached. It changes the timer word first and looks at the expiry again
 // afterwards, as arm is called after a change of expiry and looks at the timer
 // word then: one of the two sees the other.
-func (t *Table) fire(w *wheel, r uint32, hi uint64) {
+func (t *Table) fire(w *wheel, r uint32, hi uint64, f *freed) {
 	now := tickInstant(hi)
 	i, at := splitRecord(t.records.at(r).Load())
 	if at > hi {
@@ -151,24 +153,24 @@ func (t *Table) fire(w *wheel, r uint32, hi uint64) {
 	e := t.entries.at(i)
 	for {
 		if e == nil {
-			t.records.put(t.wheelOf(i), r)
+			f.record(t, r)
 			return
 		}
 		tw := timerWord(e.timer.Load())
 		if tw.at() != at {
 			step("timer: superseded")
 			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.fewer(), tw.sleep(), tw.at()))) {
-				t.records.put(t.wheelOf(i), r)
+				f.record(t, r)
 				return
 			}
 			continue
 		}
-		to, ok := t.expire(now, i, e)
+		to, ok := t.expire(now, i, e, f)
 		step("timer: decide")
 		if !ok {
 			step("timer: done")
 			if e.timer.CompareAndSwap(uint64(tw), uint64(makeTimer(tw.fewer(), 0, never))) {
-				t.records.put(t.wheelOf(i), r)
+				f.record(t, r)
 				t.arm(now, i)
 				return
 			}
@@ -187,9 +189,9 @@ func (t *Table) fire(w *wheel, r uint32, hi uint64) {
 
 // expire ends whatever entry i is if its time is over, and returns when the
 // time of what is there then will be.
-func (t *Table) expire(now clock.Instant, i uint32, e *entry) (uint64, bool) {
+func (t *Table) expire(now clock.Instant, i uint32, e *entry, f *freed) (uint64, bool) {
 	if ctl := control(e.ctl.Load()); ctl.life() == alive {
-		t.lapse(now, i, ctl.gen())
+		t.lapse(now, i, ctl.gen(), f)
 	}
 	return e.wake()
 }

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -55,5 +56,31 @@ func TestTemplateEndsWithItsLastConnection(t *testing.T) {
 				require.Empty(t, lost(table))
 			})
 		}
+	}
+}
+
+// TestTimersOfReusedSlots: entries that were another shard's or worker's before, with
+// timer records of that time, end when theirs is over and leave nothing behind.
+func TestTimersOfReusedSlots(t *testing.T) {
+	const flows, limit = 40, 12
+	reg, all := servers(1, ipvs.DirectRoute)
+	for seed := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, 6))
+		table := New(Config{Servers: reg, Shards: 4, MaxEntries: limit, Seed: seed})
+		now := t0
+		for range 3000 {
+			var c Conn
+			n := rng.IntN(flows)
+			spec := workerSpec(rng.IntN(3), n, all[0])
+			spec.Timeout = time.Duration(1+rng.IntN(90)) * time.Second
+			if table.Insert(now, spec, &c) == Exists && rng.IntN(2) == 0 {
+				table.Expire(now, c.Ref)
+			}
+			now = now.Add(time.Duration(rng.IntN(2000)) * time.Millisecond)
+			drainTicks(table, now, 1+rng.IntN(5))
+			require.Zero(t, overdue(table, now), "seed %d", seed)
+		}
+		checkIndex(t, table)
+		checkEmpty(t, table, now, all)
 	}
 }

@@ -36,7 +36,8 @@ func tickInstant(tk uint64) clock.Instant { return clock.Instant(tk) * clock.Ins
 // not reached the slot by then, the slot's draining is yet to begin and will
 // find the record.
 type wheel struct {
-	cursor atomic.Uint64 // cursor
+	owner, shard uint32        // whose, and of whose entries
+	cursor       atomic.Uint64 // cursor
 	// busy has, per level, a bit for every slot that may hold records, and in
 	// the upper half a version that changes whenever a bit is set.
 	busy [levels]atomic.Uint64
@@ -191,10 +192,9 @@ func (t *Table) drain(w *wheel, c cursor, budget *int) bool {
 	return true
 }
 
-// drainSlot takes the records out of a slot one by one, so that a goroutine
-// that stops here holds up no more than one.
+// drainSlot empties a slot.
 func (t *Table) drainSlot(w *wheel, c cursor, level int, slot uint64, budget *int) bool {
-	for known := 0; ; known-- {
+	for {
 		b := w.busy[level].Load()
 		if b&(1<<slot) == 0 {
 			return true
@@ -202,17 +202,31 @@ func (t *Table) drainSlot(w *wheel, c cursor, level int, slot uint64, budget *in
 		if *budget <= 0 || cursor(w.cursor.Load()) != c {
 			return false
 		}
-		if known <= 0 {
-			known = t.foresee(&w.slot[level][slot], c.hi())
+		if !t.drainSome(w, c, &w.slot[level][slot], budget) {
+			step("wheel: idle")
+			w.busy[level].CompareAndSwap(b, b&^(1<<slot))
 		}
-		if r := t.records.pop(&w.slot[level][slot]); r != 0 {
-			*budget--
-			t.fire(w, r, c.hi())
-			continue
-		}
-		step("wheel: idle")
-		w.busy[level].CompareAndSwap(b, b&^(1<<slot))
 	}
+}
+
+// drainSome has the next records of a slot fire, and reports false if there was
+// none. It takes them out one by one, so that a goroutine that stops here holds up
+// no more than one; what ended connections leave is given back for all together.
+func (t *Table) drainSome(w *wheel, c cursor, stack *atomic.Uint64, budget *int) bool {
+	f := freed{owner: w.owner, shard: w.shard}
+	known := t.foresee(stack, c.hi())
+	r := t.records.pop(stack)
+	some := r != 0
+	for r != 0 {
+		*budget--
+		t.fire(w, r, c.hi(), &f)
+		if known--; known <= 0 || *budget <= 0 || cursor(w.cursor.Load()) != c {
+			break
+		}
+		r = t.records.pop(stack)
+	}
+	f.giveBack(t)
+	return some
 }
 
 // foreseen is how many records a slot's draining looks at together.
@@ -222,46 +236,45 @@ const foreseen = 32
 // fire, all together, so that none waits for another's memory. It returns how
 // many they are. It only looks, at what others may be changing.
 func (t *Table) foresee(stack *atomic.Uint64, hi uint64) int {
-	var records [foreseen]uint32
+	var next [foreseen]uint32
 	n := 0
 	for r := uint32(stack.Load()); r != 0 && n < foreseen; n++ {
-		next := t.records.link(r)
-		if next == nil {
+		link := t.records.link(r)
+		if link == nil {
 			break
 		}
-		records[n], r = r, next.Load()
+		next[n], r = r, link.Load()
 	}
 	k := 0
-	for _, r := range records[:n] {
+	for _, r := range next[:n] {
 		if word := t.records.at(r); word != nil {
 			if i, at := splitRecord(word.Load()); at <= hi {
-				records[k] = i
+				next[k] = i
 				k++
 			}
 		}
 	}
-	if k > 0 {
-		t.touchEnding(records[:k], hi)
-	}
+	t.touchEnding(next[:k], hi)
 	return n
 }
 
 // touchEnding begins to read what the removal of entries will need of those
-// whose time will be over at tick hi.
-func (t *Table) touchEnding(entries []uint32, hi uint64) {
-	var buckets [foreseen]*line
+// whose time will be over at tick hi. It does so in rounds, as Touch does.
+func (t *Table) touchEnding(next []uint32, hi uint64) {
+	var entries [foreseen]*entry
 	k := 0
-	for _, i := range entries {
-		e, next := t.entries.at(i), t.entries.link(i)
-		if e == nil || next == nil || expiry(e.ends.Load()).tick() > hi {
-			continue
+	for _, i := range next {
+		if e, link := t.entries.at(i), t.entries.link(i); e != nil && link != nil {
+			link.Load()
+			e.ends.Load()
+			entries[k] = e
+			k++
 		}
-		next.Load()
-		hash := e.hash.Load()
-		buckets[k] = t.shard(hash).bucket(hash)
-		k++
 	}
-	for _, l := range buckets[:k] {
-		l.look()
+	for _, e := range entries[:k] {
+		if expiry(e.ends.Load()).tick() <= hi {
+			hash := e.hash.Load()
+			t.shard(hash).bucket(hash).look()
+		}
 	}
 }

@@ -198,6 +198,7 @@ func TestPoolModel(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := newPool[wide](limit, shards, new(growth))
+		p.run = 1 << (2 * (seed % 3))
 		var held []uint32
 		is := map[uint32]bool{}
 		for range 60_000 {
@@ -244,6 +245,7 @@ func TestPoolModel(t *testing.T) {
 func TestPoolTogether(t *testing.T) {
 	const limit, workers, most = 3 * chunkSize, 4, 6000
 	p := newPool[wide](limit, 1, new(growth))
+	p.run = recordRun
 	used := make([]bool, p.limit+1) // by its holder
 	var all sync.WaitGroup
 	for w := range uint32(workers) {
