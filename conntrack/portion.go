@@ -14,6 +14,10 @@ type portion struct {
 // countBatch is how many entries a portion counts before it tells the shard.
 const countBatch = 32
 
+// Join makes what a worker has for himself. Otherwise his first connection would
+// wait for that, and for the system to provide its memory.
+func (t *Table) Join(worker int) { t.portion(uint32(worker) % maxWorkers) }
+
 // portion is the worker's.
 func (t *Table) portion(worker uint32) *portion {
 	if p := t.portions[worker%maxWorkers].Load(); p != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"usvs/clock"
 	"usvs/ipvs"
 
 	"github.com/stretchr/testify/require"
@@ -281,4 +282,22 @@ func TestPoolTogether(t *testing.T) {
 	}
 	all.Wait()
 	require.Equal(t, given(p), freeItems(p))
+}
+
+// TestJoin: who joins again, or with another's number, changes nothing, and nobody
+// waits for what he may have to do.
+func TestJoin(t *testing.T) {
+	reg, all := servers(1, ipvs.DirectRoute)
+	table := New(Config{Servers: reg})
+	for worker := range 2 * maxWorkers {
+		table.Join(worker)
+		p := table.portions[worker%maxWorkers].Load()
+		require.NotNil(t, p)
+		table.Join(worker)
+		require.Same(t, p, table.portion(uint32(worker)))
+		require.Equal(t, clock.Never, table.TickOf(worker, t0, 1))
+	}
+	require.Equal(t, Inserted, table.Insert(t0, workerSpec(1, 1, all[0]), new(Conn)))
+	drainTicks(table, t0.Add(newTimeout), 1)
+	require.Zero(t, table.Len())
 }

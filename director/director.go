@@ -101,6 +101,7 @@ func (d *Director) NewWorker() *Worker {
 		w.ipID = uint32(w.number) * idStride
 		all := append(append([]*Worker{}, *old...), w)
 		if d.workers.CompareAndSwap(old, &all) {
+			d.Table.Join(w.number)
 			return w
 		}
 	}
