@@ -31,8 +31,7 @@ const (
 // the call it was passed to.
 type Frame struct {
 	// What is looked at in every frame comes first, within a cache line.
-	buf    []byte
-	off, n int32
+	packet []byte // a part of buf, which reaches as far
 
 	// FragSize is, for a datagram reassembled from fragments, the length of
 	// the largest fragment's IP packet; 0 for everything else.
@@ -41,6 +40,8 @@ type Frame struct {
 	Mark     uint32 // firewall mark
 	Medium   Medium
 	Hidden   bool // the host's own stack was kept from seeing this frame
+
+	buf []byte
 
 	// Partial: the transport checksum field holds only the pseudo-header sum;
 	// the device fills it in from CsumStart (from the start of the packet) to
@@ -67,14 +68,16 @@ type Frame struct {
 // NewFrame returns an empty frame whose buffer holds a packet of size bytes
 // behind the headroom.
 func NewFrame(size int) *Frame {
-	return &Frame{buf: make([]byte, Headroom+size), off: Headroom}
+	f := &Frame{buf: make([]byte, Headroom+size)}
+	f.SetLen(0)
+	return f
 }
 
 // Bytes is the packet. It stays valid until the frame is changed in length.
-func (f *Frame) Bytes() []byte { return f.buf[f.off : f.off+f.n] }
+func (f *Frame) Bytes() []byte { return f.packet }
 
 // Len is the packet's length in bytes.
-func (f *Frame) Len() int { return int(f.n) }
+func (f *Frame) Len() int { return len(f.packet) }
 
 // Cap is the length of the longest packet the frame can take behind the headroom.
 func (f *Frame) Cap() int { return len(f.buf) - Headroom }
@@ -86,7 +89,7 @@ func (f *Frame) Space() []byte { return f.buf[Headroom:] }
 func (f *Frame) Reset() {
 	// Field by field: a literal would be made elsewhere and copied, and the copy
 	// would wait for what was just written.
-	f.off, f.n = Headroom, 0
+	f.SetLen(0)
 	f.FragSize, f.Port, f.Mark = 0, 0, 0
 	f.Medium, f.Hidden, f.Partial, f.GSO = Ethernet, false, false, GSONone
 	f.CsumStart, f.CsumOffset, f.GSOSize, f.ECN, f.Wrapped = 0, 0, 0, false, false
@@ -101,14 +104,15 @@ func (f *Frame) SpaceBehind(n int) []byte { return f.buf[Headroom-n:] }
 // BytesBehind is the packet with the n bytes in front of it, where a device may
 // put a header of its own; nil if there are not as many. See Room.
 func (f *Frame) BytesBehind(n int) []byte {
-	if n > int(f.off) {
+	off := f.Room()
+	if n > off {
 		return nil
 	}
-	return f.buf[int(f.off)-n : f.off+f.n]
+	return f.buf[off-n : off+len(f.packet)]
 }
 
 // SetLen says that the packet is the first n bytes behind the headroom.
-func (f *Frame) SetLen(n int) { f.off, f.n = Headroom, int32(n) }
+func (f *Frame) SetLen(n int) { f.packet = f.buf[Headroom : Headroom+n] }
 
 // SetBytes makes a copy of b the packet. It panics if b exceeds Cap.
 func (f *Frame) SetBytes(b []byte) {
@@ -127,13 +131,13 @@ func (f *Frame) CopyFrom(g *Frame) {
 }
 
 // Room is how many bytes can still be put in front of the packet.
-func (f *Frame) Room() int { return int(f.off) }
+func (f *Frame) Room() int { return cap(f.buf) - cap(f.packet) }
 
 // Prepend makes room for n bytes in front of the packet and moves CsumStart
 // with it. It panics when there is less headroom than n.
 func (f *Frame) Prepend(n int) {
-	f.off -= int32(n)
-	f.n += int32(n)
+	off := f.Room()
+	f.packet = f.buf[off-n : off+len(f.packet)]
 	if f.Partial {
 		f.CsumStart += uint16(n)
 	}
@@ -141,18 +145,14 @@ func (f *Frame) Prepend(n int) {
 
 // TrimFront takes n bytes off the packet's front and moves CsumStart with it.
 func (f *Frame) TrimFront(n int) {
-	f.off += int32(n)
-	f.n -= int32(n)
+	f.packet = f.packet[n:]
 	if f.Partial {
 		f.CsumStart -= uint16(n)
 	}
 }
 
 // Truncate shortens the packet to n bytes.
-func (f *Frame) Truncate(n int) { f.n = int32(n) }
+func (f *Frame) Truncate(n int) { f.packet = f.packet[:n] }
 
 // Extend lengthens the packet to n bytes; the new bytes are what the buffer holds.
-func (f *Frame) Extend(n int) {
-	_ = f.buf[f.off : int(f.off)+n]
-	f.n = int32(n)
-}
+func (f *Frame) Extend(n int) { f.packet = f.packet[:n] }

@@ -378,3 +378,26 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// TestFrameLengths: whatever is done to a frame's ends, Room and Len say where the
+// packet is in its buffer, and the bytes behind it are not lost.
+func TestFrameLengths(t *testing.T) {
+	f := NewFrame(10)
+	f.SetBytes([]byte("0123456789"))
+	require.Equal(t, Headroom, f.Room())
+	f.Truncate(4)
+	require.Equal(t, "0123", string(f.Bytes()))
+	f.Extend(10)
+	require.Equal(t, "0123456789", string(f.Bytes()))
+	f.TrimFront(10)
+	require.Equal(t, []int{0, Headroom + 10, 10}, []int{f.Len(), f.Room(), f.Cap()})
+	require.Len(t, f.BytesBehind(Headroom+10), Headroom+10)
+	f.Prepend(3)
+	require.Equal(t, "789", string(f.Bytes()))
+	f.Prepend(f.Room())
+	require.Equal(t, []int{Headroom + 10, 0}, []int{f.Len(), f.Room()})
+	require.Panics(t, func() { f.Prepend(1) })
+	require.Panics(t, func() { f.Extend(f.Len() + 1) })
+	f.Reset()
+	require.Equal(t, []int{0, Headroom}, []int{f.Len(), f.Room()})
+}
