@@ -43,6 +43,7 @@ func (t *Table) AdoptTimeouts(from *Table) {
 		t.timeouts[i].Store(from.timeouts[i].Load())
 	}
 	t.secure.Store(from.secure.Load())
+	t.renewRules()
 }
 
 // StateName is the state as /proc/net/ip_vs_conn prints it.

@@ -141,19 +141,3 @@ func (c control) transition(proto ipvs.Protocol, dir Dir, ev Event, secure bool)
 	}
 	return c
 }
-
-// keeps reports whether transition would change nothing.
-func (c control) keeps(proto ipvs.Protocol, dir Dir, ev Event, secure bool) bool {
-	m := machineOf(proto, secure)
-	if m == nil {
-		return true
-	}
-	if dir == DirOut && c.has(ctlNoOutput) {
-		return false
-	}
-	stay := m.stay[c.via(dir)][ev%allEvents]
-	if c.has(ctlInactive) {
-		stay >>= maxStates
-	}
-	return stay>>(c.state()%maxStates)&1 != 0
-}

@@ -37,22 +37,6 @@ type Probe struct {
 // in the lower half of Lo.
 type Words struct{ Hi, Lo uint64 }
 
-// Hot is what forwarding a packet of an established connection takes.
-type Hot struct {
-	Ref         Ref
-	Server      *ipvs.RealServer // never nil, and available when looked at
-	Virtual     Words
-	Real        Words
-	Mark        uint32
-	VirtualPort uint16
-	RealPort    uint16
-	Method      ipvs.ForwardMethod
-	VirtualV6   bool
-	RealV6      bool
-
-	lease lease // kept from packet to packet
-}
-
 // AimIn4 aims at the connection of an IPv4 packet from client to virtual.
 func (t *Table) AimIn4(p *Probe, proto uint8, client, virtual uint32, clientPort, virtualPort uint16) {
 	p.meta, p.dir = meta(clientPort)<<48|meta(virtualPort)<<32|meta(proto)<<24, DirIn
@@ -227,96 +211,4 @@ func (t *Table) answers(e *entry, m meta, p *Probe) bool {
 		return from == p.client && at == p.peer
 	}
 	return pairOf(at, from) == p.pair
-}
-
-// Hit counts a packet of an established connection, gives the connection its
-// timeout again and says in h where the packet goes. It reports false, having
-// changed nothing, if there is no such connection or anything unusual about it
-// or the packet: its state changes, its real server is gone or unknown, it
-// controls others, has a helper, or its client's port is not known yet.
-func (t *Table) Hit(now clock.Instant, p *Probe, ev Event, h *Hot) bool {
-	i, e, ctl := t.find(p)
-	if e == nil || ctl&(childrenMask|ctlNoCPort) != 0 {
-		return false
-	}
-	m := meta(e.meta.Load())
-	proto := ipvs.Protocol(m.protocol())
-	if m.has(metaSide) || !ctl.keeps(proto, p.dir, ev, t.secure.Load()) {
-		return false
-	}
-	rs := t.servers.Get(usage(e.usage.Load()).server())
-	if rs == nil || !rs.Available() {
-		return false
-	}
-	at := place(e.place.Load())
-	h.Ref, h.Server, h.Mark, h.Method = makeRef(i, ctl.gen()), rs, t.markOf(i, at), m.method()
-	h.ends(t, e, m, at)
-	answered := ev == EventUDP && p.dir == DirOut
-	var controller Ref
-	if answered {
-		controller = t.controllerOf(i, at)
-	}
-	x := expiry(e.ends.Load())
-	if ev != EventNone && !t.lasts(proto, ctl.state(), i, x) {
-		return false
-	}
-	l := &h.lease
-	if l.now != now || l.code != x&expiryTimeout || l.code == oddTimeout {
-		*l = t.lease(now, i, x)
-	}
-	step("probe: prolong")
-	if control(e.ctl.Load()) != ctl || !x.open(ctl.gen()) || x.tick() <= l.tick {
-		return false
-	}
-	to := x&^(1<<expiryGenShift-1) | l.ends
-	if x != to && !e.ends.CompareAndSwap(uint64(x), uint64(to)) {
-		return false
-	}
-	if timerWord(e.timer.Load()).at() > to.tick() {
-		t.arm(now, i)
-	}
-	if answered {
-		t.assure(controller)
-	}
-	if p.dir == DirIn {
-		e.countPacket(ctl.gen())
-	}
-	return true
-}
-
-// ends fills in the addresses and ports.
-func (h *Hot) ends(t *Table, e *entry, m meta, at place) {
-	h.VirtualPort, h.RealPort = m.virtualPort(), m.realPort()
-	h.VirtualV6, h.RealV6 = m.has(metaVirtV6), m.has(metaRealV6)
-	if m.has(metaWide) {
-		_, virtual, real := t.addrs(e, m)
-		h.Virtual, h.Real = Words{virtual.hi, virtual.lo}, Words{real.hi, real.lo}
-		return
-	}
-	h.Virtual, h.Real = Words{Lo: e.pair.Load() >> 32}, Words{Lo: uint64(at.real())}
-}
-
-// lasts reports whether entry i, whose expiry is x, has the timeout of a state.
-func (t *Table) lasts(proto ipvs.Protocol, state uint8, i uint32, x expiry) bool {
-	code := x & expiryTimeout
-	if proto == ipvs.TCP && state == TCPEstablished && code != oddTimeout && t.timeouts[timeoutTCP].Load() == uint32(code) {
-		return true // most are
-	}
-	timeout := t.timeoutOf(i, x)
-	return t.timeout(proto, state, timeout) == timeout
-}
-
-// lease is when a timeout that begins now is over. The packets of a batch have
-// the moment in common and, mostly, the timeout.
-type lease struct {
-	now  clock.Instant
-	tick uint64 // now's
-	code expiry // the timeout, as it stands beside an expiry
-	ends expiry // of no generation
-}
-
-// lease is that of entry i, whose expiry is x.
-func (t *Table) lease(now clock.Instant, i uint32, x expiry) lease {
-	code := x & expiryTimeout
-	return lease{now, nowTick(now), code, makeExpiry(0, now.Add(t.timeoutOf(i, x)), code)}
 }

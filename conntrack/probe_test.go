@@ -40,15 +40,13 @@ func hit(t *Table, now clock.Instant, dir Dir, proto ipvs.Protocol, client, peer
 // requireHot verifies that h says of a connection what c does.
 func requireHot(t testing.TB, c *Conn, h *Hot) {
 	t.Helper()
-	unpacked := func(w Words, v6 bool, port uint16) netip.AddrPort {
-		return netip.AddrPortFrom(addr{w.Hi, w.Lo, v6}.unpack(), port)
-	}
+	unpacked := func(w Words, v6 bool) netip.Addr { return addr{w.Hi, w.Lo, v6}.unpack() }
 	require.Equal(t, c.Ref, h.Ref)
 	require.Same(t, c.Server, h.Server)
-	require.Equal(t, c.Method, h.Method)
+	require.Equal(t, c.Method, h.Method())
 	require.Equal(t, c.Mark, h.Mark)
-	require.Equal(t, c.Virtual, unpacked(h.Virtual, h.VirtualV6, h.VirtualPort))
-	require.Equal(t, c.Real, unpacked(h.Real, h.RealV6, h.RealPort))
+	require.Equal(t, c.Virtual, netip.AddrPortFrom(unpacked(h.Virtual()), h.VirtualPort()))
+	require.Equal(t, c.Real, netip.AddrPortFrom(unpacked(h.Real()), h.RealPort()))
 }
 
 // twins are two tables that are told the same, packets by two different ways.
@@ -198,6 +196,9 @@ func (w *twins) packet() {
 		}
 		w.hits[what]++
 		require.True(w, ok)
+		requireHot(w, &c, &h)
+		h = Hot{}
+		h.Set(&c)
 		requireHot(w, &c, &h)
 	}
 }

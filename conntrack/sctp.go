@@ -138,5 +138,5 @@ var sctpMachine = func() machine {
 			},
 		},
 	}
-	return m.complete()
+	return m
 }()

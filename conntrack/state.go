@@ -62,28 +62,6 @@ type machine struct {
 	active      [maxStates]bool
 	timeout     [maxStates]uint8 // seconds; of ESTABLISHED and others see Table.timeout
 	names       []string
-
-	// stay has, by event of any kind, the states that it leaves as they are: a bit
-	// each, and from maxStates on for connections that count as inactive.
-	stay [vias][allEvents]uint32
-}
-
-// complete fills in what follows from the rest.
-func (m machine) complete() machine {
-	for via := range vias {
-		for ev := range Event(allEvents) {
-			for state := range uint8(maxStates) {
-				to, ok := m.next(via, ev, state)
-				if !ok || to == state && m.active[state] {
-					m.stay[via][ev] |= 1 << state
-				}
-				if !ok || to == state && !m.active[state] {
-					m.stay[via][ev] |= 1 << (maxStates + state)
-				}
-			}
-		}
-	}
-	return m
 }
 
 // row is the next state, by state.
@@ -142,6 +120,7 @@ func (t *Table) SetTimeouts(v ipvs.Timeouts) {
 			t.timeouts[i].Store(secs)
 		}
 	}
+	t.renewRules()
 }
 
 // Timeouts returns the configured timeouts.
@@ -154,7 +133,11 @@ func (t *Table) Timeouts() ipvs.Timeouts {
 }
 
 // SetSecureTCP switches to the transitions for a SYN flood (secure_tcp, ipvs.md 2.9).
-func (t *Table) SetSecureTCP(on bool) { t.secure.Store(on) }
+func (t *Table) SetSecureTCP(on bool) {
+	if t.secure.Swap(on) != on {
+		t.renewRules()
+	}
+}
 
 // stateName is the state as /proc/net/ip_vs_conn prints it.
 func stateName(c *Conn) string {

@@ -336,23 +336,55 @@ func begun(t *testing.T, proto ipvs.Protocol, ev Event, method ipvs.ForwardMetho
 	return c, counts
 }
 
-// TestKeeps: what is said to keep a connection as it is makes no transition, and
-// nothing else does not.
-func TestKeeps(t *testing.T) {
-	for _, proto := range []ipvs.Protocol{ipvs.TCP, ipvs.UDP, ipvs.SCTP, 50} {
-		for ev := range Event(allEvents) {
-			for bits := range control(1 << 12) {
-				c := bits<<2 | alive
-				for _, dir := range []Dir{DirIn, DirOut} {
-					for _, secure := range []bool{false, true} {
-						same := c.transition(proto, dir, ev, secure) == c
-						if same != c.keeps(proto, dir, ev, secure) {
-							t.Fatalf("%v, event %d, direction %v, secure %v, %#x: kept is %v", proto, ev, dir, secure, c, same)
-						}
+// TestRules: a rule says what a transition and the timeout after it do, whatever
+// the settings.
+func TestRules(t *testing.T) {
+	table := New(Config{})
+	for _, v := range []ipvs.Timeouts{ipvs.DefaultTimeouts, {TCP: 17, TCPFin: 3, UDP: 5}, {TCP: 86400, TCPFin: 16383, UDP: 16382}} {
+		for _, secure := range []bool{false, true} {
+			table.SetTimeouts(v)
+			table.SetSecureTCP(secure)
+			other := New(Config{})
+			other.AdoptTimeouts(table)
+			require.Equal(t, table.rules.Load(), other.rules.Load())
+			requireRules(t, table, secure)
+		}
+	}
+	require.Less(t, lastSCTP, Event(allEvents), "every event has its row")
+}
+
+func requireRules(t *testing.T, table *Table, secure bool) {
+	for ev := range Event(allEvents) {
+		proto := ev.protocol()
+		for bits := range control(1 << 12) {
+			c := bits<<2 | alive
+			for _, dir := range []Dir{DirIn, DirOut} {
+				r := table.rules.Load().of(ev, dir, c)
+				same := c.transition(proto, dir, ev, secure) == c
+				for _, old := range []time.Duration{0, time.Second, 15 * time.Minute, 16382 * time.Second} {
+					code, _ := shortTimeout(old)
+					lasts := same && (ev == EventNone || table.timeout(proto, c.state(), old) == old)
+					if lasts != table.lasts(r, 1, ev, c, makeExpiry(1, t0, code)) {
+						t.Fatalf("event %d, direction %v, secure %v, %#x: rule %#x, after %v kept is %v", ev, dir, secure, c, r, old, lasts)
 					}
 				}
 			}
 		}
 	}
-	require.Less(t, lastSCTP, Event(allEvents), "every event has its row")
+}
+
+// TestNoEventIsStrict: what a packet without an event leaves as it is of a TCP
+// connection, it leaves so of every other.
+func TestNoEventIsStrict(t *testing.T) {
+	for bits := range control(1 << 12) {
+		c := bits<<2 | alive
+		for _, dir := range []Dir{DirIn, DirOut} {
+			if c.transition(ipvs.TCP, dir, EventNone, false) != c {
+				continue
+			}
+			for _, proto := range []ipvs.Protocol{ipvs.UDP, ipvs.SCTP, 50} {
+				require.Equal(t, c, c.transition(proto, dir, EventNone, true))
+			}
+		}
+	}
 }

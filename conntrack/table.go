@@ -66,6 +66,7 @@ type Table struct {
 
 	secure   atomic.Bool
 	timeouts [3]atomic.Uint32 // seconds: TCP ESTABLISHED, TCP FIN_WAIT, UDP
+	rules    atomic.Pointer[rules]
 }
 
 // New returns an empty table.

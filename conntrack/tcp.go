@@ -117,5 +117,5 @@ var tcpNormal, tcpSecure = func() (normal, secure machine) {
 			{cl, cl, cl, cl, cl, cl, cl, cl, cl, cl, cl}, // none
 		},
 	}
-	return normal.complete(), secure.complete()
+	return normal, secure
 }()

@@ -45,7 +45,7 @@ func (w timerWord) fewer() int           { return max(w.records()-1, 0) } // see
 func (w timerWord) sleep() time.Duration { return time.Duration(w>>tickBits&(1<<20-1)) * time.Second }
 
 // at is when the earliest record wakes, or never.
-func (w timerWord) at() uint64 { return (uint64(w&never) - 1) & never }
+func (w timerWord) at() uint64 { return uint64(w-1) & never }
 
 // wake returns the tick at which a living entry's end is to be seen to. One that
 // controls others waits a tick: the last of them, a template's connection whose

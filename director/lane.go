@@ -53,6 +53,9 @@ type lane struct {
 	// What snap says, by family: IPv4, IPv6.
 	input, output [2]bool // packets of clients, of servers may qualify
 
+	port    int    // of the last frame that was looked at,
+	station uint64 // and its MAC
+
 	frames [link.BatchSize]glance
 	probes [link.BatchSize]conntrack.Probe // of those that are to meet a connection
 	hot    conntrack.Hot
@@ -178,41 +181,48 @@ func (l *lane) follow(s *Snapshot) {
 func (w *Worker) survey(batch []*link.Frame) int {
 	l := &w.lane
 	n := 0
-	l.openings = 0
-	port, station := -1, uint64(0)
+	l.openings, l.port = 0, -1
 	for i, f := range batch {
-		g := &l.frames[i]
-		g.kind = general
-		b := f.Bytes()
-		if f.Medium != wire.Ethernet || f.FragSize != 0 || f.Mark != 0 || !g.plain.Parse(b) {
-			continue
-		}
-		if f.Port != port {
-			port, station = f.Port, w.mac(f.Port).Word()
-		}
-		if eth := wire.EthernetHeader(b); eth.DstWord() != station && !w.virtual(port, eth.Dst()) {
-			g.kind = foreign
-			continue
-		}
-		if g.kind = l.known(&g.plain); g.kind == general {
-			g.kind = w.direction(&g.plain)
-		}
-		if g.kind != general {
-			w.aim(&g.plain, &l.probes[n], g.kind)
+		if w.glimpse(f, &l.frames[i], &l.probes[n]) {
 			n++
 		}
 	}
 	return n
 }
 
-// known is request if the packet is one to an address that is known to be owned,
-// else general.
-func (l *lane) known(p *wire.Plain) kind {
-	k := l.slot(p)
-	if k.addr == p.Dst && k.v6 == p.V6 && k.open && p.TTL > 1 && p.TCPFlags&wire.FlagSYN == 0 {
-		return request
+// glimpse reports whether a frame is to meet a connection, and has aimed its
+// probe then.
+func (w *Worker) glimpse(f *link.Frame, g *glance, probe *conntrack.Probe) bool {
+	l, p, b := &w.lane, &g.plain, f.Bytes()
+	g.kind = general
+	if f.Medium != wire.Ethernet || f.FragSize != 0 || f.Mark != 0 || !p.Parse(b) {
+		return false
 	}
-	return general
+	if f.Port != l.port {
+		l.port, l.station = f.Port, w.mac(f.Port).Word()
+	}
+	if eth := wire.EthernetHeader(b); eth.DstWord() != l.station && !w.virtual(f.Port, eth.Dst()) {
+		g.kind = foreign
+		return false
+	}
+	if l.known(p) {
+		g.kind = request
+		if !p.V6 {
+			w.d.Table.AimIn4(probe, p.Proto, uint32(p.Src.Lo), uint32(p.Dst.Lo), p.SrcPort, p.DstPort)
+			return true
+		}
+	} else if g.kind = w.direction(p); g.kind == general {
+		return false
+	}
+	w.aim(p, probe, g.kind)
+	return true
+}
+
+// known reports whether the packet is one to an address that is known to be owned,
+// and may be of a connection.
+func (l *lane) known(p *wire.Plain) bool {
+	k := l.slot(p)
+	return k.addr == p.Dst && k.v6 == p.V6 && k.open && p.TTL > 1 && p.TCPFlags&wire.FlagSYN == 0
 }
 
 // direction reports what the packet may be to a connection.
@@ -310,21 +320,21 @@ func (w *Worker) carry(f *link.Frame, p *wire.Plain, h *conntrack.Hot) bool {
 	if (y.stamp != w.lane.stamp || y.server != h.Server) && !w.wayTo(y, h.Server) {
 		return false
 	}
-	if h.RealV6 != y.v6 || wire.Words(h.Real) != y.real || p.IPLen() > int(y.mtu) {
+	if real, v6 := h.Real(); v6 != y.v6 || wire.Words(real) != y.real || p.IPLen() > int(y.mtu) {
 		return false // connections may have another address than their server's
 	}
-	b := f.Bytes()
+	b, method := f.Bytes(), h.Method()
 	switch {
-	case h.Method == ipvs.Tunnel:
+	case method == ipvs.Tunnel:
 		if !w.tunnels(f, p, y) {
 			return false
 		}
 		b = forward.PlainTunnel(f, p, &y.ends, w.snap.Sysctls.PMTUDisc != 0, w.nextID())
 	case y.v6 != p.V6:
 		return false
-	case h.Method == ipvs.DirectRoute:
+	case method == ipvs.DirectRoute:
 		forward.PlainHop(b, p)
-	case h.Method != ipvs.Masquerade || !forward.PlainDst(f, b, p, y.real, h.RealPort):
+	case method != ipvs.Masquerade || !forward.PlainDst(f, b, p, y.real, h.RealPort()):
 		return false
 	}
 	w.depart(f, b, y)
@@ -338,10 +348,8 @@ func (w *Worker) carryFirst(f *link.Frame) bool {
 	if w.plain == nil || c.Server == nil || c.App != conntrack.AppNone {
 		return false
 	}
-	a := c.Real.Addr()
 	h := &w.lane.hot
-	h.Server, h.Method = c.Server, c.Method
-	h.Real, h.RealPort, h.RealV6 = conntrack.Words(wire.WordsOf(a)), c.Real.Port(), !a.Is4()
+	h.Set(c)
 	return w.carry(f, w.plain, h)
 }
 
@@ -382,8 +390,9 @@ func (w *Worker) toClient(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 	f.Truncate(int(p.End))
 	w.tally.of(h.Server).out.add(n)
 	b := f.Bytes()
-	if !w.knows(y) || h.Method != ipvs.Masquerade || h.VirtualV6 != p.V6 ||
-		!forward.PlainSrc(f, b, p, wire.Words(h.Virtual), h.VirtualPort) {
+	virtual, v6 := h.Virtual()
+	if !w.knows(y) || h.Method() != ipvs.Masquerade || v6 != p.V6 ||
+		!forward.PlainSrc(f, b, p, wire.Words(virtual), h.VirtualPort()) {
 		w.finishOut(f, h, y)
 		return true
 	}
@@ -395,7 +404,7 @@ func (w *Worker) toClient(f *link.Frame, p *wire.Plain, probe *conntrack.Probe) 
 // host.
 func (w *Worker) finishOut(f *link.Frame, h *conntrack.Hot, y *way) {
 	w.expand(f, h)
-	if h.Method != ipvs.Masquerade {
+	if h.Method() != ipvs.Masquerade {
 		w.pass(f)
 		return
 	}
@@ -411,10 +420,12 @@ func (w *Worker) expand(f *link.Frame, h *conntrack.Hot) {
 	w.lane.stamp++
 	p := &w.p
 	p.Parse(f.Bytes(), f.Medium)
+	virtual, virtualV6 := h.Virtual()
+	real, realV6 := h.Real()
 	w.c = conntrack.Conn{
-		Ref: h.Ref, Protocol: ipvs.Protocol(p.Proto), Method: h.Method, Server: h.Server, Mark: h.Mark,
-		Virtual: netip.AddrPortFrom(wire.Words(h.Virtual).Addr(h.VirtualV6), h.VirtualPort),
-		Real:    netip.AddrPortFrom(wire.Words(h.Real).Addr(h.RealV6), h.RealPort),
+		Ref: h.Ref, Protocol: ipvs.Protocol(p.Proto), Method: h.Method(), Server: h.Server, Mark: h.Mark,
+		Virtual: netip.AddrPortFrom(wire.Words(virtual).Addr(virtualV6), h.VirtualPort()),
+		Real:    netip.AddrPortFrom(wire.Words(real).Addr(realV6), h.RealPort()),
 	}
 }
 

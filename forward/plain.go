@@ -16,10 +16,10 @@ func PlainHop(b []byte, p *wire.Plain) {
 		b[wire.EthernetLen+ttlAt6]--
 		return
 	}
-	h := (*[wire.IPv4Len]byte)(b[wire.EthernetLen:])
-	h[8]--
-	sum := uint32(^be16(h[10:])) + ttlStep
-	put16(h[10:], ^uint16(sum+sum>>16))
+	h := (*[wire.EthernetLen + wire.IPv4Len]byte)(b) // with the offsets being constant there is nothing to check
+	h[ttlAt4]--
+	sum := uint32(^be16(h[sumAt4:])) + ttlStep
+	put16(h[sumAt4:], ^uint16(sum+sum>>16))
 }
 
 // PlainDst is DecrementTTL and RewriteDst. It reports false, and does nothing,
@@ -49,6 +49,8 @@ var (
 )
 
 const (
+	ttlAt4 = wire.EthernetLen + 8
+	sumAt4 = wire.EthernetLen + 10
 	ttlAt6 = 7
 	// ttlStep is by how much the complement of the header's sum changes when the
 	// TTL becomes one less: the word 0x0100 less, in one's complement.
