@@ -82,13 +82,23 @@ func (t *Table) aim(p *Probe, proto uint8, client, peer addr, clientPort uint16)
 
 // Touch begins the searches of probes that were aimed: it looks at all their
 // buckets, and then at the entries that these most likely lead to. No search waits
-// for another's memory: Touch decides nothing by what it reads, so that the
-// processor need not guess, and where it waits it does nothing else, so that many
-// waits fit into what the processor looks ahead.
+// for another's memory: what it will need is prefetched for all of them, and Touch
+// decides nothing by what it reads, so that the processor need not guess.
 func (t *Table) Touch(probes []Probe) {
-	for i := range probes {
-		probes[i].bucket.look()
+	prefetchBuckets(probes)
+	for len(probes) > 0 {
+		n := min(len(probes), touchedAtOnce)
+		t.foretell(probes[:n])
+		prefetchEntries(probes[:n])
+		probes = probes[n:]
 	}
+}
+
+// touchedAtOnce is how many entries are prefetched in one go.
+const touchedAtOnce = 8
+
+// foretell says of each probe which entry it most likely leads to.
+func (t *Table) foretell(probes []Probe) {
 	for i := range probes {
 		p := &probes[i]
 		n := p.bucket.pick(makeWord(p.hash, 0))
@@ -97,11 +107,6 @@ func (t *Table) Touch(probes []Probe) {
 		}
 		p.number = uint32(n)
 		p.entry = t.entries.at(uint32(n))
-	}
-	for i := range probes {
-		if e := probes[i].entry; e != nil {
-			e.ctl.Load()
-		}
 	}
 }
 

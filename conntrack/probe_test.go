@@ -311,3 +311,33 @@ func TestTouchChangesNothing(t *testing.T) {
 	}
 	require.Equal(t, histories[0], histories[1])
 }
+
+// TestTouchLeads: however many probes there are, each is led to its entry, and
+// one that has none to nowhere or to what is not its own.
+func TestTouchLeads(t *testing.T) {
+	reg, all := servers(1, ipvs.DirectRoute)
+	table := New(Config{Seed: 1, Servers: reg})
+	table.Touch(nil)
+	var refs []Ref
+	for n := range 3 * touchedAtOnce {
+		var c Conn
+		require.Equal(t, Inserted, table.Insert(t0, tcpSpec(n, all[0]), &c))
+		refs = append(refs, c.Ref)
+	}
+	for n := range len(refs) + 1 {
+		probes := make([]Probe, n)
+		for i := range probes {
+			probes[i] = aimed(table, DirIn, ipvs.TCP, client(i), testVIP)
+		}
+		table.Touch(probes)
+		for i := range probes {
+			require.Equal(t, refs[i].index(), probes[i].number, "%d of %d", i, n)
+			require.Same(t, table.entries.at(probes[i].number), probes[i].entry)
+		}
+	}
+	p := []Probe{aimed(New(Config{}), DirIn, ipvs.TCP, client(1), testVIP)}
+	empty := New(Config{})
+	p[0].bucket = empty.shards[0].line(0)
+	empty.Touch(p)
+	require.Nil(t, p[0].entry, "there is no memory of entries")
+}
