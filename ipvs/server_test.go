@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -132,18 +133,27 @@ func TestRegistry(t *testing.T) {
 	require.Equal(t, free, rs.Index, "a freed index is used again")
 }
 
+// TestRegistryReadersNeedNoLock: who finds a server while others are added finds
+// all of it.
 func TestRegistryReadersNeedNoLock(t *testing.T) {
+	const servers = 5000
 	r := new(Registry)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for i := range uint32(5000) {
-				r.Get(i)
+			for i := uint32(1); i <= servers; i++ {
+				rs := r.Get(i)
+				for ; rs == nil; rs = r.Get(i) {
+					runtime.Gosched()
+				}
+				if rs.Index != i || rs.PathMTU(0) != 0 {
+					t.Errorf("server %d has index %d and path MTU %d", i, rs.Index, rs.PathMTU(0))
+				}
 			}
 		})
 	}
-	for range 5000 {
-		r.Add(server(ServerSpec{}))
+	for range servers {
+		require.True(t, r.Add(server(ServerSpec{})))
 	}
 	wg.Wait()
 }
