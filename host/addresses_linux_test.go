@@ -27,6 +27,22 @@ func addresses(t *testing.T, lab *netnstest.Lab) (*Addresses, chan Address) {
 	return a, lost
 }
 
+// comesAndGoes: what is added again is adopted, and what is removed again was not
+// there. look is asked to see which it is.
+func comesAndGoes(t *testing.T, what string, add func() error, remove func() (bool, error), look func(there bool)) {
+	t.Helper()
+	for range 2 {
+		require.NoError(t, add(), what)
+		look(true)
+	}
+	for _, was := range []bool{true, false} {
+		there, err := remove()
+		require.NoError(t, err, what)
+		assert.Equal(t, was, there, what)
+		look(false)
+	}
+}
+
 func receive[T any](t *testing.T, what string, ch <-chan T) (v T) {
 	t.Helper()
 	select {
@@ -59,18 +75,15 @@ func TestAddressesAsKeepalived(t *testing.T) {
 			show := func() string {
 				return lab.Home.Run("ip", "address", "show", "dev", "eth0", "to", c.addr.Prefix.Addr().String())
 			}
-			require.NoError(t, a.Add(c.addr))
-			for _, w := range c.want {
-				assert.Contains(t, show(), w)
-			}
-			require.NoError(t, a.Add(c.addr), "it is adopted")
-			there, err := a.Remove(c.addr)
-			require.NoError(t, err)
-			assert.True(t, there)
-			assert.NotContains(t, show(), c.addr.Prefix.Addr().String())
-			there, err = a.Remove(c.addr)
-			require.NoError(t, err)
-			assert.False(t, there, "it was not there")
+			comesAndGoes(t, c.addr.Prefix.String(), func() error { return a.Add(c.addr) }, func() (bool, error) { return a.Remove(c.addr) }, func(there bool) {
+				if !there {
+					assert.NotContains(t, show(), c.addr.Prefix.Addr().String())
+					return
+				}
+				for _, w := range c.want {
+					assert.Contains(t, show(), w)
+				}
+			})
 		}
 	})
 }

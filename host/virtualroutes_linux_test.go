@@ -50,16 +50,9 @@ func TestVirtualRoutes(t *testing.T) {
 			"2001:db8:5::/48 via 2001:db8::1 dev eth0":                                  "2001:db8:5::/48 via 2001:db8::1 dev eth0 proto keepalived metric 1024 ",
 		} {
 			r := routeOfWords(t, words)
-			require.NoError(t, a.AddRoute(r), words)
-			require.NoError(t, a.AddRoute(r), "it is adopted")
-			assert.Contains(t, show(), want)
-			there, err := a.RemoveRoute(r)
-			require.NoError(t, err, words)
-			assert.True(t, there, words)
-			assert.NotContains(t, show(), want)
-			there, err = a.RemoveRoute(r)
-			require.NoError(t, err, words)
-			assert.False(t, there, words)
+			comesAndGoes(t, words, func() error { return a.AddRoute(r) }, func() (bool, error) { return a.RemoveRoute(r) }, func(there bool) {
+				assert.Equal(t, there, strings.Contains(show(), want), "%s: %s", words, show())
+			})
 		}
 		require.Error(t, a.AddRoute(routeOfWords(t, "10.50.0.0/16 dev nosuch")))
 		there, err := a.RemoveRoute(routeOfWords(t, "10.50.0.0/16 dev nosuch"))
