@@ -138,9 +138,12 @@ health
 health/dialog
 marks
 localstack
+dissect
 sched
+sched/model
 app
 link/staff
+link/vnet
 conntrack
 connsync
 forward
@@ -154,6 +157,9 @@ keepalived/wanted
 node
 vrrp
 control
+explain
+plan
+oracle/shell
 link
 netsim/tcp
 health/path
