@@ -122,3 +122,25 @@ func TestMakeTargets(t *testing.T) {
 		}
 	}
 }
+
+// TestNamedTestsExist: a test that is asked for by a name that it has no longer is
+// not run, and nobody notices.
+func TestNamedTestsExist(t *testing.T) {
+	var sources strings.Builder
+	for _, p := range packages(t) {
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*_test.go"))
+		require.NoError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			sources.Write(text)
+		}
+	}
+	for _, file := range []string{"../../Makefile", "../../.ci/run"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(text), -1) {
+			require.True(t, strings.Contains(sources.String(), "\nfunc "+name), "%s: there is no %s", file, name)
+		}
+	}
+}
