@@ -31,6 +31,7 @@ func iperfSecs() string {
 }
 
 func TestThroughput(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "iperf3", "tcpdump", "nstat", "ethtool")
 	if testing.Short() {
 		t.Skip("-short")
