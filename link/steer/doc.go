@@ -14,6 +14,8 @@
 // worker may be there and get nothing until it is needed. While there is but one
 // the program looks at nothing else.
 //
+// It also counts, by the CPU on which the kernel received them, the frames it sees.
+//
 // Nothing but speed depends on that: any worker may handle any frame. Where the
 // kernel does not permit such a program, Classic, which looks at the source only,
 // has to do.

@@ -32,17 +32,17 @@ const golden = 0x9e3779b1
 const regCtx = asm.R6
 
 // program returns the number of the queue.
-func program(owned, shares *ebpf.Map) (*ebpf.Program, error) {
+func program(owned, shares, seen *ebpf.Map) (*ebpf.Program, error) {
 	return ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "usvs_steer", Type: ebpf.SocketFilter, Instructions: instructions(owned, shares), License: "Apache-2.0",
+		Name: "usvs_steer", Type: ebpf.SocketFilter, Instructions: instructions(owned, shares, seen), License: "Apache-2.0",
 	})
 }
 
-func instructions(owned, shares *ebpf.Map) asm.Instructions {
-	is := asm.Instructions{
-		asm.Mov.Reg(regCtx, asm.R1),
-		asm.StoreImm(asm.RFP, stackShare, activeAt, asm.Word),
-	}
+func instructions(owned, shares, seen *ebpf.Map) asm.Instructions {
+	is := asm.Instructions{asm.Mov.Reg(regCtx, asm.R1)}
+	is = append(is, asm.StoreImm(asm.RFP, stackShare, 0, asm.Word))
+	is = append(is, count(seen)...)
+	is = append(is, asm.StoreImm(asm.RFP, stackShare, activeAt, asm.Word))
 	is = append(is, lookUpShare(shares)...)
 	is = append(is,
 		asm.JLE.Imm(asm.R0, 1, "first"), // a single queue has all: nothing to look at
@@ -56,15 +56,28 @@ func instructions(owned, shares *ebpf.Map) asm.Instructions {
 	return append(is, choose(owned, shares)...)
 }
 
+// count counts a frame of this CPU's.
+func count(seen *ebpf.Map) asm.Instructions {
+	return append(lookUp(seen),
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
+		asm.Add.Imm(asm.R1, 1),
+		asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord),
+	)
+}
+
 // lookUpShare reads the share whose key is on the stack.
 func lookUpShare(shares *ebpf.Map) asm.Instructions {
+	return append(lookUp(shares), asm.LoadMem(asm.R0, asm.R0, 0, asm.Word))
+}
+
+// lookUp finds the value whose key is on the stack.
+func lookUp(m *ebpf.Map) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, stackShare),
-		asm.LoadMapPtr(asm.R1, shares.FD()),
+		asm.LoadMapPtr(asm.R1, m.FD()),
 		asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, "first"), // there is none: the verifier wants to hear it
-		asm.LoadMem(asm.R0, asm.R0, 0, asm.Word),
 	}
 }
 

@@ -17,6 +17,7 @@ const maxOwned = 65536
 type Steering struct {
 	owned  *ebpf.Map
 	shares *ebpf.Map // by bucket, whose it is; at activeAt how many queues there are
+	seen   *ebpf.Map // how many frames there were, by the CPU that received them
 	active int
 	prog   *ebpf.Program
 }
@@ -37,11 +38,20 @@ func New(active int) (*Steering, error) {
 		owned.Close()
 		return nil, fmt.Errorf("steer: table of shares: %w", err)
 	}
-	s := &Steering{owned: owned, shares: shares, active: 1}
+	seen, err := ebpf.NewMap(&ebpf.MapSpec{
+		Name: "usvs_seen", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1,
+	})
+	if err != nil {
+		shares.Close()
+		owned.Close()
+		return nil, fmt.Errorf("steer: counters: %w", err)
+	}
+	s := &Steering{owned: owned, shares: shares, seen: seen, active: 1}
 	if err = s.Deal(active); err == nil {
-		s.prog, err = program(owned, shares)
+		s.prog, err = program(owned, shares, seen)
 	}
 	if err != nil {
+		seen.Close()
 		shares.Close()
 		owned.Close()
 		return nil, fmt.Errorf("steer: program: %w", err)
@@ -69,6 +79,15 @@ func (s *Steering) Deal(active int) error {
 	return nil
 }
 
+// Received is how many frames the program has seen, by the CPU on which the
+// kernel received them.
+func (s *Steering) Received() (byCPU []uint64, err error) {
+	if err := s.seen.Lookup(uint32(0), &byCPU); err != nil {
+		return nil, fmt.Errorf("steer: counters: %w", err)
+	}
+	return byCPU, nil
+}
+
 // FD is the program's descriptor.
 func (s *Steering) FD() int { return s.prog.FD() }
 
@@ -94,5 +113,5 @@ func (s *Steering) Own(add, drop []netip.Addr) error {
 
 // Close frees what New made. Interfaces that use the program keep it.
 func (s *Steering) Close() error {
-	return errors.Join(s.prog.Close(), s.shares.Close(), s.owned.Close())
+	return errors.Join(s.prog.Close(), s.seen.Close(), s.shares.Close(), s.owned.Close())
 }

@@ -44,6 +44,27 @@ func TestDeal(t *testing.T) {
 	}
 }
 
+// Every frame is counted, whoever gets it.
+func TestReceived(t *testing.T) {
+	s, err := New(1)
+	if err != nil {
+		netnstest.Skip(t, "%v", err)
+	}
+	defer s.Close()
+	for i := range 10 {
+		require.NoError(t, s.Deal(1+i%2))
+		_, _, err := s.prog.Test(make([]byte, 64))
+		require.NoError(t, err)
+	}
+	counts, err := s.Received()
+	require.NoError(t, err)
+	var sum uint64
+	for _, n := range counts {
+		sum += n
+	}
+	require.EqualValues(t, 10, sum)
+}
+
 // The kernel would refuse a program that jumps out of itself.
 func TestClassic(t *testing.T) {
 	raw := Classic()
