@@ -24,7 +24,8 @@ type staffing struct {
 	threads [][]*atomic.Int32 // by worker: the numbers of its threads; 0: not yet known
 	active  atomic.Int32      // how many are given frames
 
-	last staff.Reading // frames and time only
+	last    staff.Reading // frames and time only
+	manners manners
 }
 
 // onThread is what a pump's thread does first.
@@ -54,6 +55,7 @@ func (n *node) staffed() bool { return n.workers.auto && len(n.groups) > 0 }
 // staff gives frames to as many workers as it pays to.
 func (n *node) staff(ctx context.Context) {
 	s := staff.New(n.workers.count)
+	n.staffing.manners = newManners(&n.workers)
 	for every := quietEvery; ; {
 		select {
 		case <-ctx.Done():
@@ -65,6 +67,7 @@ func (n *node) staff(ctx context.Context) {
 			return
 		}
 		if err != nil {
+			_ = n.keepOff(staff.Nowhere)
 			n.log.Warn("it cannot be seen how busy the workers are: as many go on as do now", "active", s.Active(), "err", err)
 			return
 		}
@@ -72,6 +75,7 @@ func (n *node) staff(ctx context.Context) {
 		if why := s.Look(r); why != "" {
 			n.employ(before, s.Active(), why)
 		}
+		n.behave(r, s.Active())
 		every = staff.Every
 		if r.Threads == nil && s.Active() == 1 {
 			every = quietEvery
@@ -87,12 +91,14 @@ func (n *node) staffReading() (r staff.Reading, err error) {
 		r.Frames, r.Bytes = r.Frames+st.RxFrames, r.Bytes+st.RxBytes
 	}
 	s := &n.staffing
+	n.seeReceived(&r)
 	last := s.last
 	s.last = r
 	if float64(r.Frames-last.Frames) < quietFrames*r.At.Sub(last.At).Seconds() {
 		return r, nil
 	}
-	for _, tids := range s.threads {
+	n.seeWaits(&r)
+	for w, tids := range s.threads {
 		list := make([]time.Duration, len(tids))
 		for i, tid := range tids {
 			if tid.Load() == 0 {
@@ -101,6 +107,7 @@ func (n *node) staffReading() (r staff.Reading, err error) {
 			if list[i], err = host.ThreadDemand(int(tid.Load())); err != nil {
 				return r, err
 			}
+			list[i] -= s.manners.pardon(w, i)
 		}
 		r.Threads = append(r.Threads, list)
 	}

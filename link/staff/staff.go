@@ -51,6 +51,10 @@ type Reading struct {
 	Idle    time.Duration     // how long the CPUs for the workers idled, all together
 	Frames  uint64            // that were received
 	Bytes   uint64            // of them
+
+	Received []uint64      // by the CPU on which the kernel received them; nil: not known
+	Waited   time.Duration // how long the first worker's threads were ready to run and did not; only with Threads
+	Turns    uint64        // how often it was their turn; only with Threads
 }
 
 // work is how much was forwarded.

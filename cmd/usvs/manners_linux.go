@@ -1,0 +1,123 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"usvs/host"
+	"usvs/link/staff"
+)
+
+// manners are those of the first worker's threads, while it is alone.
+type manners struct {
+	rules *staff.Manners // nil: where they run has been decided
+	off   int            // the CPU they keep off; staff.Nowhere: none
+
+	// While they do, waiting is no sign of having too much to do.
+	waited   []time.Duration // by thread, as last read; nil: not since they do
+	forgiven []time.Duration // by thread, of what it has waited
+}
+
+func newManners(w *workers) manners {
+	m := manners{off: staff.Nowhere}
+	if len(w.cpus) == 0 {
+		m.rules = staff.NewManners()
+	}
+	return m
+}
+
+// seeReceived adds to a reading where frames were received.
+func (n *node) seeReceived(r *staff.Reading) {
+	if n.staffing.manners.rules == nil {
+		return
+	}
+	var err error
+	if r.Received, err = n.steering.Received(); err != nil {
+		n.forgetManners(err)
+	}
+}
+
+// seeWaits adds how long the threads waited, which is of interest where they give way.
+func (n *node) seeWaits(r *staff.Reading) {
+	m := &n.staffing.manners
+	if m.off == staff.Nowhere {
+		return
+	}
+	tids := n.staffing.threads[0]
+	now := make([]time.Duration, len(tids))
+	for i, tid := range tids {
+		if tid.Load() == 0 {
+			continue
+		}
+		waited, turns, err := host.ThreadWaits(int(tid.Load()))
+		if err != nil {
+			n.forgetManners(err)
+			return
+		}
+		now[i] = waited
+		r.Waited, r.Turns = r.Waited+waited, r.Turns+turns
+	}
+	m.forgive(now)
+}
+
+// forgive is told how long each thread has waited.
+func (m *manners) forgive(now []time.Duration) {
+	if m.forgiven == nil {
+		m.forgiven = make([]time.Duration, len(now))
+	}
+	for i := range m.waited {
+		m.forgiven[i] += now[i] - m.waited[i]
+	}
+	m.waited = now
+}
+
+// pardon is how much of its waiting a worker's thread is not to blame for.
+func (m *manners) pardon(worker, thread int) time.Duration {
+	if worker > 0 || m.forgiven == nil {
+		return 0
+	}
+	return m.forgiven[thread]
+}
+
+// behave makes the first worker's threads keep off a CPU and give way on the
+// others, or not.
+func (n *node) behave(r staff.Reading, active int) {
+	m := &n.staffing.manners
+	if m.rules == nil {
+		return
+	}
+	off := m.rules.Look(r, active)
+	if off == m.off {
+		return
+	}
+	n.log.Debug("workers", "keep off CPU", off, "before", m.off)
+	if err := n.keepOff(off); err != nil {
+		n.forgetManners(err)
+	}
+}
+
+// forgetManners is for where they are not permitted, or nothing can be seen.
+func (n *node) forgetManners(err error) {
+	n.log.Info("workers run on any CPU, also where their frames are received", "err", err)
+	n.staffing.manners.rules = nil
+	_ = n.keepOff(staff.Nowhere)
+}
+
+// keepOff changes which CPU the threads keep off.
+func (n *node) keepOff(off int) (last error) {
+	cpus := slices.DeleteFunc(slices.Clone(n.workers.among), func(cpu int) bool { return cpu == off })
+	for _, tid := range n.staffing.threads[0] {
+		if tid.Load() == 0 {
+			continue
+		}
+		change := host.GiveWay
+		if off == staff.Nowhere {
+			change = host.TakeWay
+		}
+		if err := change(int(tid.Load()), cpus); err != nil {
+			last = err
+		}
+	}
+	n.staffing.manners.off, n.staffing.manners.waited = off, nil
+	return last
+}

@@ -1,0 +1,58 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ThreadWaits is how long a thread of this process has been ready to run and
+// another ran, and how often it was its turn (/proc/PID/task/TID/schedstat).
+func ThreadWaits(tid int) (waited time.Duration, turns uint64, err error) {
+	path := fmt.Sprintf("/proc/self/task/%d/schedstat", tid)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	var ran, ns int64
+	if _, err := fmt.Sscan(string(text), &ran, &ns, &turns); err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return time.Duration(ns), turns, nil
+}
+
+// GiveWay makes a thread of this process run on some CPUs only, and there not
+// before whoever is at work has no more to do or has had its time (SCHED_BATCH,
+// sched(7)). It is an error if somebody has chosen a policy for it.
+func GiveWay(tid int, cpus []int) error {
+	return share(tid, cpus, unix.SCHED_NORMAL, unix.SCHED_BATCH)
+}
+
+// TakeWay undoes GiveWay: the thread runs on these CPUs, and at once.
+func TakeWay(tid int, cpus []int) error {
+	return share(tid, cpus, unix.SCHED_BATCH, unix.SCHED_NORMAL)
+}
+
+func share(tid int, cpus []int, from, to uint32) error {
+	attr, err := unix.SchedGetAttr(tid, 0)
+	if err != nil {
+		return fmt.Errorf("policy of thread %d: %w", tid, err)
+	}
+	if attr.Policy != from {
+		return fmt.Errorf("thread %d has scheduling policy %d, not %d", tid, attr.Policy, from)
+	}
+	var set unix.CPUSet
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
+	if err := unix.SchedSetaffinity(tid, &set); err != nil {
+		return fmt.Errorf("keep thread %d on CPUs %v: %w", tid, cpus, err)
+	}
+	attr.Policy = to
+	if err := unix.SchedSetAttr(tid, attr, 0); err != nil {
+		return fmt.Errorf("policy of thread %d: %w", tid, err)
+	}
+	return nil
+}
