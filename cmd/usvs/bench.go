@@ -67,7 +67,7 @@ func newBenchCmd() *cobra.Command {
 		Use:   "bench SUITE...",
 		Short: "Measure usvs, and compare it with its targets and peers",
 		Long:  benchHelp(),
-		Args:  cobra.MinimumNArgs(1),
+		Args:  someWords("suites"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

@@ -52,7 +52,7 @@ func TestBenchRefuses(t *testing.T) {
 		"error parsing regexp":            {"sim", "--only", "("},
 		"want at least 1":                 {"sim", "--rounds", "0"},
 		"no figure of sim matches --only": {"sim", "--quick", "--only", "nothing"},
-		"requires at least 1 arg":         {},
+		"which suites?":                   {},
 	} {
 		_, _, err := usvsBench(t, args...)
 		require.ErrorContains(t, err, want)

@@ -14,7 +14,7 @@ func newBenchReportCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report DIR...",
 		Short: "Show results that were written with --out, or join those of several directories",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  someWords("results"),
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			results, err := joinResults(dirs)
 			if err != nil {

@@ -37,7 +37,7 @@ installed, and nothing of this machine's network is touched.
 
 The exit status is 0 if every mode worked and every real server got the share of
 the requests that the scheduler owed it.`,
-		Args: cobra.NoArgs,
+		Args: noWords(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if clean {
 				return demo.Clean()

@@ -37,7 +37,7 @@ becomes a daemon, and ends as the program did. Signals are passed on.
 
 It needs Linux 5.19 or newer. Without CAP_SYS_ADMIN the program cannot gain
 privileges by exec (no_new_privs), so that sudo does not work in it.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someWords("program"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runExec(start, cmd.Flags().Changed("start"), files, args)
 		},

@@ -43,7 +43,7 @@ func (n *node) openInterface(name string, io ioMethod) (queues []link.Device, er
 		queues, err = n.openPacket(name, io, "asked for with --io")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--io %s: %w", io, err)
+		return nil, fmt.Errorf("interface %s, --io %s: %w", name, io, err)
 	}
 	return queues, nil
 }

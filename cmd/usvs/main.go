@@ -58,7 +58,7 @@ kernel module: by direct routing, NAT and tunnelling, with ipvsadm's commands.
 		Args:             knownCommand,
 
 		SuggestionsMinimumDistance: 2, // letters
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:                       helpOnly,
 	}
 	root.PersistentFlags().StringVar(&controlAddress, "control", controlFromEnv(),
 		"control socket: @NAME (abstract, one per network namespace) or a path; $USVS_CONTROL")
@@ -84,17 +84,6 @@ func badUsage(cmd *cobra.Command, status int) *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(complain)
 	return cmd
-}
-
-// knownCommand refuses what is no command, and says what may have been meant.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return fmt.Errorf("there is no command %q; did you mean usvs %s?", args[0], near[0])
-	}
-	return fmt.Errorf("there is no command %q; usvs --help lists them", args[0])
 }
 
 // controlAddress is the address of the control socket.

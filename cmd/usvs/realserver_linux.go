@@ -35,6 +35,7 @@ func newRealServerCmd() *cobra.Command {
 learning that it is there (arp_ignore, arp_announce). For tunnelling also the
 decapsulation: by the kernel where it can, else by a process of usvs. "down"
 puts back what was there before.`,
+		Args: knownCommand, SuggestionsMinimumDistance: 2, RunE: helpOnly,
 	}
 	fl := cmd.PersistentFlags()
 	fl.StringArrayVar(&f.vips, "vip", nil, "virtual address; repeat for several")
@@ -42,23 +43,23 @@ puts back what was there before.`,
 	fl.StringVar(&f.device, "dev", "", "interface towards the network, besides all of them")
 	fl.StringVar(&f.stateDir, "state-dir", host.DefaultStateDir, "where to remember what down restores")
 	up := &cobra.Command{
-		Use: "up --vip ADDR [--mode dr|tun]", Short: "Add VIPs", Args: cobra.NoArgs,
+		Use: "up --vip ADDR [--mode dr|tun]", Short: "Add VIPs", Args: noWords("; addresses are named with --vip"),
 		RunE: func(*cobra.Command, []string) error { return f.up() },
 	}
 	up.Flags().BoolVar(&f.userspace, "userspace", false, "decapsulate in user space even where the kernel can")
 	f.addDecapFlags(up)
 	decap := &cobra.Command{
-		Use: "decap", Short: "Unpack tunnelled packets in the foreground", Args: cobra.NoArgs,
+		Use: "decap", Short: "Unpack tunnelled packets in the foreground", Args: noWords("; addresses are named with --vip"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.runDecapsulator(cmd) },
 	}
 	f.addDecapFlags(decap)
 	cmd.AddCommand(up, decap,
 		&cobra.Command{
-			Use: "down [--vip ADDR]", Short: "Take VIPs away, all if none are named", Args: cobra.NoArgs,
+			Use: "down [--vip ADDR]", Short: "Take VIPs away, all if none are named", Args: noWords("; addresses are named with --vip"),
 			RunE: func(*cobra.Command, []string) error { return f.down() },
 		},
 		&cobra.Command{
-			Use: "status [--vip ADDR]", Short: "Show what is there and what is missing; exit status 1 if anything is", Args: cobra.NoArgs,
+			Use: "status [--vip ADDR]", Short: "Show what is there and what is missing; exit status 1 if anything is", Args: noWords("; addresses are named with --vip"),
 			RunE: func(*cobra.Command, []string) error { return f.status() },
 		})
 	return cmd

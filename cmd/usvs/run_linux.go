@@ -76,14 +76,14 @@ errors changes nothing. See usvs vrrp and usvs health.
 
 It needs CAP_NET_RAW and CAP_NET_ADMIN in its network namespace, nothing else,
 and root to run scripts as somebody else.`,
-		Args: cobra.NoArgs,
+		Args: noWords("; interfaces are named with -i"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDirector(cmd.Context(), f) },
 	}
 	fl := cmd.Flags()
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface to run on; repeat for several")
-	fl.StringVar(&f.io, "io", "auto", "how frames of interfaces are received: `auto`, mmsg (calls for 64 frames), ring (shared memory) or xdp (AF_XDP)")
-	fl.StringVar(&f.napi, "napi", "keep", "who receives for the interfaces: threads of the kernel's, which leave usvs its share of the processor in a flood (`threads`), the same where it is possible (auto), or as it is (keep)")
-	fl.IntVar(&f.workers, "workers", 0, "how many `threads` receive on each interface; 0: as many as help, which may change meanwhile")
+	fl.StringVar(&f.io, "io", "auto", "the `METHOD` by which frames of interfaces are received: auto, mmsg (calls for 64 frames), ring (shared memory) or xdp (AF_XDP)")
+	fl.StringVar(&f.napi, "napi", "keep", "`WHO` receives for the interfaces: threads of the kernel's, which leave usvs its share of the processor in a flood (threads), the same where it is possible (auto), or as it is (keep)")
+	fl.IntVar(&f.workers, "workers", 0, "receive on each interface with `N` threads; 0: with as many as help, which may change meanwhile")
 	fl.StringVar(&f.cpus, "cpus", "", "pin the workers, in turn, to the CPUs of this `list`, like 0,2-3")
 	fl.StringVar(&f.tun, "tun", "", "also run on a TUN device of this name, made for the purpose")
 	fl.StringArrayVar(&f.tunAddrs, "tun-addr", nil, "address with prefix length for the TUN device")
@@ -92,8 +92,7 @@ and root to run scripts as somebody else.`,
 	fl.StringVarP(&f.keepalived, "keepalived", "f", "", "`file` in keepalived's language to run by, as the whole node")
 	fl.StringVar(&f.configID, "config-id", shortHostname(), "the id that lines with @ in a keepalived.conf are for")
 	fl.BoolVarP(&f.detail, "log-detail", "D", false, "log what keepalived logs with the same option")
-	cmd.MarkFlagsMutuallyExclusive("rules", "keepalived")
-	fl.StringVar(&f.own, "own", "services", "which virtual addresses are ours: `services` (all that services and mark rules name) or host (those an interface carries)")
+	fl.StringVar(&f.own, "own", "services", "`WHICH` virtual addresses are ours: services (all that services and mark rules name) or host (those an interface carries)")
 	fl.StringArrayVar(&f.vips, "vip", nil, "a further address to own; repeat for several")
 	fl.StringVar(&f.pcap, "pcap", "", "write every frame received and sent to this pcapng file")
 	fl.StringArrayVar(&f.sysctls, "sysctl", nil, "initial `KEY=VALUE` of a setting of net.ipv4.vs; repeat for several")
@@ -142,6 +141,9 @@ func direct(ctx context.Context, f runFlags, log *slog.Logger, flush func()) err
 	}
 	vips, err := parseAddrs(f.vips)
 	if err != nil {
+		return err
+	}
+	if err := f.together(); err != nil {
 		return err
 	}
 	ftpPorts, err := parsePorts("--ftp-ports", f.ftpPorts)
@@ -194,6 +196,21 @@ func direct(ctx context.Context, f runFlags, log *slog.Logger, flush func()) err
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 		log.Info("director is running", "interfaces", n.names, "own", f.own, "control", controlAddress)
 	})
+}
+
+// together refuses options that have no meaning beside, or without, each other.
+func (f *runFlags) together() error {
+	switch {
+	case f.rules != "" && f.keepalived != "":
+		return errors.New("--rules and --keepalived: want one of them; both say what the whole table is")
+	case f.tun == "" && len(f.tunAddrs)+len(f.tunRoutes) > 0:
+		return errors.New("--tun-addr and --tun-route are of the device that --tun NAME makes")
+	case f.maxConns < 1:
+		return fmt.Errorf("--max-conns %d: want at least 1", f.maxConns)
+	case controlAddress == "":
+		return errors.New("--control \"\": want @NAME or a path")
+	}
+	return nil
 }
 
 // configure reads the keepalived.conf, if there is one, and completes the

@@ -53,7 +53,7 @@ same run: a failure prints the seed and the command that repeats it.
 
 The exit status is 0 if all scenarios passed, 1 if one failed or could not be
 read, 3 if this machine does not have the world.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someWords("scenarios"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runSim(&f, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

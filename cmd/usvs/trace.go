@@ -24,7 +24,7 @@ func newTraceCmd() *cobra.Command {
 		Long: `Show every frame the director receives, the frames that leave because of it,
 and the named reason for how it ended. Frames are copied for this: use it to
 look, not under production load.`,
-		Args: cobra.NoArgs,
+		Args: noWords(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
 			defer stop()
