@@ -8,18 +8,34 @@ import (
 	"github.com/spf13/cobra"
 
 	"usvs/api"
+	"usvs/clock"
+	"usvs/health"
 	lvs "usvs/node"
+	"usvs/vrrp"
 )
 
 func newVRRPCmd() *cobra.Command {
 	return newStateCmd("vrrp", "What the VRRP instances of usvs run --keepalived are doing",
-		func(s *lvs.Status) any { return s.VRRP }, func(s *lvs.Status, w io.Writer) error { return s.WriteVRRP(w) })
+		func(s *lvs.Status) any { return vrrpJSON{s.Now, s.VRRP} }, func(s *lvs.Status, w io.Writer) error { return s.WriteVRRP(w) })
 }
 
 func newHealthCmd() *cobra.Command {
 	return newStateCmd("health", "What the health checks of usvs run --keepalived have found",
-		func(s *lvs.Status) any { return s.Health }, func(s *lvs.Status, w io.Writer) error { return s.WriteHealth(w) })
+		func(s *lvs.Status) any { return healthJSON{s.Now, s.Health} }, func(s *lvs.Status, w io.Writer) error { return s.WriteHealth(w) })
 }
+
+// What --json prints: the part, and the time that its times are to be compared
+// with.
+type (
+	vrrpJSON struct {
+		Now clock.Instant `json:"now"`
+		vrrp.Status
+	}
+	healthJSON struct {
+		Now clock.Instant `json:"now"`
+		health.Status
+	}
+)
 
 // newStateCmd is a command that shows a part of a node's state, as a table or
 // as JSON.
@@ -28,7 +44,7 @@ func newStateCmd(name, short string, part func(*lvs.Status) any, table func(*lvs
 	cmd := &cobra.Command{
 		Use:   name + " [--json]",
 		Short: short,
-		Args:  cobra.NoArgs,
+		Args:  noWords(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := nodeState()
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -30,4 +31,27 @@ func TestNodeStatusAsJSON(t *testing.T) {
 	var out lvs.Status
 	require.NoError(t, json.Unmarshal(text, &out))
 	assert.Equal(t, in, out)
+}
+
+// The times in what a command prints can be told from the time of printing.
+func TestStateCarriesItsTime(t *testing.T) {
+	s := &lvs.Status{Now: 7, Health: health.Status{Services: []health.ServiceStatus{{Name: "web", Since: 5}}}}
+	text, err := json.Marshal(healthJSON{s.Now, s.Health})
+	require.NoError(t, err)
+	var got struct {
+		Now      int64
+		Services []struct{ Since int64 }
+	}
+	require.NoError(t, json.Unmarshal(text, &got))
+	assert.EqualValues(t, 7, got.Now)
+	assert.EqualValues(t, 5, got.Services[0].Since)
+	text, err = json.Marshal(vrrpJSON{s.Now, s.VRRP})
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"now":7,"instances":null}`, string(text))
+}
+
+func TestPrintStatus(t *testing.T) {
+	var out strings.Builder
+	printStatus(&out, map[string]map[string]uint64{"frames": {"passed": 2, "forwarded": 1}, "neighbours": {}})
+	assert.Equal(t, "frames\n  forwarded                                1\n  passed                                   2\n", out.String())
 }

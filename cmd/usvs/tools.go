@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sort"
 	"strings"
@@ -110,10 +112,11 @@ func iptablesError(err error) error {
 }
 
 func newStatusCmd() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "What the director has done with the frames it saw, by named reason",
-		Args:  cobra.NoArgs,
+		Args:  noWords(""),
 		RunE: func(*cobra.Command, []string) error {
 			client := api.Dial(controlAddress)
 			defer client.Close()
@@ -121,22 +124,31 @@ func newStatusCmd() *cobra.Command {
 			if err != nil {
 				return explained(err)
 			}
+			if asJSON {
+				fmt.Println(string(bytes.TrimSpace(raw)))
+				return nil
+			}
 			var groups map[string]map[string]uint64
 			if err := json.Unmarshal(raw, &groups); err != nil {
 				return fmt.Errorf("status: %w", err)
 			}
-			printStatus(groups)
+			printStatus(os.Stdout, groups)
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
 }
 
-// printStatus prints nested counters as sorted "group  name  value" lines.
-func printStatus(groups map[string]map[string]uint64) {
+// printStatus prints nested counters as sorted lines below their group, if there
+// are any.
+func printStatus(w io.Writer, groups map[string]map[string]uint64) {
 	for _, g := range sortedKeys(groups) {
-		fmt.Println(g)
+		if len(groups[g]) > 0 {
+			fmt.Fprintln(w, g)
+		}
 		for _, name := range sortedKeys(groups[g]) {
-			fmt.Printf("  %-40s %d\n", name, groups[g][name])
+			fmt.Fprintf(w, "  %-40s %d\n", name, groups[g][name])
 		}
 	}
 }
