@@ -143,7 +143,19 @@ func (q *parser) nextLong(word string) (given, error) {
 	return g, nil
 }
 
+// loadedBy says what has to stand in front of an option for it to be known.
+var loadedBy = map[string]string{
+	"--dport": "-p tcp, udp or sctp", "--destination-port": "-p tcp, udp or sctp",
+	"--sport": "-p tcp, udp or sctp", "--source-port": "-p tcp, udp or sctp",
+	"--dports": "-m multiport", "--sports": "-m multiport", "--ports": "-m multiport",
+	"--mark": "-m mark", "--set-mark": "-j MARK", "--set-xmark": "-j MARK",
+	"--and-mark": "-j MARK", "--or-mark": "-j MARK", "--xor-mark": "-j MARK",
+}
+
 func unknownOption(name string) error {
+	if first, ok := loadedBy[name]; ok {
+		return usage("unknown option \"%s\"; supported are such options behind %s", name, first)
+	}
 	return usage("unknown option \"%s\"; supported are %s and the commands %s", name, knownOptions, knownCommands)
 }
 
