@@ -5,7 +5,9 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxText bounds a scenario file.
@@ -23,7 +25,24 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s:%d: %s\n\t%s", e.File, e.Line, e.Msg, e.Text)
+	return fmt.Sprintf("%s:%d: %s\n\t%s", e.File, e.Line, e.Msg, shown(e.Text))
+}
+
+// maxShown is how many bytes of a line an error shows.
+const maxShown = 300
+
+// shown is a line as a terminal may have it: whatever the file is, no control
+// characters.
+func shown(text string) string {
+	if len(text) > maxShown {
+		text = text[:maxShown] + " ..."
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || strconv.IsPrint(r) && r != utf8.RuneError {
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // parser reads a file line by line.

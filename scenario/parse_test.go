@@ -243,3 +243,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a file is, its lines do nothing to a terminal.
+func TestMistakesAreShownPlainly(t *testing.T) {
+	_, err := Parse("x", []byte("\x1b[2Jclear \xff é"+strings.Repeat("y", 1000)))
+	require.ErrorContains(t, err, "x:1: ")
+	require.NotContains(t, err.Error(), "\x1b")
+	require.ErrorContains(t, err, "\t?[2Jclear ? éyyy")
+	require.Less(t, len(err.Error()), 1000)
+}

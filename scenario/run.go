@@ -78,7 +78,7 @@ func (r *run) failed(s *Step, err error) error {
 	e := &Error{File: r.file.Name, Line: s.Line, Text: s.Text}
 	var u *unmet
 	if !errors.As(err, &u) {
-		return fmt.Errorf("%s:%d: %w\n\t%s", e.File, e.Line, err, e.Text)
+		return fmt.Errorf("%s:%d: %w\n\t%s", e.File, e.Line, err, shown(e.Text))
 	}
 	e.Msg = u.msg
 	if u.line != 0 {
