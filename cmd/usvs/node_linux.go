@@ -128,6 +128,9 @@ func (n *node) openDevices(f runFlags) error {
 	if n.capture, err = pcap.Create(f.pcap); err != nil {
 		return err
 	}
+	n.capture.Ended = func(err error) {
+		n.log.Error("nothing more is recorded; frames go on", "pcap", f.pcap, "err", err)
+	}
 	for i, queues := range n.devices {
 		n.devices[i] = n.capture.TapAll(queues...)
 	}

@@ -9,5 +9,5 @@
 //
 // It is a tool for looking at things: every batch takes the file's one mutex and
 // is written out at once, so that a crash costs nothing of it. When the file
-// cannot be written the recording ends; the frames go on.
+// cannot be written the recording ends, which File.Ended is told; the frames go on.
 package pcap

@@ -17,6 +17,10 @@ import (
 
 // File is a recording.
 type File struct {
+	// Ended, if not nil, is told once what ended the recording early. It must not
+	// wait, nor call the File.
+	Ended func(error)
+
 	now func() time.Time
 
 	mu         sync.Mutex
@@ -94,7 +98,15 @@ func (f *File) addInterface(name string, medium wire.Medium) (id int) {
 	if f.err == nil {
 		f.err = f.ng.Flush()
 	}
+	f.report()
 	return id
+}
+
+// report tells of an error that has just ended the recording.
+func (f *File) report() {
+	if f.err != nil && f.Ended != nil {
+		f.Ended(f.err)
+	}
 }
 
 // record writes a batch that passed an interface.
@@ -107,14 +119,19 @@ func (f *File) record(id int, fs []*link.Frame) {
 	if f.ng == nil || f.err != nil {
 		return
 	}
+	f.err = f.write(id, fs)
+	f.report()
+}
+
+func (f *File) write(id int, fs []*link.Frame) error {
 	info := gopacket.CaptureInfo{Timestamp: f.now(), InterfaceIndex: id}
 	for _, fr := range fs {
 		info.CaptureLength, info.Length = fr.Len(), fr.Len()
-		if f.err = f.ng.WritePacket(info, fr.Bytes()); f.err != nil {
-			return
+		if err := f.ng.WritePacket(info, fr.Bytes()); err != nil {
+			return err
 		}
 	}
-	f.err = f.ng.Flush()
+	return f.ng.Flush()
 }
 
 // device is a tapped device.

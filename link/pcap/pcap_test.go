@@ -116,6 +116,8 @@ func TestFullDiskEndsTheRecordingOnly(t *testing.T) {
 	for _, limit := range []int{1, 150, 1000} {
 		out := &buffer{limit: limit}
 		file := New(out, func() time.Time { return start })
+		var told []error
+		file.Ended = func(err error) { told = append(told, err) }
 		near, far := linktest.NewPair("eth0", "x", wire.Ethernet)
 		w := file.Tap(near).NewWriter()
 		for range 100 {
@@ -126,6 +128,8 @@ func TestFullDiskEndsTheRecordingOnly(t *testing.T) {
 		}
 		assert.ErrorIs(t, file.Err(), errFull)
 		_ = file.Tap(near) // does no harm
+		require.Len(t, told, 1)
+		assert.ErrorIs(t, told[0], errFull)
 		assert.ErrorIs(t, file.Close(), errFull)
 	}
 }
