@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -19,6 +20,9 @@ type realServer struct {
 
 func openRealServer(dir string) (*realServer, error) {
 	state, err := openState(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("real server: %w: it takes root, or a --state-dir of your own", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("real server: %w", err)
 	}
@@ -50,6 +54,9 @@ func RealServerUp(opts RealServerOptions) (needsDecapsulator bool, err error) {
 	defer rs.close()
 	if err := rs.check(opts.VIPs); err != nil {
 		return false, fmt.Errorf("real server: %w", err)
+	}
+	if _, err := rs.nl.LinkByName(opts.Device); opts.Device != "" && err != nil {
+		return false, fmt.Errorf("real server: interface %s: %w", opts.Device, err)
 	}
 	needsDecapsulator, err = rs.up(opts)
 	if errors.Is(err, unix.EPERM) {

@@ -92,9 +92,18 @@ func (f *realServerFlags) up() error {
 	if len(opts.VIPs) == 0 {
 		return errors.New("no virtual address given: use --vip ADDR")
 	}
+	more := f.decap.GRE || f.decap.GUEPort != 0
+	if more && !opts.Tunnel {
+		return errors.New("--gre and --gue-port: want --mode tun, too")
+	}
 	needsDecapsulator, err := host.RealServerUp(opts)
-	if err != nil || !needsDecapsulator {
+	if err != nil || !needsDecapsulator && !more {
 		return err
+	}
+	if more { // than one that runs already may unpack
+		if err := host.StopDecapsulator(); err != nil {
+			return err
+		}
 	}
 	return f.startDecapsulator()
 }
@@ -132,11 +141,14 @@ func (f *realServerFlags) startDecapsulator() error {
 	if host.DecapsulatorRuns() {
 		return nil
 	}
-	args := []string{"realserver", "decap", "--gue-port", strconv.Itoa(int(f.decap.GUEPort))}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"usvs", "realserver", "decap"} // what ps shows
 	if f.decap.GRE {
-		args = append(args, "--gre")
+		cmd.Args = append(cmd.Args, "--gre")
 	}
-	cmd := exec.Command("/proc/self/exe", args...)
+	if f.decap.GUEPort != 0 {
+		cmd.Args = append(cmd.Args, "--gue-port", strconv.Itoa(int(f.decap.GUEPort)))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
