@@ -5,9 +5,10 @@
 // and growth use atomic words only. There is no mutex, no waiting for another
 // goroutine, no goroutine or channel of its own. A goroutine that stops at any
 // step whatever delays nobody; at most the one entry, line or timer record it
-// holds waits for it, or the bucket it splits, and with that the next doubling of a
-// shard. What is free already, and on its way to where others take it from, some
-// dozens of entries and records, is not there for them as long. Build with the tag parkpoints to have a test stop one at every
+// holds waits for it, or the bucket within which or from which it moves words, and
+// with that the next doubling of a shard. What is free already, and on its way to
+// where others take it from, some dozens of entries and records, is not there for
+// them as long. Build with the tag parkpoints to have a test stop one at every
 // step in turn.
 //
 // It reads no clock and draws no lots: time comes in as an argument, the hash
@@ -33,9 +34,11 @@
 //     a bucket and an entry, and decides nothing between the two (find.go).
 //   - Growing doubles a shard's buckets (split.go): the number first, then bucket
 //     by bucket what belongs to the new one is moved there, in place. One goroutine
-//     moves to a bucket; while it sleeps the others search both, the old one first,
+//     has both; while it sleeps the others search both, the old one first,
 //     and what it moves is in the new one before it leaves the old (search.go). A
-//     search that finds nothing begins again if anything was doubled meanwhile.
+//     search that finds nothing begins again if anything was doubled meanwhile. Where
+//     there is room in a bucket again, after a split or because an entry has ended,
+//     words come back from what it overflows into.
 //   - Workers that insert say which one they are (Spec.Worker). Numbers belong to
 //     them chunk by chunk, and with the numbers free lists, timers and counts
 //     (portion.go), so that no worker waits for memory another has changed. Which
@@ -79,8 +82,14 @@
 //   - Of two entries with one key at most one is alive (Insert). An embryo's word
 //     was put where it belongs, among as many buckets as there were after that,
 //     before it looked for others.
-//   - Only its owner or killer takes an unmarked word out, once. A marked copy is
-//     taken out by whoever made it, or along with the word.
+//   - Only its owner or killer takes a word out, once, whether it is marked as
+//     leaving or not. A marked copy is taken out by whoever made it, or along with
+//     the word.
+//   - Words move only within and between buckets that their mover has seized, one at
+//     a time: it marks the word, sees that its line still stands where it stood, which
+//     holds from then on because the line is not empty, makes a marked copy, takes
+//     the word out, and takes the mark off the copy. No mark outlasts the seizure,
+//     and nobody else makes marks on words of that hash: a word without is another.
 //   - Lines are put on a bucket and taken off beside the bucket only, by one swap
 //     of its meta word, which counts changes. One is taken off when all its slots
 //     are closed. A word that was put into a line counts if no line was put on or

@@ -214,8 +214,8 @@ func checkIndex(tb testing.TB, t *Table) {
 		s := &t.shards[i]
 		living, x := 0, s.extent()
 		for b := range x.size() {
-			if b >= x.size()/2 && s.line(b).look()&lineSplitting != 0 {
-				tb.Fatalf("shard %d: bucket %d is being split for ever", i, b)
+			if s.line(b).look()&lineMoving != 0 {
+				tb.Fatalf("shard %d: words of bucket %d are being moved for ever", i, b)
 			}
 			for _, l := range chain(t, s, b) {
 				living += checkLine(tb, t, s, b, l)
@@ -257,7 +257,7 @@ func checkLine(tb testing.TB, t *Table, s *shard, b uint32, l *line) (words int)
 		n := uint32(w & wordNumber)
 		e := t.entries.at(n)
 		switch {
-		case w&wordTaken == 0 || w&wordMoving != 0:
+		case w&wordTaken == 0 || w&wordMarks != 0:
 			tb.Fatalf("bucket %d: word %x", b, w)
 		case e == nil || control(e.ctl.Load()).life() != alive:
 			tb.Fatalf("bucket %d: entry %d does not live", b, n)

@@ -2,22 +2,25 @@ package conntrack
 
 import "sync/atomic"
 
-// A word stands for an entry in the index: taken 1, moving 1, the low bits of
-// the entry's hash 36, its number 26. Those bits choose the bucket, so words find
-// their place in a shard without their entries.
+// A word stands for an entry in the index: taken 1, copy 1, leaving 1, the low
+// bits of the entry's hash 35, its number 26. Those bits choose the bucket, so
+// words find their place in a shard without their entries.
 type word = uint64
 
 const (
 	wordTaken word = 1 << 63
-	// wordMoving marks a copy in the bucket a word moves to, while the word may
-	// still stand, without the mark, in the one it comes from.
-	wordMoving word = 1 << 62
+	// wordCopy marks a copy where a word moves to, until it has left,
+	wordCopy word = 1 << 62
+	// and wordLeaving the word itself, where it comes from. Its line stays where it
+	// is: it is not empty.
+	wordLeaving word = 1 << 61
+	wordMarks        = wordCopy | wordLeaving
 	// wordClosed is in the slots of a line that somebody is about to take off.
 	wordClosed word = 1
 
 	numberBits = 26
 	wordNumber = 1<<numberBits - 1
-	wordHash   = wordMoving - 1 - wordNumber
+	wordHash   = wordLeaving - 1 - wordNumber
 )
 
 func makeWord(hash uint64, i uint32) word { return wordTaken | hash<<numberBits&wordHash | word(i) }
@@ -30,18 +33,19 @@ type line struct {
 
 const lineSlots = 7
 
-// lineMeta is a line's last word: whole 1, splitting 1, changes 30, the line
+// lineMeta is a line's last word: whole 1, moving 1, changes 30, the line
 // that it overflows into 32. Flags and changes are of buckets only: a line put on
 // or taken off always stands next to the bucket, so that one word tells of every
 // change of a chain.
 type lineMeta uint64
 
 const (
-	lineWhole     lineMeta = 1 << 63 // nothing is left to be moved here from the parent
-	lineSplitting lineMeta = 1 << 62 // somebody moves it
-	lineChange    lineMeta = 1 << 32
-	lineNext      lineMeta = lineChange - 1
-	lineChanges            = lineSplitting - lineChange
+	lineWhole   lineMeta = 1 << 63 // nothing is left to be moved here from the parent
+	lineMoving  lineMeta = 1 << 62 // somebody moves words from here, to here, or within
+	lineChange  lineMeta = 1 << 32
+	lineNext    lineMeta = lineChange - 1
+	lineChanges          = lineMoving - lineChange
+	lineChain            = lineChanges | lineNext
 )
 
 func (m lineMeta) next() uint32 { return uint32(m & lineNext) }
@@ -53,6 +57,25 @@ func (m lineMeta) relinked(n uint32) lineMeta {
 }
 
 func (l *line) look() lineMeta { return lineMeta(l.meta.Load()) }
+
+// seize makes the caller the only one who moves words to the bucket, from it or
+// within, if nobody does and it has or has not a flag.
+func (l *line) seize(flag, is lineMeta) bool {
+	m := l.look()
+	step("line: seize")
+	return m&(flag|lineMoving) == is && l.meta.CompareAndSwap(uint64(m), uint64(m|lineMoving))
+}
+
+// yield ends what seize began, and adds a flag.
+func (l *line) yield(flag lineMeta) {
+	for {
+		m := l.look()
+		step("line: yield")
+		if l.meta.CompareAndSwap(uint64(m), uint64(m&^lineMoving|flag)) {
+			return
+		}
+	}
+}
 
 // change makes those search a bucket again who are at it.
 func (l *line) change() {
@@ -98,7 +121,7 @@ func (l *line) several(w word) bool {
 func (t *Table) only(l *line, w word) bool {
 	m := l.look()
 	step("line: only")
-	return !l.twin(w) && (m.alone() || m.whole() && !t.twinBeyond(m, w) && l.look() == m)
+	return !l.twin(w) && (m.alone() || m.still() && !t.twinBeyond(m, w) && l.look() == m)
 }
 
 // twinBeyond reports whether a bucket that was m may overflow into a line with a
@@ -130,10 +153,14 @@ func (t *Table) pickBeyond(l *line, want word) uint64 {
 	return wordNumber + 1
 }
 
-// alone reports whether a bucket's entries are all in its own line, as long as
-// nothing is doubled. That must be known before the words are read: what is moved
-// to the bucket afterwards is missed, and makes it whole.
-func (m lineMeta) alone() bool { return m&(lineWhole|lineNext) == lineWhole }
+// still reports whether no word of the bucket has a mark, or has yet to come from
+// the parent, as long as nothing is doubled.
+func (m lineMeta) still() bool { return m&(lineWhole|lineMoving) == lineWhole }
+
+// alone reports whether that is so and all words are in the bucket's own line. That
+// must be known before they are read: what is moved to the line afterwards is
+// missed, and then the bucket is still.
+func (m lineMeta) alone() bool { return m&(lineWhole|lineMoving|lineNext) == lineWhole }
 
 // put puts a word into a free slot, and returns that, or nil if there is none.
 func (l *line) put(w word) *atomic.Uint64 {
@@ -146,6 +173,16 @@ func (l *line) put(w word) *atomic.Uint64 {
 		}
 	}
 	return nil
+}
+
+// full reports whether no slot is free.
+func (l *line) full() bool {
+	for i := range l.slot {
+		if l.slot[i].Load() == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // remove takes a word out, and reports whether it was there.
@@ -186,12 +223,11 @@ func (l *line) reopen(n int) {
 // puts a line on only where all are full: else who keeps the last ones full, and
 // lets go what is in the others, makes a chain as long as he likes.
 func (t *Table) claim(s *shard, bucket *line, w word) *atomic.Uint64 {
-	const chain = lineChanges | lineNext
 	for {
 		m := bucket.look()
 		if slot := t.claimAmong(bucket, m, w); slot != nil {
 			step("line: claimed")
-			if bucket.look()&chain == m&chain {
+			if bucket.look()&lineChain == m&lineChain {
 				return slot
 			}
 			t.unclaim(s, slot, w) // the line may have been another bucket's by then
@@ -247,13 +283,29 @@ func (t *Table) putOn(bucket *line, m lineMeta, n uint32) bool {
 }
 
 // unclaim takes back what claim has put into slot. A word that was moved since
-// is looked for.
+// is looked for; a copy that is gone was taken along with it.
 func (t *Table) unclaim(s *shard, slot *atomic.Uint64, w word) {
 	step("line: unclaim")
-	if slot.CompareAndSwap(w, 0) {
-		t.takeOff(s, s.bucket(w>>numberBits))
-	} else if w&wordMoving == 0 {
+	switch {
+	case w&wordCopy == 0 && !strike(slot, w):
 		t.clear(s, w)
+	case w&wordCopy == 0 || slot.CompareAndSwap(w, 0):
+		t.takeOff(s, s.bucket(w>>numberBits))
+	}
+}
+
+// strike takes a word out of a slot, whatever mark it has there, and reports
+// whether that was more than a copy.
+func strike(slot *atomic.Uint64, w word) bool {
+	for {
+		v := slot.Load()
+		if v&^wordMarks != w {
+			return false
+		}
+		step("line: strike")
+		if slot.CompareAndSwap(v, 0) {
+			return v&wordCopy == 0
+		}
 	}
 }
 
@@ -262,18 +314,13 @@ func (t *Table) unclaim(s *shard, slot *atomic.Uint64, w word) {
 // its mover is yet to take back.
 func (t *Table) clear(s *shard, w word) {
 	if l := s.bucket(w >> numberBits); l.remove(w) {
-		t.takeOff(s, l)
+		t.tidy(s, l, w>>numberBits)
 		return
 	}
 	for {
 		q := t.search(s, w>>numberBits)
 		for i := q.next(); i != 0; i = q.next() {
-			if i != uint32(w&wordNumber) {
-				continue
-			}
-			slot := q.slot()
-			step("line: clear")
-			if !slot.CompareAndSwap(w|wordMoving, 0) && slot.CompareAndSwap(w, 0) {
+			if i == uint32(w&wordNumber) && strike(q.slot(), w) {
 				t.takeOff(s, q.bucket)
 				return
 			}
@@ -282,6 +329,20 @@ func (t *Table) clear(s *shard, w word) {
 			return
 		}
 	}
+}
+
+// tidy makes use of a free slot in the bucket that is, or was, that of a hash.
+func (t *Table) tidy(s *shard, bucket *line, hash uint64) {
+	if bucket.look().next() == 0 {
+		return
+	}
+	if bucket.seize(lineWhole, lineWhole) {
+		if size := s.size(); bucket == s.line(bucketOf(hash, size)) {
+			t.gather(s, bucket, bucketOf(hash, size), size)
+		}
+		bucket.yield(0)
+	}
+	t.takeOff(s, bucket)
 }
 
 // takeOff takes lines off a bucket that nobody needs any more.

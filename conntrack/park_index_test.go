@@ -78,10 +78,10 @@ func TestParkMovedTwin(t *testing.T) {
 	}
 }
 
-// astray stops a splitter at a step before it moves the only word in a line of a
-// bucket that overflows, and fills the bucket that it moves to, with others. n is
-// the client of that word, old what it stands for.
-func (s *scene) astray(step string) (splitter *actor, n int, old Conn, others []Conn) {
+// astray stops a splitter at a step of moving the only word in a line that a bucket
+// overflows into, and fills the bucket that it moves to, with others. n is the
+// client of that word, old what it stands for.
+func (s *scene) astray(step string) (splitter *actor, n int, old Conn) {
 	for range lineSlots {
 		s.add(s.stranger(3, 8), Ref{})
 	}
@@ -90,54 +90,167 @@ func (s *scene) astray(step string) (splitter *actor, n int, old Conn, others []
 	for range 4*perLine - lineSlots {
 		s.add(s.stranger(0, 4), Ref{})
 	}
-	require.EqualValues(s.tb, 8, s.table.shards[0].size())
-	splitter, _ = start(func() { s.table.split(&s.table.shards[0], 7) }, 0)
+	shard := &s.table.shards[0]
+	require.EqualValues(s.tb, 8, shard.size())
+	splitter, _ = start(func() { s.table.split(shard, 7) }, 0)
 	splitter.until(s.tb, step)
-	for range lineSlots {
-		others = append(others, s.add(s.stranger(7, 8), Ref{}))
+	for !shard.line(7).full() {
+		s.add(s.stranger(7, 8), Ref{})
 	}
-	return splitter, n, old, others
+	return splitter, n, old
 }
 
-// TestParkStray: somebody searches a bucket while a word moves from one of its
-// lines to another, because its splitter believes it to be elsewhere.
+// again ends a connection and inserts it again, mostly with the same number.
+func (s *scene) again(n int, old Conn) Conn {
+	require.True(s.tb, s.table.Expire(s.now, old.Ref))
+	return s.add(n, Ref{})
+}
+
+// TestParkReused: while a splitter moves a word, the connection ends and comes back
+// several times: with its number, its hash and the slot that it has left, which is
+// the other bucket's by then.
+func TestParkReused(t *testing.T) {
+	for _, step := range []string{"move: begin", "move: leaving", "line: put", "line: claimed", "move: copied", "move: moved"} {
+		for times := range 4 {
+			s := newScene(t)
+			splitter, n, c := s.astray(step)
+			for range times {
+				was, other := c, s.add(s.stranger(0, 4), Ref{})
+				require.True(t, s.table.Expire(s.now, was.Ref))
+				require.True(t, s.table.Expire(s.now, other.Ref))
+				if s.table.shards[0].line(7).full() {
+					s.add(s.stranger(0, 4), Ref{})
+				} else { // the copy was taken
+					s.add(s.stranger(7, 8), Ref{})
+				}
+				c = s.add(n, Ref{})
+				require.Equal(t, was.Ref.index(), c.Ref.index())
+				require.True(t, s.look(n))
+			}
+			for more := true; more; more = splitter.next() {
+				require.True(t, s.look(n), "after %q, %d times", step, times)
+			}
+			require.True(t, s.look(n), "after %q, %d times", step, times)
+			s.check()
+		}
+	}
+}
+
+// TestParkStray: somebody searches a bucket while a splitter believes that one of its
+// lines is that of another, and makes a mark there.
 func TestParkStray(t *testing.T) {
-	for k := 0; ; k++ {
-		s := newScene(t)
-		splitter, n, old, others := s.astray("line: put")
-		require.True(t, s.table.Expire(s.now, old.Ref)) // its line goes to the other bucket
-		require.Equal(t, old.Ref.index(), s.add(n, Ref{}).Ref.index())
-		require.True(t, s.table.Expire(s.now, others[0].Ref))
-		splitter.until(t, "line: unclaim")
-		splitter.until(t, "line: put")
-		found := false
-		searcher, stopped := start(func() { found = s.look(n) }, k)
-		splitter.until(t, "split: moved")
-		if stopped {
-			searcher.finish()
-		}
-		splitter.finish()
-		require.True(t, found, "step %d", k)
-		s.check()
-		if !stopped {
-			return
+	for j := 0; ; j++ {
+		for k := 0; ; k++ {
+			s := newScene(t)
+			splitter, n, old := s.astray("move: begin")
+			s.again(n, old) // its line goes to the other bucket
+			on := true
+			for range j {
+				on = on && splitter.next()
+			}
+			found := false
+			searcher, stopped := start(func() { found = s.look(n) }, k)
+			if on {
+				splitter.finish()
+			}
+			if stopped {
+				searcher.finish()
+			}
+			require.True(t, found, "steps %d and %d", j, k)
+			s.check()
+			if !on {
+				return
+			}
+			if !stopped {
+				break
+			}
 		}
 	}
 }
 
-// TestParkStrayTwice: a splitter moves a word out of a line that is not put on
-// after all.
+// TestParkStrayTwice: a splitter makes a mark in a line that is not put on yet, and
+// perhaps not at all.
 func TestParkStrayTwice(t *testing.T) {
-	s := newScene(t)
-	splitter, n, old, _ := s.astray("search: line")
-	require.True(t, s.table.Expire(s.now, old.Ref))
-	inserter, _ := start(func() { s.insertMaybe(tcpSpec(n, s.servers[0])) }, 0)
-	inserter.until(t, "line: put on")
-	splitter.until(t, "split: moved")
-	splitter.finish()
-	inserter.finish()
-	require.True(t, s.look(n))
-	s.check()
+	for _, put := range []bool{true, false} {
+		for j := 0; ; j++ {
+			s := newScene(t)
+			splitter, n, old := s.astray("move: begin")
+			require.True(t, s.table.Expire(s.now, old.Ref))
+			inserter, _ := start(func() { s.insertMaybe(tcpSpec(n, s.servers[0])) }, 0)
+			inserter.until(t, "line: put on")
+			on := true
+			for range j {
+				on = on && splitter.next()
+			}
+			if !put {
+				s.add(s.stranger(7, 8), Ref{}) // puts on another one
+			}
+			inserter.finish()
+			if on {
+				splitter.finish()
+			}
+			require.True(t, s.look(n), "step %d", j)
+			s.check()
+			if !on {
+				break
+			}
+		}
+	}
+}
+
+// TestParkGather: a word comes to its bucket's own line, where there is room again,
+// while somebody looks for it, ends it, brings it back or doubles the buckets.
+func TestParkGather(t *testing.T) {
+	split := func(s *scene) {
+		s.double()
+		for b := uint32(4); b < 8; b++ {
+			s.table.split(&s.table.shards[0], b)
+		}
+	}
+	others := map[string]func(s *scene, c Conn, n int){
+		"look":   func(s *scene, c Conn, n int) {},
+		"expire": func(s *scene, c Conn, n int) { s.table.Expire(s.now, c.Ref) },
+		"again, and split": func(s *scene, c Conn, n int) {
+			s.again(n, c)
+			split(s)
+		},
+		"insert": func(s *scene, c Conn, n int) {
+			s.add(s.stranger(3, 4), Ref{})
+			s.add(s.stranger(7, 8), Ref{})
+		},
+	}
+	for name, other := range others {
+		for j, gathering := 0, true; gathering; j++ {
+			for k, acting := 0, true; acting; k++ {
+				s := newScene(t)
+				first := s.add(s.stranger(3, 4), Ref{})
+				for range lineSlots - 1 {
+					s.add(s.stranger(3, 4), Ref{})
+				}
+				n := s.stranger(7, 8)
+				c := s.add(n, Ref{})
+				stays := s.stranger(3, 8)
+				s.add(stays, Ref{})
+				var gatherer, actor *actor
+				gatherer, gathering = start(func() { s.table.Expire(s.now, first.Ref) }, j)
+				found := false
+				actor, acting = start(func() {
+					other(s, c, n)
+					found = s.look(stays)
+				}, k)
+				require.True(t, s.look(stays), "%s, steps %d and %d", name, j, k)
+				if gathering {
+					gatherer.finish()
+				}
+				if acting {
+					actor.finish()
+				}
+				require.True(t, found, "%s, steps %d and %d", name, j, k)
+				require.Equal(t, name != "expire", s.look(n), "%s, steps %d and %d", name, j, k)
+				s.check()
+			}
+		}
+	}
 }
 
 // TestParkFindBeyond: somebody looks for what a bucket overflows into while its

@@ -150,7 +150,11 @@ func (t *Table) find(p *Probe) (uint32, *entry, control) {
 		return 0, nil, 0
 	}
 	q := t.search(t.shard(p.hash), p.hash)
-	return t.first(0, &q, p)
+	i, e, ctl := t.first(0, &q, p)
+	if !q.complete() {
+		return 0, nil, 0
+	}
+	return i, e, ctl
 }
 
 // first is the entry that a packet meets. Of several that one from a server might

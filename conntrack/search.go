@@ -5,7 +5,8 @@ import "sync/atomic"
 // search goes through the words of one hash, wherever they may stand: in its
 // bucket's chain and, if not all was moved there yet, before that in the chain
 // of the bucket it was split from. A word that moves is in the one before it
-// leaves the other, so the search does not miss it.
+// leaves the other, so the search does not miss it; one that moves within a chain
+// has the search begin again.
 type search struct {
 	t    *Table
 	s    *shard
@@ -25,7 +26,7 @@ type search struct {
 }
 
 func (t *Table) search(s *shard, hash uint64) search {
-	q := search{t: t, s: s, want: makeWord(hash, 0), care: ^wordMoving, size: s.size()}
+	q := search{t: t, s: s, want: makeWord(hash, 0), care: ^wordMarks, size: s.size()}
 	b := bucketOf(hash, q.size)
 	q.last = s.line(b)
 	q.lastly = q.last.look()
@@ -39,10 +40,10 @@ func (t *Table) search(s *shard, hash uint64) search {
 }
 
 // searchChain goes through the words in one chain only that belong to bucket b
-// among size and do not move.
+// among size and have no mark.
 func (t *Table) searchChain(s *shard, bucket *line, b, size uint32) search {
 	low := uint64(size - 1)
-	q := search{t: t, s: s, want: makeWord(uint64(b), 0), care: wordTaken | wordMoving | low<<numberBits | wordNumber}
+	q := search{t: t, s: s, want: makeWord(uint64(b), 0), care: wordTaken | wordMarks | low<<numberBits | wordNumber}
 	q.last, q.bucket, q.parent = bucket, bucket, bucket.look()
 	q.enter(q.parent)
 	return q

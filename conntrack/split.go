@@ -1,5 +1,7 @@
 package conntrack
 
+import "sync/atomic"
+
 // A shard doubles its buckets when it has more than perLine entries in each, on
 // average. That adds buckets, which are empty, and says so; what belongs to them
 // is moved later, bucket by bucket. Who inserts an entry moves what belongs to
@@ -46,33 +48,29 @@ func (t *Table) settle() {
 	}
 }
 
-// split moves to bucket b what belongs there, unless somebody is at it.
+// split moves to bucket b what belongs there, unless somebody is at it or at the
+// bucket that it comes from.
 func (t *Table) split(s *shard, b uint32) {
 	to := s.line(b)
-	m := to.look()
-	if m&(lineWhole|lineSplitting) != 0 {
-		return
-	}
-	step("split: begin")
-	if !to.meta.CompareAndSwap(uint64(m), uint64(m|lineSplitting)) {
+	if to.look()&(lineWhole|lineMoving) != 0 || !to.seize(lineWhole, 0) {
 		return
 	}
 	from := s.line(parent(b))
-	flag := lineMeta(0)
-	if t.moveAll(s, from, to, b, s.size()) {
-		flag = lineWhole
+	if !from.seize(0, 0) {
+		to.yield(0)
+		return
 	}
-	for {
-		m := to.look()
-		step("split: end")
-		if to.meta.CompareAndSwap(uint64(m), uint64(m&^lineSplitting|flag)) {
-			break
-		}
-	}
-	if flag != 0 {
+	size := s.size()
+	whole := t.moveAll(s, from, to, b, size)
+	if whole {
+		to.yield(lineWhole)
 		step("split: count")
 		s.growth.Add(1)
+	} else {
+		to.yield(0)
 	}
+	t.gather(s, from, parent(b), size)
+	from.yield(0)
 	t.takeOff(s, from)
 }
 
@@ -93,23 +91,63 @@ func (t *Table) moveAll(s *shard, from, to *line, b, size uint32) bool {
 	}
 }
 
-// move moves the word that q has found to another bucket, unless somebody takes it
-// away meanwhile. He may take the copy along, or leave it to us.
+// gather moves words of bucket b among size from lines that it overflows into to
+// its own, as long as there is room. The caller had seized it when that was the
+// size: then somebody who has put a word there while it was another finds it.
+func (t *Table) gather(s *shard, bucket *line, b, size uint32) {
+	for range lineSlots {
+		if bucket.look().next() == 0 || bucket.full() {
+			return
+		}
+		q := t.searchChain(s, bucket, b, size)
+		q.i = lineSlots
+		if q.next() == 0 || !t.move(s, &q, bucket) {
+			return
+		}
+	}
+}
+
+// move moves the word that q has found to a bucket, unless somebody takes it away
+// meanwhile or its line was taken off. He who takes it away may take the copy
+// along, or leave it to us.
+//
+// Nobody else moves that word, so the marks are ours: should another entry get its
+// number, hash and slot, we take the word of that for what it is.
 func (t *Table) move(s *shard, q *search, to *line) bool {
-	w := q.word
-	at := t.claim(s, to, w|wordMoving)
+	w, from := q.word, q.slot()
+	step("move: begin")
+	if !from.CompareAndSwap(w, w|wordLeaving) {
+		return true
+	}
+	step("move: leaving")
+	var at *atomic.Uint64
+	stands := q.bucket.look()&lineChain == q.parent&lineChain // and now its line stays
+	if stands {
+		at = t.copyTo(s, q, to)
+	}
 	if at == nil {
-		return false
+		from.CompareAndSwap(w|wordLeaving, w)
+		return !stands
 	}
-	if q.at != q.bucket {
-		to.change() // that line may be one of to's by now, and a search of it on its way there
-	}
-	step("split: move")
+	step("move: copied")
 	moved := word(0)
-	if q.slot().CompareAndSwap(w, 0) {
+	if from.CompareAndSwap(w|wordLeaving, 0) {
 		moved = w
 	}
-	step("split: moved")
-	at.CompareAndSwap(w|wordMoving, moved)
+	step("move: moved")
+	at.CompareAndSwap(w|wordCopy, moved)
 	return true
+}
+
+// copyTo puts a copy of the word that q has found into another bucket, or its own
+// bucket's own line; nil: no room.
+func (t *Table) copyTo(s *shard, q *search, to *line) *atomic.Uint64 {
+	if to != q.bucket {
+		return t.claim(s, to, q.word|wordCopy)
+	}
+	at := to.put(q.word | wordCopy)
+	if at != nil {
+		to.change() // who searches may have passed it
+	}
+	return at
 }
