@@ -64,6 +64,24 @@ func ipFrame(src, dst netip.Addr, number int) *link.Frame {
 	return f
 }
 
+// longLen is of a frame that the kernel keeps in pages of their own, but for its
+// Ethernet header: packet_snd does so with what does not fit into one page.
+const longLen = 6000
+
+// longFrame is as ipFrame, but long.
+func longFrame(src, dst netip.Addr, number int) *link.Frame {
+	short, f := ipFrame(src, dst, number), wire.NewFrame(longLen)
+	f.SetLen(longLen)
+	b := f.Bytes()
+	copy(b, short.Bytes())
+	if src.Is4() {
+		binary.BigEndian.PutUint16(b[16:], longLen-14)
+	} else {
+		binary.BigEndian.PutUint16(b[18:], longLen-54)
+	}
+	return f
+}
+
 // readGroup reads until n frames have come and then for a moment longer, and
 // returns the numbers that each device received, of what looks.
 func readGroup(t *testing.T, g *Group, n int) [groupSize][]int {
@@ -76,7 +94,7 @@ func readGroup(t *testing.T, g *Group, n int) [groupSize][]int {
 			k, err := d.ReadBatch(fs, time.Millisecond)
 			require.NoError(t, err)
 			for _, f := range fs[:k] {
-				if f.Len() == 80 && wire.EthernetHeader(f.Bytes()).Src() == macA {
+				if (f.Len() == 80 || f.Len() == longLen) && wire.EthernetHeader(f.Bytes()).Src() == macA {
 					got[i] = append(got[i], int(binary.BigEndian.Uint32(f.Bytes()[60:])))
 					seen, last = seen+1, time.Now()
 				}
@@ -115,18 +133,21 @@ var addressings = map[string]addressing{
 }
 
 // Every frame comes once, in its flow's order, to all devices, and both
-// directions of a masqueraded connection come to the same one.
+// directions of a masqueraded connection come to the same one, long and short.
 func TestGroupByClient(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, nsB := lab.Namespace("a"), lab.Namespace("b")
 		veth(lab, nsA, nsB)
+		nsA.SetMTU("eth0", longLen)
+		nsB.SetMTU("eth0", longLen)
 		a := openIn(t, nsA, "eth0", Options{})
 		for name, as := range addressings {
 			g := openGroup(t, nsB, as.vip(0))
 			const clients = 60
 			var fs []*link.Frame
 			for i := range clients {
-				fs = append(fs, ipFrame(as.client(i), as.vip(0), 2*i), ipFrame(as.server(i%4), as.client(i), 2*i+1))
+				fs = append(fs, ipFrame(as.client(i), as.vip(0), 4*i), ipFrame(as.server(i%4), as.client(i), 4*i+1),
+					longFrame(as.client(i), as.vip(0), 4*i+2), longFrame(as.server(i%4), as.client(i), 4*i+3))
 			}
 			_, err := a.NewWriter().WriteBatch(fs)
 			require.NoError(t, err)
@@ -134,7 +155,9 @@ func TestGroupByClient(t *testing.T) {
 			at := where(t, got)
 			require.Len(t, at, len(fs), name)
 			for i := range clients {
-				assert.Equal(t, at[2*i], at[2*i+1], "%s: client %d", name, i)
+				for k := range 4 {
+					assert.Equal(t, at[4*i], at[4*i+k], "%s: client %d, frame %d", name, i, k)
+				}
 			}
 			for i, numbers := range got {
 				assert.Greater(t, len(numbers), len(fs)/groupSize/3, "%s: device %d", name, i)
@@ -152,18 +175,22 @@ func TestGroupBySource(t *testing.T) {
 	eachWay(t, func(t *testing.T, lab *netnstest.Lab) {
 		nsA, nsB := lab.Namespace("a"), lab.Namespace("b")
 		veth(lab, nsA, nsB)
+		nsA.SetMTU("eth0", longLen)
+		nsB.SetMTU("eth0", longLen)
 		a, g := openIn(t, nsA, "eth0", Options{}), openGroup(t, nsB, netip.Addr{})
 		for name, as := range addressings {
 			var fs []*link.Frame
 			for i := range 120 {
-				fs = append(fs, ipFrame(as.client(i/2), as.server(i), i))
+				fs = append(fs, ipFrame(as.client(i/2), as.server(i), 2*i), longFrame(as.client(i/2), as.server(i), 2*i+1))
 			}
 			_, err := a.NewWriter().WriteBatch(fs)
 			require.NoError(t, err)
 			got := readGroup(t, g, len(fs))
 			at := where(t, got)
-			for i := 0; i < len(fs); i += 2 {
-				assert.Equal(t, at[i], at[i+1], name)
+			for i := 0; i < len(fs); i += 4 {
+				for k := range 4 {
+					assert.Equal(t, at[i], at[i+k], name)
+				}
 			}
 			for i, numbers := range got {
 				assert.NotEmpty(t, numbers, "%s: device %d", name, i)

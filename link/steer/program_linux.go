@@ -13,9 +13,6 @@ import (
 // ctxProtocol is where struct __sk_buff has the EtherType.
 const ctxProtocol = 16
 
-// fromNetwork makes bpf_skb_load_bytes_relative count from the network header.
-const fromNetwork = 1
-
 // What the program keeps on its stack: two addresses, as the table has them, a
 // byte of the packet, and a key of the shares.
 const (
@@ -86,7 +83,9 @@ func be(v uint16) int32 {
 	return int32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)))
 }
 
-// load copies n bytes of the packet to the stack, or gives up.
+// load copies n bytes of the packet to the stack, or gives up. A fanout's program
+// runs where the network header begins; bpf_skb_load_bytes_relative would say so,
+// but sees nothing of a long frame whose packet is in pages of its own.
 func load(from, n int32, to int16) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R1, regCtx),
@@ -94,8 +93,7 @@ func load(from, n int32, to int16) asm.Instructions {
 		asm.Mov.Reg(asm.R3, asm.RFP),
 		asm.Add.Imm(asm.R3, int32(to)),
 		asm.Mov.Imm(asm.R4, n),
-		asm.Mov.Imm(asm.R5, fromNetwork),
-		asm.FnSkbLoadBytesRelative.Call(),
+		asm.FnSkbLoadBytes.Call(),
 		asm.JNE.Imm(asm.R0, 0, "first"),
 	}
 }
@@ -169,14 +167,13 @@ func choose(owned, shares *ebpf.Map) asm.Instructions {
 // Classic is a classic BPF program for PACKET_FANOUT_CBPF: the last bytes of the
 // source address, mixed. A client's frames keep their order by it.
 func Classic() []bpf.RawInstruction {
-	const network = 0xfff00000 // SKF_NET_OFF
 	raw, err := bpf.Assemble([]bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtProto},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(wire.TypeIPv4), SkipFalse: 2},
-		bpf.LoadAbsolute{Off: network + 12, Size: 4},
+		bpf.LoadAbsolute{Off: 12, Size: 4},
 		bpf.Jump{Skip: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(wire.TypeIPv6), SkipFalse: 4},
-		bpf.LoadAbsolute{Off: network + 20, Size: 4},
+		bpf.LoadAbsolute{Off: 20, Size: 4},
 		bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: golden},
 		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 16},
 		bpf.RetA{},
