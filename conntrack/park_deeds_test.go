@@ -182,6 +182,9 @@ var deeds = map[string]func(s *scene) (act func()){
 			s.table.Rearm(s.now, c.Ref)
 		}
 	},
+	"settings": func(s *scene) func() {
+		return func() { s.table.SetTimeouts(ipvs.DefaultTimeouts) }
+	},
 	"shorten": func(s *scene) func() {
 		c := s.add(1, Ref{})
 		s.table.Packet(s.now, &c, DirIn, TCPEvent(16))
