@@ -8,6 +8,9 @@ import (
 	"usvs/link/staff"
 )
 
+// hardlyAny is how few frames need not be asked after: the next time will do.
+const hardlyAny = 100
+
 // manners are those of the first worker's threads, while it is alone.
 type manners struct {
 	rules *staff.Manners // nil: where they run has been decided
@@ -29,6 +32,10 @@ func newManners(w *workers) manners {
 // seeReceived adds to a reading where frames were received.
 func (n *node) seeReceived(r *staff.Reading) {
 	if n.staffing.manners.rules == nil {
+		return
+	}
+	if last := &n.staffing.last; last.Received != nil && r.Frames-last.Frames < hardlyAny {
+		r.Received = last.Received // to ask costs more than all else that is done without traffic
 		return
 	}
 	var err error

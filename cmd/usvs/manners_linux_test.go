@@ -53,6 +53,16 @@ func TestKeepOff(t *testing.T) {
 	n.behave(r, 1)
 }
 
+// Without traffic nothing is asked: there is no steering here that could be.
+func TestReceivedWithoutTraffic(t *testing.T) {
+	n := &node{}
+	n.staffing.manners.rules = staff.NewManners()
+	n.staffing.last = staff.Reading{Frames: 1000, Received: []uint64{900, 100}}
+	r := staff.Reading{Frames: 1000 + hardlyAny - 1}
+	n.seeReceived(&r)
+	assert.Equal(t, []uint64{900, 100}, r.Received)
+}
+
 // Threads that were given their CPUs stay there.
 func TestNoMannersWhereTold(t *testing.T) {
 	w := automatic([]int{0, 1}, []int{0, 1, 2})
