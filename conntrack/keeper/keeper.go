@@ -2,54 +2,35 @@ package keeper
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
+	"weak"
 
 	"usvs/conntrack"
 )
 
 // Prepare has memory made for a table, now and whenever it has grown, then by a
-// goroutine that lasts until the table has not grown for a while.
+// goroutine that lasts as long as the table: to start one is more work than all
+// else that the packet does who asks for memory.
 func Prepare(t *conntrack.Table) {
 	t.Prepare(provide)
-	p := &preparer{table: t, wanted: make(chan struct{}, 1)}
-	t.OnGrowth(p.want)
-}
-
-// linger is how long a preparer waits for more growth: to make a goroutine and
-// its stack anew for each step would take the packet that asks for it longer than
-// all else.
-const linger = time.Second
-
-// preparer makes memory for a table that grows.
-type preparer struct {
-	table   *conntrack.Table
-	wanted  chan struct{}
-	running atomic.Bool
-}
-
-// want has memory made, soon.
-func (p *preparer) want() {
-	select {
-	case p.wanted <- struct{}{}:
-	default: // it has not begun with what was wanted before
-	}
-	if !p.running.Load() && p.running.CompareAndSwap(false, true) {
-		go p.run()
-	}
-}
-
-func (p *preparer) run() {
-	for {
+	wanted := make(chan struct{}, 1)
+	t.OnGrowth(func() {
 		select {
-		case <-p.wanted:
-			p.table.Prepare(provide)
-		case <-time.After(linger):
-			p.running.Store(false)
-			if len(p.wanted) == 0 || !p.running.CompareAndSwap(false, true) {
-				return
-			}
+		case wanted <- struct{}{}:
+		default: // it has not begun with what was wanted before
+		}
+	})
+	go prepare(weak.Make(t), wanted)
+	runtime.AddCleanup(t, func(wanted chan struct{}) { close(wanted) }, wanted)
+}
+
+// prepare makes memory when it is wanted, as long as there is a table.
+func prepare(table weak.Pointer[conntrack.Table], wanted <-chan struct{}) {
+	for range wanted {
+		if t := table.Value(); t != nil {
+			t.Prepare(provide)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,34 +43,29 @@ func TestProvide(t *testing.T) {
 	}
 }
 
-// TestPreparer: its goroutine ends when nothing is wanted any more, and comes back.
-func TestPreparer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &preparer{table: conntrack.New(conntrack.Config{}), wanted: make(chan struct{}, 1)}
-		for range 2 {
-			for range 3 {
-				p.want()
-				p.want()
-				time.Sleep(linger / 2)
-				require.True(t, p.running.Load())
-				require.Empty(t, p.wanted)
-			}
-			time.Sleep(linger)
-			synctest.Wait()
-			require.False(t, p.running.Load())
-		}
-	})
+// TestPrepare: a table grows with memory made ahead, and when nobody has it any
+// more, its goroutine ends.
+func TestPrepare(t *testing.T) {
+	begin := runtime.NumGoroutine()
+	table := conntrack.New(conntrack.Config{})
+	Prepare(table)
+	require.Greater(t, runtime.NumGoroutine(), begin)
+	const n = 75_000
+	fill(t, table, n)
+	require.Equal(t, n, table.Len())
+	table = nil
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > begin; runtime.GC() {
+		require.True(t, time.Now().Before(end), "it goes on")
+		time.Sleep(time.Millisecond)
+	}
 }
 
-// TestKeeper: a table grows with memory made ahead, and what a flood took is
-// given back.
-func TestKeeper(t *testing.T) {
+// TestTrim: what a flood took is given back.
+func TestTrim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 75_000
 		table := conntrack.New(conntrack.Config{})
-		Prepare(table)
 		fill(t, table, n)
-		synctest.Wait()
 		require.Equal(t, n, table.Len())
 
 		ctx, stop := context.WithCancel(t.Context())
