@@ -47,7 +47,7 @@ func (t *Table) FindOut4(now clock.Instant, proto uint8, server, client uint32, 
 	if n > wordNumber {
 		n = t.pickBeyond(l, makeWord(hash, 0))
 	}
-	if e := t.picked(n); e != nil && t.only(l, makeWord(hash, uint32(n))) {
+	if e := t.picked(n); e != nil && t.only(l, hash, uint32(n)) {
 		ctl, m := control(e.ctl.Load()), meta(e.meta.Load())
 		at, port := e.pair.Load(), m.virtualPort()
 		if m.method() == ipvs.Masquerade {

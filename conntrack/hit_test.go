@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -52,4 +53,46 @@ func TestHitLongTimeouts(t *testing.T) {
 	require.True(t, table.Packet(now, &conns[1], DirIn, tcpACK))
 	require.True(t, try(1, tcpACK))
 	requireEnd(1, now, 20000)
+}
+
+// TestHitAfterGrowth: of two connections of which a packet from a server may be,
+// it is the one that LookupOut finds, even if both were moved to another bucket
+// since its probe was touched.
+func TestHitAfterGrowth(t *testing.T) {
+	reg, all := servers(1, ipvs.Masquerade)
+	table := newTable(Config{Seed: 7, Shards: 1, Servers: reg}, 4)
+	var c Conn
+	insert := func(n int, virtual netip.AddrPort) {
+		spec := tcpSpec(n, all[0])
+		spec.Virtual = virtual
+		require.Equal(t, Inserted, table.Insert(t0, spec, &c))
+		require.True(t, table.Packet(t0, &c, DirIn, tcpACK))
+		require.True(t, table.Packet(t0, &c, DirOut, tcpACK))
+	}
+	probes := make([]Probe, 6)
+	for n := range probes {
+		insert(n, ap("10.9.0.2:80")) // the lower number, but the later in order
+		insert(n, testVIP)
+		probes[n] = aimed(table, DirOut, ipvs.TCP, client(n), serverAddr(all[0]))
+	}
+	table.Touch(probes)
+	for n := len(probes); table.Buckets() < 64; n++ {
+		insert(n, testVIP)
+	}
+	for range table.Buckets() {
+		table.settle()
+	}
+	moved := 0
+	for n := range probes {
+		var h Hot
+		require.True(t, table.LookupOut(t0, ipvs.TCP, serverAddr(all[0]), client(n), &c))
+		require.Equal(t, testVIP, c.Virtual)
+		if probes[n].bucket != table.shard(probes[n].hash).bucket(probes[n].hash) {
+			moved++
+		}
+		if table.Hit(t0, &probes[n], tcpACK, &h) {
+			requireHot(t, &c, &h)
+		}
+	}
+	require.Greater(t, moved, 2)
 }

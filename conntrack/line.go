@@ -116,12 +116,12 @@ func (l *line) several(w word) bool {
 	return l.twin(w) || !m.alone()
 }
 
-// only reports whether bucket l has no other word that differs from w in its number
-// only, wherever it overflows into, as long as nothing is doubled.
-func (t *Table) only(l *line, w word) bool {
-	m := l.look()
+// only reports whether a hash has no other word than that of entry i, wherever its
+// bucket overflows into. That was l, and must be still: else others may have left it.
+func (t *Table) only(l *line, hash uint64, i uint32) bool {
+	m, w := l.look(), makeWord(hash, i)
 	step("line: only")
-	return !l.twin(w) && (m.alone() || m.still() && !t.twinBeyond(m, w) && l.look() == m)
+	return !l.twin(w) && (m.alone() || m.still() && !t.twinBeyond(m, w) && l.look() == m) && t.shard(hash).bucket(hash) == l
 }
 
 // twinBeyond reports whether a bucket that was m may overflow into a line with a

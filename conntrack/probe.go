@@ -141,7 +141,7 @@ func touchNext[T any](p *pool[T], list *atomic.Uint64, last *uint32) uint32 {
 
 // find returns the entry a probe meets.
 func (t *Table) find(p *Probe) (uint32, *entry, control) {
-	if p.entry != nil && p.number != 0 && (p.dir == DirIn || t.only(p.bucket, makeWord(p.hash, p.number))) {
+	if p.entry != nil && p.number != 0 && (p.dir == DirIn || t.only(p.bucket, p.hash, p.number)) {
 		if ctl, ok := t.meet(p.entry, p); ok {
 			return p.number, p.entry, ctl
 		}

@@ -227,7 +227,7 @@ func (t *Table) LookupOut(now clock.Instant, proto ipvs.Protocol, server, client
 	}
 	p := Probe{meta: meta(client.Port())<<48 | meta(proto)<<24, dir: DirOut, port: server.Port()}
 	t.aim(&p, uint8(proto), pack(client.Addr()), pack(server.Addr()), client.Port())
-	if n := p.bucket.pick(makeWord(p.hash, 0)); n <= wordNumber && !p.bucket.several(makeWord(p.hash, uint32(n))) {
+	if n := p.bucket.pick(makeWord(p.hash, 0)); n <= wordNumber && t.only(p.bucket, p.hash, uint32(n)) {
 		if e := t.entries.at(uint32(n)); e != nil {
 			if ctl, ok := t.meet(e, &p); ok && t.take(now, uint32(n), e, ctl, c) == taken {
 				return true
