@@ -15,6 +15,7 @@ const hardlyAny = 100
 type manners struct {
 	rules *staff.Manners // nil: where they run has been decided
 	off   int            // the CPU they keep off; staff.Nowhere: none
+	gave  []int          // the threads that have been made to give way, and are to take it back
 
 	// While they do, waiting is no sign of having too much to do.
 	waited   []time.Duration // by thread, as last read; nil: not since they do
@@ -110,21 +111,30 @@ func (n *node) forgetManners(err error) {
 	_ = n.keepOff(staff.Nowhere)
 }
 
-// keepOff changes which CPU the threads keep off.
+// keepOff changes which CPU the threads keep off. Those that did not before, because
+// somebody else has decided how they run, are left alone.
 func (n *node) keepOff(off int) (last error) {
+	m := &n.staffing.manners
 	cpus := slices.DeleteFunc(slices.Clone(n.workers.among), func(cpu int) bool { return cpu == off })
+	m.off, m.waited = off, nil
+	if off == staff.Nowhere {
+		for _, tid := range m.gave {
+			if err := host.TakeWay(tid, cpus); err != nil {
+				last = err
+			}
+		}
+		m.gave = nil
+		return last
+	}
 	for _, tid := range n.staffing.threads[0] {
 		if tid.Load() == 0 {
 			continue
 		}
-		change := host.GiveWay
-		if off == staff.Nowhere {
-			change = host.TakeWay
-		}
-		if err := change(int(tid.Load()), cpus); err != nil {
+		if err := host.GiveWay(int(tid.Load()), cpus); err != nil {
 			last = err
+			continue
 		}
+		m.gave = append(m.gave, int(tid.Load()))
 	}
-	n.staffing.manners.off, n.staffing.manners.waited = off, nil
 	return last
 }

@@ -53,6 +53,28 @@ func TestKeepOff(t *testing.T) {
 	n.behave(r, 1)
 }
 
+// A policy that somebody has chosen stays, whatever goes wrong.
+func TestKeepOffLeavesOthersPolicy(t *testing.T) {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	attr, err := unix.SchedGetAttr(0, 0)
+	require.NoError(t, err)
+	attr.Policy = unix.SCHED_BATCH
+	require.NoError(t, unix.SchedSetAttr(0, attr, 0))
+	cpus, err := host.CPUs()
+	require.NoError(t, err)
+	tid := new(atomic.Int32)
+	tid.Store(int32(syscall.Gettid()))
+	n := &node{log: slog.New(slog.DiscardHandler), workers: workers{among: append(cpus, host.MaxCPUs-1)}}
+	n.staffing.threads = [][]*atomic.Int32{{tid}}
+	n.staffing.manners = newManners(&n.workers)
+
+	require.Error(t, n.keepOff(host.MaxCPUs-1))
+	n.forgetManners(errors.New("not permitted"))
+	attr, err = unix.SchedGetAttr(0, 0)
+	require.NoError(t, err)
+	assert.EqualValues(t, unix.SCHED_BATCH, attr.Policy)
+}
+
 // Without traffic nothing is asked: there is no steering here that could be.
 func TestReceivedWithoutTraffic(t *testing.T) {
 	n := &node{}
