@@ -40,6 +40,14 @@ func TestGiveWay(t *testing.T) {
 	assert.Error(t, TakeWay(tid, cpus), "it does already")
 	assert.Error(t, GiveWay(1<<30, cpus))
 	assert.Error(t, GiveWay(tid, nil), "there is no CPU")
+	policy, on = state()
+	assert.EqualValues(t, unix.SCHED_NORMAL, policy)
+	assert.Equal(t, len(cpus), on.Count())
+
+	require.NoError(t, GiveWay(tid, cpus[:1]))
+	assert.Error(t, TakeWay(tid, nil), "all CPUs have been taken away")
+	policy, _ = state()
+	assert.EqualValues(t, unix.SCHED_NORMAL, policy)
 }
 
 func TestThreadWaits(t *testing.T) {
