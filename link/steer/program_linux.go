@@ -10,8 +10,14 @@ import (
 	"usvs/wire"
 )
 
-// ctxProtocol is where struct __sk_buff has the EtherType.
-const ctxProtocol = 16
+// Where struct __sk_buff has the kind of packet, one of which is what this machine
+// sends, and the EtherType.
+const (
+	ctxPacketType = 4
+	ctxProtocol   = 16
+
+	packetOutgoing = 4
+)
 
 // What the program keeps on its stack: two addresses, as the table has them, a
 // byte of the packet, and a key of the shares.
@@ -39,7 +45,7 @@ func instructions(owned, shares, seen *ebpf.Map) asm.Instructions {
 	is := asm.Instructions{asm.Mov.Reg(regCtx, asm.R1)}
 	is = append(is, asm.StoreImm(asm.RFP, stackShare, 0, asm.Word))
 	is = append(is, count(seen)...)
-	is = append(is, asm.StoreImm(asm.RFP, stackShare, activeAt, asm.Word))
+	is = append(is, asm.StoreImm(asm.RFP, stackShare, activeAt, asm.Word).WithSymbol("counted"))
 	is = append(is, lookUpShare(shares)...)
 	is = append(is,
 		asm.JLE.Imm(asm.R0, 1, "first"), // a single queue has all: nothing to look at
@@ -53,9 +59,14 @@ func instructions(owned, shares, seen *ebpf.Map) asm.Instructions {
 	return append(is, choose(owned, shares)...)
 }
 
-// count counts a frame of this CPU's.
+// count counts a frame of this CPU's. What the machine sends on the interface, which
+// kernels without PACKET_FANOUT_FLAG_IGNORE_OUTGOING show as well, was not received.
 func count(seen *ebpf.Map) asm.Instructions {
-	return append(lookUp(seen),
+	is := asm.Instructions{
+		asm.LoadMem(asm.R1, regCtx, ctxPacketType, asm.Word),
+		asm.JEq.Imm(asm.R1, packetOutgoing, "counted"),
+	}
+	return append(append(is, lookUp(seen)...),
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
 		asm.Add.Imm(asm.R1, 1),
 		asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord),

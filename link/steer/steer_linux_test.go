@@ -1,11 +1,13 @@
 package steer
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 
 	"usvs/link/netnstest"
 )
@@ -63,6 +65,44 @@ func TestReceived(t *testing.T) {
 		sum += n
 	}
 	require.EqualValues(t, 10, sum)
+}
+
+// What the machine sends was not received, though kernels before
+// PACKET_FANOUT_FLAG_IGNORE_OUTGOING show it to the program.
+func TestReceivedIsNotSent(t *testing.T) {
+	netnstest.Run(t, func(t *testing.T, lab *netnstest.Lab) {
+		s, err := New(1)
+		if err != nil {
+			netnstest.Skip(t, "%v", err)
+		}
+		defer s.Close()
+		a, b := lab.Namespace("a"), lab.Namespace("b")
+		lab.Veth(a, "eth0", b, "eth0")
+		a.Do(func() {
+			all := int(binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}))
+			fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, all)
+			require.NoError(t, err)
+			defer unix.Close(fd)
+			to := &unix.SockaddrLinklayer{Protocol: uint16(all), Ifindex: a.Link("eth0").Attrs().Index}
+			require.NoError(t, unix.Bind(fd, to))
+			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT, unix.PACKET_FANOUT_EBPF<<16|1))
+			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT_DATA, s.FD()))
+			sender, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+			require.NoError(t, err)
+			defer unix.Close(sender)
+			const frames = 1000
+			for range frames {
+				require.NoError(t, unix.Sendto(sender, make([]byte, 64), 0, to))
+			}
+			counts, err := s.Received()
+			require.NoError(t, err)
+			sum := uint64(0)
+			for _, n := range counts {
+				sum += n
+			}
+			require.Less(t, sum, uint64(frames/2), "some of the kernel's own may have come")
+		})
+	})
 }
 
 // The kernel would refuse a program that jumps out of itself.
