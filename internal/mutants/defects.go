@@ -57,7 +57,7 @@ var defects = []defect{
 // the reason of every decision. The tests of the file's package notice them.
 var fastLane = []defect{
 	{"fast lane: wrong next-hop MAC", "director/way.go", "SetStations(y.mac, y.src)", "SetStations(y.mac^1<<40, y.src)"},
-	{"fast lane: stale TTL checksum", "forward/plain.go", "put16(h[10:], ^uint16(sum+sum>>16))", "_ = sum"},
+	{"fast lane: stale TTL checksum", "forward/plain.go", "put16(h[sumAt4:], ^uint16(sum+sum>>16))", "_ = sum"},
 	{"fast lane: NAT pseudo-header", "forward/plain.go",
 		"sum := patched(be16(field), diff+uint64", "sum := patched(be16(field), uint64"},
 	{"fast lane: TTL 1 forwarded", "director/lane.go", "case p.TTL <= 1:", "case p.TTL < 1:"},
