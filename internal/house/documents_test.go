@@ -2,6 +2,7 @@ package house
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
@@ -143,4 +144,43 @@ func TestNamedTestsExist(t *testing.T) {
 			require.True(t, strings.Contains(sources.String(), "\nfunc "+name), "%s: there is no %s", file, name)
 		}
 	}
+}
+
+// TestRaceLeavesOutOneGoroutine: names that make race leaves out, in any package,
+// are of tests in which nothing could be detected.
+func TestRaceLeavesOutOneGoroutine(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	require.NoError(t, err)
+	m := regexp.MustCompile(`(?m)^RACE_SINGLE = (.+)$`).FindSubmatch(makefile)
+	require.NotNil(t, m)
+	single, found := regexp.MustCompile("^("+string(m[1])+")$"), 0
+	for _, p := range packages(t) {
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*_test.go"))
+		require.NoError(t, err)
+		for _, file := range files {
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			require.NoError(t, err)
+			for _, d := range f.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && single.MatchString(fn.Name.Name) {
+					found++
+					require.False(t, startsGoroutine(fn), "%s: %s starts a goroutine, but make race leaves it out", file, fn.Name)
+				}
+			}
+		}
+	}
+	require.Positive(t, found)
+}
+
+// startsGoroutine reports whether a test does so itself.
+func startsGoroutine(fn *ast.FuncDecl) (starts bool) {
+	ast.Inspect(fn, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			starts = true
+		case *ast.SelectorExpr:
+			starts = starts || n.Sel.Name == "Go" || n.Sel.Name == "RunParallel"
+		}
+		return !starts
+	})
+	return starts
 }
