@@ -4,17 +4,23 @@ import (
 	"slices"
 	"time"
 
+	"usvs/clock"
 	"usvs/host"
 	"usvs/link/staff"
 )
 
-// hardlyAny is how few frames need not be asked after: the next time will do.
-const hardlyAny = 100
+// hardlyAny is how few frames need not be asked after, for askEvery at most: of more
+// than that the next burst's first reading would tell where the last one was received.
+const (
+	hardlyAny = 100
+	askEvery  = time.Second
+)
 
 // manners are those of the first worker's threads, while it is alone.
 type manners struct {
 	rules *staff.Manners // nil: where they run has been decided
 	off   int            // the CPU they keep off; staff.Nowhere: none
+	asked clock.Instant  // when it was last asked where frames are received
 	gave  []int          // the threads that have been made to give way, and are to take it back
 
 	// While they do, waiting is no sign of having too much to do.
@@ -32,13 +38,15 @@ func newManners(w *workers) manners {
 
 // seeReceived adds to a reading where frames were received.
 func (n *node) seeReceived(r *staff.Reading) {
-	if n.staffing.manners.rules == nil {
+	m := &n.staffing.manners
+	if m.rules == nil {
 		return
 	}
-	if last := &n.staffing.last; last.Received != nil && r.Frames-last.Frames < hardlyAny {
+	if last := &n.staffing.last; last.Received != nil && r.Frames-last.Frames < hardlyAny && r.At.Sub(m.asked) < askEvery {
 		r.Received = last.Received // to ask costs more than all else that is done without traffic
 		return
 	}
+	m.asked = r.At
 	var err error
 	if r.Received, err = n.steering.Received(); err != nil {
 		n.forgetManners(err)

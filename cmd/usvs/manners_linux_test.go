@@ -14,7 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usvs/host"
+	"usvs/link/netnstest"
 	"usvs/link/staff"
+	"usvs/link/steer"
 )
 
 // The first worker's threads leave a CPU and come back; no other does.
@@ -83,6 +85,16 @@ func TestReceivedWithoutTraffic(t *testing.T) {
 	r := staff.Reading{Frames: 1000 + hardlyAny - 1}
 	n.seeReceived(&r)
 	assert.Equal(t, []uint64{900, 100}, r.Received)
+
+	var err error
+	if n.steering, err = steer.New(1); err != nil {
+		netnstest.Skip(t, "%v", err)
+	}
+	defer n.steering.Close()
+	r.At = r.At.Add(askEvery)
+	n.seeReceived(&r)
+	assert.NotEqual(t, []uint64{900, 100}, r.Received, "little by little it is more than can be left out")
+	assert.Equal(t, r.At, n.staffing.manners.asked)
 }
 
 // Threads that were given their CPUs stay there.
