@@ -49,7 +49,8 @@ func (o *Options) filter() []bpf.RawInstruction {
 // neighbours is a program that takes these many bytes of the frames of ARP and
 // neighbour discovery (RFC 4861), and those many of others.
 func neighbours(these, others uint32) []bpf.RawInstruction {
-	const network = 0xfff00000 // SKF_NET_OFF
+	// From SKF_NET_OFF older kernels read only what is not in pages of its own.
+	const network = wire.EthernetLen
 	raw, err := bpf.Assemble([]bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtProto},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(wire.TypeARP), SkipTrue: 6},
