@@ -8,19 +8,26 @@ import (
 	"time"
 )
 
-// ThreadDemand is how long a thread of this process has run, or waited for a CPU,
-// since it started (/proc/PID/task/TID/schedstat).
-func ThreadDemand(tid int) (time.Duration, error) {
+// ThreadTimes are how a thread has fared since it started.
+type ThreadTimes struct {
+	Ran    time.Duration
+	Waited time.Duration // ready to run while another ran
+	Turns  uint64        // how often it was its turn
+}
+
+// ThreadTimesOf are those of a thread of this process (/proc/PID/task/TID/schedstat).
+func ThreadTimesOf(tid int) (t ThreadTimes, err error) {
 	path := fmt.Sprintf("/proc/self/task/%d/schedstat", tid)
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return 0, err
+		return t, err
 	}
 	var ran, waited int64
-	if _, err := fmt.Sscan(string(text), &ran, &waited); err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
+	if _, err := fmt.Sscan(string(text), &ran, &waited, &t.Turns); err != nil {
+		return ThreadTimes{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return time.Duration(ran + waited), nil
+	t.Ran, t.Waited = time.Duration(ran), time.Duration(waited)
+	return t, nil
 }
 
 // IdleTime is how long some CPUs, all together, have had nothing to do since the

@@ -9,22 +9,26 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
-func TestThreadDemand(t *testing.T) {
+func TestThreadTimes(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
 		t.Skip("the kernel does not say: ", err)
 	}
-	before, err := ThreadDemand(syscall.Gettid())
+	before, err := ThreadTimesOf(syscall.Gettid())
 	require.NoError(t, err)
 	for start := time.Now(); time.Since(start) < 30*time.Millisecond; {
 	}
-	after, err := ThreadDemand(syscall.Gettid())
+	require.NoError(t, unix.Nanosleep(&unix.Timespec{Nsec: 1e6}, nil))
+	after, err := ThreadTimesOf(syscall.Gettid())
 	require.NoError(t, err)
-	assert.Greater(t, after, before)
-	_, err = ThreadDemand(1 << 30)
+	assert.Greater(t, after.Ran+after.Waited, before.Ran+before.Waited)
+	assert.Greater(t, after.Turns, before.Turns)
+	assert.GreaterOrEqual(t, after.Waited, before.Waited)
+	_, err = ThreadTimesOf(1 << 30)
 	assert.Error(t, err)
 }
 

@@ -3,26 +3,9 @@ package host
 import (
 	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// ThreadWaits is how long a thread of this process has been ready to run and
-// another ran, and how often it was its turn (/proc/PID/task/TID/schedstat).
-func ThreadWaits(tid int) (waited time.Duration, turns uint64, err error) {
-	path := fmt.Sprintf("/proc/self/task/%d/schedstat", tid)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, 0, err
-	}
-	var ran, ns int64
-	if _, err := fmt.Sscan(string(text), &ran, &ns, &turns); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", path, err)
-	}
-	return time.Duration(ns), turns, nil
-}
 
 // GiveWay makes a thread of this process run on some CPUs only, and there not
 // before whoever is at work has no more to do or has had its time (SCHED_BATCH,

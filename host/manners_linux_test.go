@@ -1,11 +1,9 @@
 package host
 
 import (
-	"os"
 	"runtime"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,22 +46,4 @@ func TestGiveWay(t *testing.T) {
 	assert.Error(t, TakeWay(tid, nil), "all CPUs have been taken away")
 	policy, _ = state()
 	assert.EqualValues(t, unix.SCHED_NORMAL, policy)
-}
-
-func TestThreadWaits(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
-		t.Skip("the kernel does not say: ", err)
-	}
-	_, before, err := ThreadWaits(syscall.Gettid())
-	require.NoError(t, err)
-	time.Sleep(time.Millisecond)
-	require.NoError(t, unix.Nanosleep(&unix.Timespec{Nsec: 1e6}, nil))
-	waited, after, err := ThreadWaits(syscall.Gettid())
-	require.NoError(t, err)
-	assert.Greater(t, after, before)
-	assert.GreaterOrEqual(t, waited, time.Duration(0))
-	_, _, err = ThreadWaits(1 << 30)
-	assert.Error(t, err)
 }

@@ -53,25 +53,16 @@ func (n *node) seeReceived(r *staff.Reading) {
 	}
 }
 
-// seeWaits adds how long the threads waited, which is of interest where they give way.
-func (n *node) seeWaits(r *staff.Reading) {
-	m := &n.staffing.manners
+// seeWaits adds how long the first worker's threads waited, which is of interest
+// where they give way.
+func (m *manners) seeWaits(r *staff.Reading, threads []host.ThreadTimes) {
 	if m.off == staff.Nowhere {
 		return
 	}
-	tids := n.staffing.threads[0]
-	now := make([]time.Duration, len(tids))
-	for i, tid := range tids {
-		if tid.Load() == 0 {
-			continue
-		}
-		waited, turns, err := host.ThreadWaits(int(tid.Load()))
-		if err != nil {
-			n.forgetManners(err)
-			return
-		}
-		now[i] = waited
-		r.Waited, r.Turns = r.Waited+waited, r.Turns+turns
+	now := make([]time.Duration, len(threads))
+	for i, t := range threads {
+		now[i] = t.Waited
+		r.Waited, r.Turns = r.Waited+t.Waited, r.Turns+t.Turns
 	}
 	m.forgive(now)
 }

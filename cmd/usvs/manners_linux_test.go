@@ -50,7 +50,7 @@ func TestKeepOff(t *testing.T) {
 	assert.Nil(t, n.staffing.manners.rules)
 	var r staff.Reading
 	n.seeReceived(&r)
-	n.seeWaits(&r)
+	n.staffing.manners.seeWaits(&r, []host.ThreadTimes{{Waited: 1, Turns: 1}})
 	assert.Equal(t, staff.Reading{}, r, "nobody looks any more")
 	n.behave(r, 1)
 }

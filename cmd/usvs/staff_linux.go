@@ -97,22 +97,36 @@ func (n *node) staffReading() (r staff.Reading, err error) {
 	if float64(r.Frames-last.Frames) < quietFrames*r.At.Sub(last.At).Seconds() {
 		return r, nil
 	}
-	n.seeWaits(&r)
 	for w, tids := range s.threads {
-		list := make([]time.Duration, len(tids))
-		for i, tid := range tids {
-			if tid.Load() == 0 {
-				continue
-			}
-			if list[i], err = host.ThreadDemand(int(tid.Load())); err != nil {
-				return r, err
-			}
-			list[i] -= s.manners.pardon(w, i)
+		times, err := timesOf(tids)
+		if err != nil {
+			return r, err
+		}
+		if w == 0 {
+			s.manners.seeWaits(&r, times)
+		}
+		list := make([]time.Duration, len(times))
+		for i, t := range times {
+			list[i] = t.Ran + t.Waited - s.manners.pardon(w, i)
 		}
 		r.Threads = append(r.Threads, list)
 	}
 	r.Idle, err = host.IdleTime(n.workers.among)
 	return r, err
+}
+
+// timesOf are those of a worker's threads; of one that is not yet known, none.
+func timesOf(tids []*atomic.Int32) (times []host.ThreadTimes, err error) {
+	times = make([]host.ThreadTimes, len(tids))
+	for i, tid := range tids {
+		if tid.Load() == 0 {
+			continue
+		}
+		if times[i], err = host.ThreadTimesOf(int(tid.Load())); err != nil {
+			return nil, err
+		}
+	}
+	return times, nil
 }
 
 // employ changes how many workers are given frames.
